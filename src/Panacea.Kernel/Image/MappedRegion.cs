@@ -1,0 +1,45 @@
+using System.Buffers;
+using System.IO.MemoryMappedFiles;
+
+namespace Panacea.Kernel.Image;
+
+/// <summary>A read-only file mapping seen as memory: pages come in when they are looked at, and are shared by all who map the same file.</summary>
+internal sealed unsafe class MappedRegion : MemoryManager<byte>
+{
+    private readonly MemoryMappedFile _file;
+    private readonly MemoryMappedViewAccessor _view;
+    private byte* _start;
+    private readonly int _length;
+
+    public MappedRegion(string path)
+    {
+        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        _length = checked((int)stream.Length);
+        _file = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        _view = _file.CreateViewAccessor(0, _length, MemoryMappedFileAccess.Read);
+
+        // SAFETY: the view outlives every span handed out, because it is released only in Dispose, which ends this object's use.
+        byte* pointer = null;
+        _view.SafeMemoryMappedViewHandle.AcquirePointer(ref pointer);
+        _start = pointer + _view.PointerOffset;
+    }
+
+    public override Span<byte> GetSpan() => new(_start, _length);
+
+    // SAFETY: mapped memory does not move; there is nothing to pin.
+    public override MemoryHandle Pin(int elementIndex = 0) => new(_start + elementIndex);
+
+    public override void Unpin()
+    {
+    }
+
+    protected override void Dispose(bool disposing)
+    {
+        if (_start == null)
+            return;
+        _start = null;
+        _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view.Dispose();
+        _file.Dispose();
+    }
+}

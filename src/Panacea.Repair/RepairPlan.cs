@@ -1,0 +1,54 @@
+using System.Text.Json.Serialization;
+using Panacea.Diagnosis;
+using Panacea.Target;
+
+namespace Panacea.Repair;
+
+/// <summary>A rung of the ladder of repairs; the spelling in events and records is kebab-case (<c>error-return</c>).</summary>
+[JsonConverter(typeof(KebabEnumConverter<RepairKind>))]
+public enum RepairKind
+{
+    /// <summary>Nothing was done: the guest did what it would have done alone.</summary>
+    None,
+
+    /// <summary>The faulty function returned an error to its caller; the process lives.</summary>
+    ErrorReturn,
+
+    /// <summary>The offending process was killed.</summary>
+    Kill,
+}
+
+/// <summary>Bytes to be written into guest memory.</summary>
+/// <param name="Address">Guest-virtual address, in the kernel's address space.</param>
+/// <param name="Bytes">What to write.</param>
+/// <param name="Why">What the bytes are, for the record.</param>
+public sealed record PlannedWrite(VirtualAddress Address, ReadOnlyMemory<byte> Bytes, string Why);
+
+/// <summary>A register to be set on one vCPU.</summary>
+/// <param name="Vcpu">vCPU index.</param>
+/// <param name="Register">Register.</param>
+/// <param name="Value">New value.</param>
+/// <param name="Why">What the value is, for the record.</param>
+public sealed record PlannedRegister(int Vcpu, WritableRegister Register, ulong Value, string Why);
+
+/// <summary>A repair as pure data: what is to be written where, and why. Nothing is written until a journal applies it.</summary>
+public sealed record RepairPlan
+{
+    /// <summary>The rung.</summary>
+    public required RepairKind Kind { get; init; }
+
+    /// <summary>What will be done, in a sentence.</summary>
+    public required string Explanation { get; init; }
+
+    /// <summary>Memory writes, in order.</summary>
+    public required IReadOnlyList<PlannedWrite> Writes { get; init; }
+
+    /// <summary>Register writes, in order; applied after the memory writes.</summary>
+    public required IReadOnlyList<PlannedRegister> Registers { get; init; }
+
+    /// <summary>What the guest loses by it: empty where nothing.</summary>
+    public required IReadOnlyList<string> Lost { get; init; }
+
+    /// <summary>What may go wrong after it.</summary>
+    public required IReadOnlyList<string> Risks { get; init; }
+}

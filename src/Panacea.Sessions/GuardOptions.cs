@@ -1,0 +1,28 @@
+namespace Panacea.Sessions;
+
+/// <summary>How one VM is to be guarded.</summary>
+public sealed record GuardOptions
+{
+    /// <summary>How much Panacea may do.</summary>
+    public GuardMode Mode { get; init; } = GuardMode.Full;
+
+    /// <summary>How long after a repair the guest is watched before the repair counts as good.</summary>
+    public TimeSpan HealthWindow { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>How long any one answer of QEMU is waited for while the guest stands still.</summary>
+    public TimeSpan StopBudget { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Directory for repair images, created where missing.</summary>
+    public required string ImageCache { get; init; }
+}
+
+/// <summary>Where a session writes what it has to say. Called on the session's own thread, never while the guest stands still.</summary>
+public interface ISessionSink
+{
+    /// <summary>Something happened.</summary>
+    void OnEvent(SessionEvent sessionEvent);
+
+    /// <summary>An incident closed: store it.</summary>
+    /// <returns>The directory it was stored in, or null where that failed (and was said).</returns>
+    string? Store(Incident incident);
+}

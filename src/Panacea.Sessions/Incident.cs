@@ -1,0 +1,95 @@
+using System.Text.Json.Serialization;
+using Panacea.Diagnosis;
+using Panacea.Repair;
+
+namespace Panacea.Sessions;
+
+/// <summary>One moment of an incident.</summary>
+/// <param name="Step">What happened: detected, evidence-read, diagnosed, planned, applied, resumed, health-verified …</param>
+/// <param name="AtUs">Microseconds since the guest was seen to be stopped.</param>
+public sealed record TimelineEntry(string Step, long AtUs);
+
+/// <summary>What one rung of the ladder said.</summary>
+/// <param name="Repair">The rung.</param>
+/// <param name="Applied">It was chosen.</param>
+/// <param name="Explanation">What it did, or why it did not apply.</param>
+/// <param name="Risks">What may go wrong after it.</param>
+public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks);
+
+/// <summary>One change that was made to the guest.</summary>
+/// <param name="Where">Guest-virtual address or register.</param>
+/// <param name="Before">What was there, hex.</param>
+/// <param name="After">What was written, hex.</param>
+/// <param name="Why">What it is.</param>
+public sealed record JournalLine(string Where, string Before, string After, string Why);
+
+/// <summary>What was measured from outside after the guest went on.</summary>
+/// <param name="Verified">Every check passed in time.</param>
+/// <param name="Evidence">What was seen: counters before and after.</param>
+public sealed record HealthResult(bool Verified, IReadOnlyList<string> Evidence);
+
+/// <summary>The record of one incident, as stored in <c>incident.json</c>; documented in docs/incident.md.</summary>
+public sealed record Incident
+{
+    /// <summary>Version of this shape.</summary>
+    public int Schema { get; init; } = 1;
+
+    /// <summary>Unique id: UTC time and a short random part, sorts by time.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>The VM, as the user named it.</summary>
+    public required string Vm { get; init; }
+
+    /// <summary>When the guest was seen to be stopped, UTC.</summary>
+    public required DateTimeOffset At { get; init; }
+
+    /// <summary>Mode of the guard.</summary>
+    public required GuardMode Mode { get; init; }
+
+    /// <summary>Symbol of the death point.</summary>
+    public required string DeathPoint { get; init; }
+
+    /// <summary>Repair that was applied.</summary>
+    public required RepairKind Repair { get; init; }
+
+    /// <summary>What came of it.</summary>
+    public required IncidentOutcome Outcome { get; init; }
+
+    /// <summary>Why, in a sentence.</summary>
+    public required string OutcomeReason { get; init; }
+
+    /// <summary>Microseconds the guest stood still.</summary>
+    public required long StoppedUs { get; init; }
+
+    /// <summary>Where <see cref="StoppedUs"/> comes from: <c>qemu</c> (its STOP and RESUME event timestamps) or <c>panacea</c> (its own clock).</summary>
+    public required string StoppedSource { get; init; }
+
+    /// <summary>What the guest lost.</summary>
+    public required IReadOnlyList<string> Lost { get; init; }
+
+    /// <summary>The ladder, rung by rung.</summary>
+    public required IReadOnlyList<LadderStep> Ladder { get; init; }
+
+    /// <summary>What was written into the guest.</summary>
+    public required IReadOnlyList<JournalLine> Journal { get; init; }
+
+    /// <summary>Moments, in order.</summary>
+    public required IReadOnlyList<TimelineEntry> Timeline { get; init; }
+
+    /// <summary>Health after resuming; null where nothing was applied.</summary>
+    public HealthResult? Health { get; init; }
+
+    /// <summary>The diagnosis; null where it failed (see <see cref="OutcomeReason"/>).</summary>
+    public CrashReport? Report { get; init; }
+
+    /// <summary>The last lines of the guest's kernel log as of the crash.</summary>
+    public IReadOnlyList<ConsoleLine> Console { get; init; } = [];
+
+    /// <summary>Errors inside Panacea while it handled this, in order; empty where none.</summary>
+    public IReadOnlyList<string> Errors { get; init; } = [];
+}
+
+/// <summary>JSON shape of <c>incident.json</c>.</summary>
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
+[JsonSerializable(typeof(Incident))]
+public sealed partial class IncidentJson : JsonSerializerContext;
