@@ -23,6 +23,8 @@ public enum OrcRegister
     BpIndirect,
     /// <summary>What SP points at.</summary>
     SpIndirect,
+    /// <summary>AX (only the version of Linux 7.1 can name it).</summary>
+    Ax,
 }
 
 /// <summary>What stands at the frame that a row describes (ORC_TYPE_*), one numbering for all versions of the format.</summary>
