@@ -1,0 +1,125 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Panacea.Lab;
+using Panacea.Lab.Guests;
+
+const string Usage = """
+    Guests of the lab, by hand.
+
+      boot LINE [--memory MIB] [--shared memfd|file] [--start redis,counter] [--panic SECONDS] [--la57] [--accel kvm|tcg|tcg-single]
+           [--append PARAMETERS]
+                      boots a guest of a kernel line (6.1, 6.12), prints its pid, sockets and ports, then reads commands:
+                      any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it
+      run PORT COMMAND
+                      runs a shell command in a guest whose control port "boot" printed
+    """;
+
+try
+{
+    switch (args)
+    {
+        case ["boot", string line, .. string[] options]:
+            return await BootAsync(Parse(line, options));
+        case ["run", string port, .. { Length: > 0 } command]:
+            GuestCommandResult result = await new GuestControl(int.Parse(port, CultureInfo.InvariantCulture)).RunAsync(string.Join(' ', command));
+            Console.Write(result.Output);
+            return result.Status;
+        default:
+            Console.Error.WriteLine(Usage);
+            return 2;
+    }
+}
+catch (OperationCanceledException)
+{
+    return 130;
+}
+catch (Exception e) when (e is LabException or IOException or TimeoutException or FormatException)
+{
+    Console.Error.WriteLine(e.Message);
+    return 1;
+}
+
+static GuestSpec Parse(string line, string[] options)
+{
+    var spec = new GuestSpec { Line = line };
+    for (int i = 0; i < options.Length; i++)
+    {
+        string Value() => ++i < options.Length ? options[i] : throw new FormatException($"{options[^1]} takes a value");
+        spec = options[i] switch
+        {
+            "--memory" => spec with { MemoryMiB = int.Parse(Value(), CultureInfo.InvariantCulture) },
+            "--shared" => spec with { Memory = Value() == "file" ? GuestMemoryBacking.SharedFile : GuestMemoryBacking.SharedMemfd },
+            "--start" => spec with { Start = Value().Split(',') },
+            "--panic" => spec with { PanicTimeout = int.Parse(Value(), CultureInfo.InvariantCulture) },
+            "--la57" => spec with { FiveLevelPaging = true },
+            "--accel" => spec with { Accelerator = Value() switch { "kvm" => GuestAccelerator.Kvm, "tcg" => GuestAccelerator.Tcg, _ => GuestAccelerator.TcgSingleThread } },
+            "--append" => spec with { KernelParameters = Value() },
+            _ => throw new FormatException($"unknown option {options[i]}"),
+        };
+    }
+
+    return spec;
+}
+
+static async Task<int> BootAsync(GuestSpec spec)
+{
+    using var stop = new CancellationTokenSource();
+    Console.CancelKeyPress += (_, e) =>
+    {
+        e.Cancel = true;
+        stop.Cancel();
+    };
+    using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+    {
+        context.Cancel = true;
+        stop.Cancel();
+    });
+    await using Guest guest = await Guest.StartAsync(spec, Console.Error.WriteLine, stop.Token);
+    Console.WriteLine($"""
+        kernel   {guest.Image.Kernel.Release} ({guest.Accelerator})
+        pid      {guest.Pid}
+        qmp      {guest.QmpPath}
+        console  {guest.Console.Path}
+        control  127.0.0.1:{guest.Control.Port}
+        redis    127.0.0.1:{guest.RedisPort}
+        vmlinux  {guest.Image.Kernel.Vmlinux}
+        map      {guest.Image.Kernel.SystemMap}
+        """);
+    while (guest.IsRunning && !stop.IsCancellationRequested)
+    {
+        Task<string?> read = Task.Run(Console.In.ReadLineAsync);
+        await Task.WhenAny(read, guest.Ended, Task.Delay(Timeout.Infinite, stop.Token));
+        if (!read.IsCompleted)
+            break;
+        switch ((await read)?.Trim())
+        {
+            case null:
+                // No terminal: stay until the guest ends or a signal comes.
+                await Task.WhenAny(guest.Ended, Task.Delay(Timeout.Infinite, stop.Token));
+                break;
+            case "stop":
+                return 0;
+            case "console":
+                Console.WriteLine(guest.Console.TextFrom());
+                break;
+            case "":
+                break;
+            case string command:
+                try
+                {
+                    GuestCommandResult result = await guest.RunAsync(command, null, stop.Token);
+                    Console.Write(result.Output);
+                    if (!result.Succeeded)
+                        Console.WriteLine($"[status {result.Status}]");
+                }
+                catch (Exception e) when (e is IOException or TimeoutException)
+                {
+                    Console.WriteLine(e.Message);
+                }
+
+                break;
+        }
+    }
+
+    return 0;
+}

@@ -1,0 +1,110 @@
+using System.Text;
+using System.Text.RegularExpressions;
+using Panacea.Lab.Setup;
+
+namespace Panacea.Lab.Guests;
+
+/// <summary>What a guest boots from.</summary>
+/// <param name="Kernel">The kernel.</param>
+/// <param name="Initramfs">Path of the initramfs in the cache.</param>
+public sealed record GuestImage(KernelInstallation Kernel, string Initramfs);
+
+/// <summary>Builds the initramfs of the lab's guests: busybox, redis-server with its libraries, the kernel's virtio modules, the crash-test modules, our few
+/// programs. The same inputs give the same bytes; the result is cached by what it was made from.</summary>
+public static partial class GuestBuilder
+{
+    private static readonly string[] Modules =
+        ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4", "pvpanic_mmio", "pvpanic_pci"];
+
+    /// <summary>The image of a kernel line, built where the cache has none.</summary>
+    public static async Task<GuestImage> GetAsync(string line, Action<string>? report = null, CancellationToken cancel = default)
+    {
+        KernelInstallation kernel = await KernelPackages.GetAsync(line, false, report, cancel);
+        string programs = await GuestPrograms.ProgramsAsync(cancel);
+        string crashtest = await GuestPrograms.ModulesAsync(kernel, cancel);
+        string busybox = HostCommand.Find("busybox") ?? throw new LabException("busybox is not installed (package busybox-static)");
+        string redis = HostCommand.Find("redis-server") ?? throw new LabException("redis-server is not installed");
+        IReadOnlyList<string> libraries = await LibrariesAsync(redis, cancel);
+
+        using var hash = new ContentHash();
+        hash.Add("1").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
+        foreach (string library in libraries)
+            hash.AddFile(library);
+        foreach (string name in Resources.Names("guest"))
+            hash.Add(name).Add(Resources.Read(name));
+        string path = Path.Combine(LabPaths.CacheDirectory("initramfs"), $"{kernel.Release}-{hash.Finish()}.cpio");
+
+        using var _ = await CacheLock.TakeAsync($"initramfs-{kernel.Release}", cancel);
+        if (!File.Exists(path))
+        {
+            report?.Invoke($"building the guest for {kernel.Release}");
+            foreach (string old in Directory.GetFiles(Path.GetDirectoryName(path)!).Where(f => File.GetLastWriteTimeUtc(f) < DateTime.UtcNow.AddDays(-2)))
+                File.Delete(old);
+            // Not compressed: QEMU hands it over at once, while the emulated guest would be slow to decompress it.
+            using (FileStream output = File.Create(path + ".new"))
+                await WriteAsync(new CpioWriter(output), kernel, programs, crashtest, busybox, redis, libraries, cancel);
+            File.Move(path + ".new", path, true);
+        }
+
+        return new GuestImage(kernel, path);
+    }
+
+    private static async Task WriteAsync(
+        CpioWriter cpio, KernelInstallation kernel, string programs, string crashtest, string busybox, string redis, IReadOnlyList<string> libraries, CancellationToken cancel)
+    {
+        foreach (string directory in (string[])["bin", "dev", "etc", "proc", "sys", "tmp", "run", "modules", "root", "var/lib", "var/log"])
+            cpio.AddDirectory(directory);
+        // The kernel opens /dev/console before anything is mounted.
+        cpio.AddCharacterDevice("dev/console", 5, 1);
+
+        cpio.AddFile("bin/busybox", await File.ReadAllBytesAsync(busybox, cancel), true);
+        string applets = await HostCommand.MustAsync(busybox, ["--list"], null, cancel);
+        foreach (string applet in applets.Split('\n', StringSplitOptions.RemoveEmptyEntries).Order(StringComparer.Ordinal))
+        {
+            if (applet != "busybox")
+                cpio.AddLink($"bin/{applet}", "busybox");
+        }
+
+        cpio.AddLink("init", "bin/init");
+        cpio.AddLink("sbin", "bin");
+        cpio.AddFile("bin/redis-server", await File.ReadAllBytesAsync(redis, cancel), true);
+        foreach (string library in libraries)
+            cpio.AddFile(library, await File.ReadAllBytesAsync(library, cancel), true);
+        foreach (string program in (string[])["agent", "counter", "recorder"])
+            cpio.AddFile($"bin/{program}", await File.ReadAllBytesAsync(Path.Combine(programs, program), cancel), true);
+        cpio.AddFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"u8);
+        cpio.AddFile("etc/group", "root:x:0:\n"u8);
+        foreach (string name in Resources.Names("guest"))
+        {
+            string file = Path.GetFileName(name);
+            if (file.StartsWith("start-", StringComparison.Ordinal))
+                cpio.AddFile($"bin/{file}", Resources.Read(name), true);
+            else if (Path.GetExtension(file) != ".c")
+                cpio.AddFile($"etc/{file}", Resources.Read(name), true);
+        }
+
+        var files = new ModuleFiles(kernel);
+        var order = new StringBuilder();
+        foreach (string module in files.LoadOrder(Modules))
+        {
+            cpio.AddFile($"modules/{ModuleFiles.NameOf(module)}.ko", await files.ReadAsync(module, cancel));
+            order.Append(ModuleFiles.NameOf(module)).Append('\n');
+        }
+
+        order.Append("crashtest\n");
+        foreach (string module in (string[])["crashtest", "crashtest_extra"])
+            cpio.AddFile($"modules/{module}.ko", await File.ReadAllBytesAsync(Path.Combine(crashtest, module + ".ko"), cancel));
+        cpio.AddFile("modules/order", Encoding.UTF8.GetBytes(order.ToString()));
+        cpio.Finish();
+    }
+
+    /// <summary>The shared libraries that a program needs, and its loader, by the paths at which it looks for them.</summary>
+    private static async Task<IReadOnlyList<string>> LibrariesAsync(string program, CancellationToken cancel)
+    {
+        string output = await HostCommand.MustAsync("ldd", [program], null, cancel);
+        return [.. LibraryPath().Matches(output).Select(m => m.Value).Order(StringComparer.Ordinal)];
+    }
+
+    [GeneratedRegex(@"/\S+(?= \(0x)")]
+    private static partial Regex LibraryPath();
+}

@@ -1,0 +1,79 @@
+namespace Panacea.Lab.Guests;
+
+/// <summary>How a guest's RAM is backed on the host.</summary>
+public enum GuestMemoryBacking
+{
+    /// <summary>Anonymous memory of the QEMU process: what most guests in the world have.</summary>
+    Private,
+
+    /// <summary>A memfd that others may map, by way of /proc/PID/fd.</summary>
+    SharedMemfd,
+
+    /// <summary>A file in the run directory that others may map (<see cref="Guest.MemoryFile"/>).</summary>
+    SharedFile,
+}
+
+/// <summary>Which processor runs the guest.</summary>
+public enum GuestAccelerator
+{
+    /// <summary>KVM where a Linux guest really boots under it, else TCG.</summary>
+    Probe,
+
+    /// <summary>KVM.</summary>
+    Kvm,
+
+    /// <summary>QEMU's emulation, a host thread per vCPU.</summary>
+    Tcg,
+
+    /// <summary>QEMU's emulation in one host thread: slower, and free of the race in which a guest that patches its own text can die.</summary>
+    TcgSingleThread,
+}
+
+/// <summary>The guest to start.</summary>
+public sealed record GuestSpec
+{
+    /// <summary>The kernel line, one of <see cref="Setup.KernelPackages.Lines"/>.</summary>
+    public required string Line { get; init; }
+
+    /// <summary>Number of vCPUs.</summary>
+    public int Vcpus { get; init; } = 2;
+
+    /// <summary>RAM in MiB; above 3 GiB part of it lies above the 4 GiB hole.</summary>
+    public int MemoryMiB { get; init; } = 512;
+
+    /// <summary>How RAM is backed.</summary>
+    public GuestMemoryBacking Memory { get; init; } = GuestMemoryBacking.Private;
+
+    /// <summary>Which processor.</summary>
+    public GuestAccelerator Accelerator { get; init; } = GuestAccelerator.Probe;
+
+    /// <summary>True for 5-level paging, where the processor has it (TCG has).</summary>
+    public bool FiveLevelPaging { get; init; }
+
+    /// <summary>The guest panics on an oops, as server fleets have it.</summary>
+    public bool PanicOnOops { get; init; } = true;
+
+    /// <summary>The kernel's panic= parameter: 0 stays dead, more reboots after as many seconds, -1 at once.</summary>
+    public int PanicTimeout { get; init; }
+
+    /// <summary>Workloads that start with the guest: "redis", "counter".</summary>
+    public IReadOnlyList<string> Start { get; init; } = [];
+
+    /// <summary>Size of the ext4 disk at /data in MiB; 0 for none.</summary>
+    public int DiskMiB { get; init; } = 256;
+
+    /// <summary>More kernel parameters.</summary>
+    public string KernelParameters { get; init; } = "";
+
+    /// <summary>More arguments for QEMU.</summary>
+    public IReadOnlyList<string> QemuArguments { get; init; } = [];
+
+    /// <summary>How often a guest that dies before user space is booted again.</summary>
+    public int BootRetries { get; init; } = 3;
+
+    /// <summary>Given to one boot until the guest is ready.</summary>
+    public TimeSpan BootTimeout { get; init; } = TimeSpan.FromMinutes(3);
+
+    /// <summary>True to leave the run directory (console log, disk) behind.</summary>
+    public bool KeepRunDirectory { get; init; }
+}

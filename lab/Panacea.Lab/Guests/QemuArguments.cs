@@ -1,0 +1,64 @@
+using System.Globalization;
+
+namespace Panacea.Lab.Guests;
+
+/// <summary>QEMU's command line for a guest.</summary>
+internal static class QemuArguments
+{
+    public static IReadOnlyList<string> For(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, string directory)
+    {
+        string memory = spec.MemoryMiB.ToString(CultureInfo.InvariantCulture);
+        var arguments = new List<string>
+        {
+            "-nodefaults", "-no-user-config", "-display", "none",
+            "-machine", spec.Memory == GuestMemoryBacking.Private ? "q35" : "q35,memory-backend=ram",
+            "-m", $"{memory}M",
+            "-smp", spec.Vcpus.ToString(CultureInfo.InvariantCulture),
+            "-qmp", $"unix:{directory}/qmp.sock,server=on,wait=off",
+            "-qmp", $"unix:{directory}/lab.sock,server=on,wait=off",
+            "-chardev", $"file,id=console,path={directory}/console.log",
+            "-serial", "chardev:console",
+            "-device", "pvpanic",
+            // The guest's own panic= says what comes after a panic, not QEMU.
+            "-action", "panic=none",
+            "-device", "virtio-rng-pci",
+            "-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-10.0.2.15:6379,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
+            "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-kernel", image.Kernel.Image,
+            "-initrd", image.Initramfs,
+            "-append", KernelParameters(spec),
+        };
+        switch (accelerator)
+        {
+            case GuestAccelerator.Kvm:
+                arguments.AddRange(["-accel", "kvm", "-cpu", "host,arch-capabilities=off"]);
+                break;
+            case GuestAccelerator.TcgSingleThread:
+                arguments.AddRange(["-accel", "tcg,thread=single", "-cpu", TcgCpu(spec)]);
+                break;
+            default:
+                arguments.AddRange(["-accel", "tcg,thread=multi", "-cpu", TcgCpu(spec)]);
+                break;
+        }
+
+        if (spec.Memory == GuestMemoryBacking.SharedMemfd)
+            arguments.AddRange(["-object", $"memory-backend-memfd,id=ram,size={memory}M,share=on"]);
+        else if (spec.Memory == GuestMemoryBacking.SharedFile)
+            arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=on,mem-path={directory}/ram"]);
+        if (spec.DiskMiB > 0)
+            arguments.AddRange(["-drive", $"if=none,id=disk,format=raw,file={directory}/disk.img", "-device", "virtio-blk-pci,drive=disk"]);
+        arguments.AddRange(spec.QemuArguments);
+        return arguments;
+    }
+
+    private static string TcgCpu(GuestSpec spec) => spec.FiveLevelPaging ? "max" : "max,la57=off";
+
+    private static string KernelParameters(GuestSpec spec) => string.Join(' ', ((string[])
+    [
+        "console=ttyS0",
+        spec.PanicOnOops ? "oops=panic" : "",
+        $"panic={spec.PanicTimeout.ToString(CultureInfo.InvariantCulture)}",
+        spec.Start.Count > 0 ? $"lab.start={string.Join(',', spec.Start)}" : "",
+        spec.KernelParameters,
+    ]).Where(p => p.Length > 0));
+}
