@@ -1,0 +1,155 @@
+using Iced.Intel;
+
+namespace Panacea.Kernel.Code;
+
+/// <summary>One call instruction.</summary>
+/// <param name="Address">Guest-virtual address of the instruction.</param>
+/// <param name="ReturnAddress">Address behind it.</param>
+/// <param name="Target">The function called; null for an indirect call.</param>
+public readonly record struct CallSite(ulong Address, ulong ReturnAddress, ulong? Target);
+
+/// <summary>The calls that may have been made on the way from one place of a function to another.</summary>
+/// <param name="Calls">By address. A call that lies on some possible path; whether it was really made is not known.</param>
+/// <param name="IsComplete">False where jumps with unknown targets may lead over further calls.</param>
+public sealed record CallsOnPaths(IReadOnlyList<CallSite> Calls, bool IsComplete);
+
+/// <summary>Finds calls in machine code.</summary>
+public static class CallSites
+{
+    /// <summary>Longest call instruction looked for before a return address: prefixes and all.</summary>
+    private const int LongestCall = 8;
+
+    /// <summary>Calls on any path from <paramref name="from"/> to <paramref name="to"/>; one that has not come back at <paramref name="to"/> (it returns there) is not among them.</summary>
+    /// <param name="code">Pristine text.</param>
+    /// <param name="function">The whole function.</param>
+    /// <param name="from">An instruction of it; as a rule the entry.</param>
+    /// <param name="to">Where an activation stands.</param>
+    /// <param name="hints">What else is known of control flow, or null.</param>
+    /// <param name="result">The calls.</param>
+    /// <param name="why">Why there is no result.</param>
+    public static bool TryFind(
+        ICodeSource code, in FunctionParts function, ulong from, CodePoint to, IControlFlowHints? hints, out CallsOnPaths result, out Decline why)
+    {
+        result = null!;
+        if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why))
+            return false;
+        if (!graph.Instructions.ContainsKey(from))
+        {
+            why = new Decline(DeclineReason.Unreached, from);
+            return false;
+        }
+
+        var forward = new Dictionary<ulong, List<ulong>>();
+        var backward = new Dictionary<ulong, List<ulong>>();
+        var edges = new List<FlowEdge>(4);
+        ulong? goal = null;
+        foreach ((ulong at, Instruction instruction) in graph.Instructions)
+        {
+            if (to.IsReturnAddress ? instruction.NextIP == to.Address && instruction.Mnemonic == Mnemonic.Call : at == to.Address)
+                goal = at;
+            graph.EdgesOf(instruction, edges);
+            foreach (FlowEdge edge in edges)
+            {
+                Add(forward, at, edge.To);
+                Add(backward, edge.To, at);
+            }
+        }
+
+        if (goal is not { } target)
+        {
+            why = new Decline(DeclineReason.Unreached, to.Address);
+            return false;
+        }
+
+        HashSet<ulong> after = Reach(forward, from), before = Reach(backward, target);
+        if (!after.Contains(target))
+        {
+            why = new Decline(DeclineReason.Unreached, to.Address);
+            return false;
+        }
+
+        // The goal itself has been executed only where it lies on a loop.
+        bool goalRepeats = backward.TryGetValue(target, out List<ulong>? into) && into.Any(p => after.Contains(p) && Reach(forward, target).Contains(p));
+        var calls = new List<CallSite>();
+        foreach (ulong at in after)
+        {
+            if (!before.Contains(at) || (at == target && !goalRepeats))
+                continue;
+            Instruction instruction = graph.Instructions[at];
+            if (instruction.Mnemonic == Mnemonic.Call)
+                calls.Add(new CallSite(at, instruction.NextIP, DirectTarget(instruction)));
+        }
+
+        calls.Sort((a, b) => a.Address.CompareTo(b.Address));
+        result = new CallsOnPaths(calls, !graph.HasUnknownTargets);
+        return true;
+    }
+
+    /// <summary>Whether a call instruction ends exactly at <paramref name="address"/>: a return address stands behind one.</summary>
+    /// <remarks>Backwards decoding can be fooled by a suffix that also reads as a call; that only ever says yes too often.</remarks>
+    public static bool IsPrecededByCall(ICodeSource code, ulong address)
+    {
+        byte[] bytes = new byte[LongestCall];
+        for (int length = LongestCall; length >= 2; length--)
+        {
+            if (address < LongestCall)
+                return false;
+            Span<byte> piece = bytes.AsSpan(0, length);
+            if (!code.TryReadCode(address - (ulong)length, piece))
+                continue;
+            var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes, 0, length));
+            decoder.IP = address - (ulong)length;
+            decoder.Decode(out Instruction instruction);
+            if (!instruction.IsInvalid && instruction.Length == length && instruction.Mnemonic == Mnemonic.Call)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The call instruction that ends at <paramref name="returnAddress"/>, found by decoding the caller from its start.</summary>
+    public static bool TryFindCallBefore(ICodeSource code, in FunctionParts caller, ulong returnAddress, out CallSite call)
+    {
+        call = default;
+        if (!FlowGraph.TryBuild(code, caller, NoHints.Instance, out FlowGraph graph, out _))
+            return false;
+        foreach ((ulong at, Instruction instruction) in graph.Instructions)
+        {
+            if (instruction.NextIP != returnAddress || instruction.Mnemonic != Mnemonic.Call)
+                continue;
+            call = new CallSite(at, returnAddress, DirectTarget(instruction));
+            return true;
+        }
+
+        return false;
+    }
+
+    private static ulong? DirectTarget(in Instruction instruction) =>
+        instruction.FlowControl == FlowControl.Call ? instruction.NearBranchTarget : null;
+
+    private static void Add(Dictionary<ulong, List<ulong>> edges, ulong from, ulong to)
+    {
+        if (!edges.TryGetValue(from, out List<ulong>? list))
+            edges.Add(from, list = new List<ulong>(2));
+        list.Add(to);
+    }
+
+    private static HashSet<ulong> Reach(Dictionary<ulong, List<ulong>> edges, ulong start)
+    {
+        var seen = new HashSet<ulong> { start };
+        var pending = new Stack<ulong>();
+        pending.Push(start);
+        while (pending.TryPop(out ulong at))
+        {
+            if (!edges.TryGetValue(at, out List<ulong>? next))
+                continue;
+            foreach (ulong to in next)
+            {
+                if (seen.Add(to))
+                    pending.Push(to);
+            }
+        }
+
+        return seen;
+    }
+}

@@ -1,0 +1,160 @@
+using Iced.Intel;
+
+namespace Panacea.Kernel.Code;
+
+/// <summary>How control gets from one instruction to another.</summary>
+internal enum FlowEdgeKind
+{
+    /// <summary>A jump, or falling through anything but a call.</summary>
+    Plain,
+
+    /// <summary>Falling through a call: real only where the callee comes back.</summary>
+    AfterCall,
+}
+
+/// <summary>One way out of an instruction.</summary>
+internal readonly record struct FlowEdge(ulong To, FlowEdgeKind Kind);
+
+/// <summary>
+/// The instructions that control can reach from a function's entry, and the ways between them. Direct jumps are followed into all parts given;
+/// a jump out of them is a tail call and ends its path; an indirect jump ends it too and is remembered.
+/// </summary>
+/// <remarks>Padding, literal pools and dead code are never decoded. Bounded by <see cref="MaxInstructions"/>.</remarks>
+internal sealed class FlowGraph
+{
+    /// <summary>Bound on instructions of one function; the largest of a distribution kernel have about 20 000.</summary>
+    public const int MaxInstructions = 60_000;
+
+    private readonly Dictionary<ulong, Instruction> _instructions = [];
+    private readonly HashSet<ulong> _leaders = [];
+    private readonly IControlFlowHints _hints;
+    private readonly FunctionParts _function;
+
+    private FlowGraph(in FunctionParts function, IControlFlowHints hints)
+    {
+        _function = function;
+        _hints = hints;
+    }
+
+    /// <summary>All instructions found, by address.</summary>
+    public IReadOnlyDictionary<ulong, Instruction> Instructions => _instructions;
+
+    /// <summary>The function.</summary>
+    public FunctionParts Function => _function;
+
+    /// <summary>A reachable indirect jump, or a path that could not be decoded: there may be code that no known path reaches.</summary>
+    public bool HasUnknownTargets { get; private set; }
+
+    /// <summary>True where a jump leads to <paramref name="address"/>.</summary>
+    public bool IsLeader(ulong address) => _leaders.Contains(address);
+
+    /// <summary>Decodes everything reachable from the entry.</summary>
+    public static bool TryBuild(ICodeSource code, in FunctionParts function, IControlFlowHints hints, out FlowGraph graph, out Decline why)
+    {
+        graph = new FlowGraph(function, hints);
+        why = default;
+        var window = new CodeWindow(code, function);
+        var pending = new Stack<ulong>();
+        pending.Push(function.Main.Start);
+        graph._leaders.Add(function.Main.Start);
+        var edges = new List<FlowEdge>(4);
+        while (pending.TryPop(out ulong at))
+        {
+            while (!graph._instructions.ContainsKey(at))
+            {
+                if (graph._instructions.Count >= MaxInstructions)
+                {
+                    why = new Decline(DeclineReason.TooLarge, at);
+                    return false;
+                }
+
+                if (!window.TryDecode(at, out Instruction instruction, out DeclineReason reason))
+                {
+                    // Behind a call that never comes back there may be anything; the path simply ends. At the very entry there is nothing to end.
+                    graph.HasUnknownTargets = true;
+                    if (at != function.Main.Start)
+                        break;
+                    why = new Decline(reason, at);
+                    return false;
+                }
+
+                graph._instructions.Add(at, instruction);
+                graph.EdgesOf(instruction, edges);
+                ulong next = instruction.NextIP;
+                bool falls = false;
+                foreach (FlowEdge edge in edges)
+                {
+                    if (edge.To == next)
+                    {
+                        falls = true;
+                        continue;
+                    }
+
+                    graph._leaders.Add(edge.To);
+                    pending.Push(edge.To);
+                }
+
+                graph.HasUnknownTargets |= instruction.FlowControl == FlowControl.IndirectBranch;
+                if (!falls)
+                    break;
+                at = next;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Every way out of <paramref name="instruction"/> that stays inside the function.</summary>
+    public void EdgesOf(in Instruction instruction, List<FlowEdge> edges)
+    {
+        edges.Clear();
+        ulong next = instruction.NextIP;
+        switch (instruction.FlowControl)
+        {
+            case FlowControl.UnconditionalBranch:
+                AddIfInside(edges, instruction.NearBranchTarget, FlowEdgeKind.Plain);
+                break;
+            case FlowControl.ConditionalBranch or FlowControl.XbeginXabortXend:
+                AddIfInside(edges, next, FlowEdgeKind.Plain);
+                if (instruction.Op0Kind is OpKind.NearBranch64 or OpKind.NearBranch32 or OpKind.NearBranch16)
+                    AddIfInside(edges, instruction.NearBranchTarget, FlowEdgeKind.Plain);
+                break;
+            case FlowControl.Call when instruction.Mnemonic == Mnemonic.Call:
+                if (IsLocalCall(instruction))
+                    AddIfInside(edges, instruction.NearBranchTarget, FlowEdgeKind.Plain);
+                else if (!_hints.IsNoReturn(instruction.NearBranchTarget))
+                    AddIfInside(edges, next, FlowEdgeKind.AfterCall);
+                break;
+            case FlowControl.IndirectCall:
+                AddIfInside(edges, next, FlowEdgeKind.AfterCall);
+                break;
+            case FlowControl.Return or FlowControl.IndirectBranch:
+                break;
+            case FlowControl.Exception or FlowControl.Interrupt:
+                if (_hints.ContinuesAfterTrap(instruction.IP))
+                    AddIfInside(edges, next, FlowEdgeKind.Plain);
+                break;
+            default:
+                AddIfInside(edges, next, FlowEdgeKind.Plain);
+                break;
+        }
+
+        foreach (ulong target in _hints.ExtraTargets(instruction.IP))
+            AddIfInside(edges, target, FlowEdgeKind.Plain);
+    }
+
+    /// <summary>A call into the middle of the same function: not a call but a trick (return stack filling), whose stack effect is followed as a jump.</summary>
+    public bool IsLocalCall(in Instruction instruction)
+    {
+        if (instruction.FlowControl != FlowControl.Call || instruction.Mnemonic != Mnemonic.Call)
+            return false;
+        ulong target = instruction.NearBranchTarget;
+        return target != _function.Main.Start && _function.Contains(target);
+    }
+
+    private void AddIfInside(List<FlowEdge> edges, ulong to, FlowEdgeKind kind)
+    {
+        if (_function.Contains(to))
+            edges.Add(new FlowEdge(to, kind));
+    }
+}
