@@ -1,0 +1,96 @@
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Unwind;
+
+namespace Panacea.Kernel.Image;
+
+/// <summary>Answers the code and unwind rooms' questions from a repair image: where functions are, what is text, which calls do not come back.</summary>
+/// <remarks>Immutable; safe for concurrent use.</remarks>
+public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
+{
+    /// <summary>Functions that do not return (tools/objtool/noreturns.h names them for the kernel's own checks; a name that a kernel lacks costs nothing).</summary>
+    private static readonly string[] NoReturns =
+    [
+        "panic", "vpanic", "do_exit", "do_group_exit", "make_task_dead", "rewind_stack_and_make_dead", "rewind_stack_do_exit", "__stack_chk_fail", "fortify_panic",
+        "__fortify_panic", "usercopy_abort", "__module_put_and_kthread_exit", "kthread_exit", "kthread_complete_and_exit", "machine_real_restart", "do_task_dead", "nmi_panic_self_stop", "__reiserfs_panic",
+        "cpu_startup_entry", "play_dead", "stop_this_cpu", "ex_handler_msr_mce", "hlt_play_dead", "panic_smp_self_stop", "crash_smp_send_stop",
+    ];
+
+    /// <summary>Return addresses that stand for others: kernel/trace/fgraph.c, arch/x86/kernel/rethook.c, kprobes before 6.1.</summary>
+    private static readonly string[] Trampolines = ["return_to_handler", "arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline"];
+
+    private readonly RepairImage _image;
+    private readonly HashSet<ulong> _noReturn = [];
+    private readonly List<(ulong Start, ulong End, string Name)> _trampolines = [];
+
+    /// <summary>A map over one image.</summary>
+    public CodeMap(RepairImage image)
+    {
+        _image = image;
+        foreach (string name in NoReturns)
+        {
+            if (image.TryFindSymbol(name, out ulong address))
+                _noReturn.Add(address);
+        }
+
+        foreach (string name in Trampolines)
+        {
+            if (image.TryFindSymbol(name, out ulong address) && image.Symbolize(address) is { } location)
+                _trampolines.Add((address, address + location.Size, name));
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool IsText(ulong address) => _image.IsText(address);
+
+    /// <inheritdoc/>
+    public string? TrampolineName(ulong address)
+    {
+        foreach ((ulong start, ulong end, string name) in _trampolines)
+        {
+            if (address >= start && address < end)
+                return name;
+        }
+
+        return null;
+    }
+
+    /// <inheritdoc/>
+    public bool IsNoReturn(ulong target) => _noReturn.Contains(target);
+
+    /// <inheritdoc/>
+    public bool ContinuesAfterTrap(ulong instruction) => false;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<ulong> ExtraTargets(ulong instruction) => [];
+
+    /// <inheritdoc/>
+    /// <remarks>GCC names what it moves away <c>name.cold</c>. Where a name stands more than once (static functions of one name), which cold part belongs to which can't be told:
+    /// a cold address is then not found, and a main part is given without it.</remarks>
+    public bool TryFindFunction(ulong address, out FunctionParts function)
+    {
+        function = default;
+        if (!_image.TryFindFunction(address, out FunctionRange range))
+            return false;
+        const string Cold = ".cold";
+        bool isCold = range.Name.EndsWith(Cold, StringComparison.Ordinal);
+        string mainName = isCold ? range.Name[..^Cold.Length] : range.Name;
+        bool hasMain = TryUnique(mainName, out FunctionRange main), hasCold = TryUnique(mainName + Cold, out FunctionRange cold);
+        if (isCold)
+        {
+            if (!hasMain || !hasCold)
+                return false;
+            function = new FunctionParts(main, [cold]);
+            return true;
+        }
+
+        function = hasMain && hasCold ? new FunctionParts(range, [cold]) : new FunctionParts(range);
+        return true;
+    }
+
+    private bool TryUnique(string name, out FunctionRange range)
+    {
+        range = default;
+        var all = _image.FindAll(name);
+        return all.Count == 1 && _image.TryFindFunction(all[0].Address, out range);
+    }
+}

@@ -1,0 +1,129 @@
+using System.Buffers.Binary;
+using Panacea.Formats;
+using Panacea.Formats.Kallsyms;
+using Panacea.Formats.Orc;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Types;
+using Panacea.Target;
+
+namespace Panacea.Kernel.Image;
+
+/// <summary>Reads what a repair image keeps of one module. A table that can't be read or understood is left out: the module is then known by less, never by a guess.</summary>
+internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
+{
+    private const int SymbolSize = 24;
+
+    public void AddTo(List<ImageContainer.Section> sections, uint owner, LinuxModule module, OrcVersion? orcVersion)
+    {
+        if (ReadText(module) is { } text)
+            sections.Add(new(ImageSection.Text, owner, text));
+        if (TryReadSymbols(module, out SymbolTable? symbols))
+        {
+            SymbolTableSections s = symbols!.Sections;
+            ReadOnlySpan<ReadOnlyMemory<byte>> parts = [s.Header, s.Values, s.Types, s.NameOffsets, s.Names, s.NameIndex];
+            for (int i = 0; i < parts.Length; i++)
+                sections.Add(new((ImageSection)((uint)ImageSection.Symbols0 + i), owner, parts[i]));
+        }
+
+        ModuleTables t = module.Tables;
+        if (orcVersion is { } format && t.OrcCount > 0 && t.OrcCount <= (uint)limits.MaxOrcRows
+            && Read(t.OrcIps, t.OrcCount * 4L) is { } ips && Read(t.OrcRows, t.OrcCount * 6L) is { } rows
+            && OrcTable.TryCreate(ips, rows, t.OrcIps, format, FormatLimits.Default, out _, out _))
+        {
+            sections.Add(new(ImageSection.OrcIps, owner, ips));
+            sections.Add(new(ImageSection.OrcRows, owner, rows));
+        }
+
+        if (ReadBtf(module) is { } btf && TypeCatalog.TryIndex(btf, kernel.Image.Types, out var types, out var names, out _))
+        {
+            sections.Add(new(ImageSection.Btf, owner, btf));
+            sections.Add(new(ImageSection.BtfTypeIndex, owner, types));
+            sections.Add(new(ImageSection.BtfNameIndex, owner, names));
+        }
+    }
+
+    private byte[]? Read(ulong address, long length)
+    {
+        if (address == 0 || length <= 0 || length > limits.MaxModuleBytes)
+            return null;
+        byte[] bytes = GC.AllocateUninitializedArray<byte>((int)length);
+        return kernel.Space.TryRead(new VirtualAddress(address), bytes, out _) ? bytes : null;
+    }
+
+    private byte[]? ReadText(LinuxModule module)
+    {
+        var parts = new List<byte>();
+        foreach (ModuleMemory memory in module.Memory.Where(m => m.IsText))
+        {
+            if (Read(memory.Start, (long)memory.Size) is not { } part)
+                return null;
+            parts.AddRange(part);
+        }
+
+        return parts.Count == 0 ? null : [.. parts];
+    }
+
+    /// <summary>The module's own symbols (struct mod_kallsyms: Elf64_Sym array, names, and since 5.2 one nm letter a symbol).</summary>
+    private bool TryReadSymbols(LinuxModule module, out SymbolTable? table)
+    {
+        table = null;
+        ModuleTables t = module.Tables;
+        if (t.SymbolCount == 0 || t.SymbolCount > (uint)limits.MaxSymbols || Read(t.Symtab, t.SymbolCount * (long)SymbolSize) is not { } symtab)
+            return false;
+        byte[]? types = t.Typetab == 0 ? null : Read(t.Typetab, t.SymbolCount);
+        ulong end = module.Memory.Max(m => m.Start + m.Size);
+        var builder = new SymbolTableBuilder();
+        for (int i = 0; i < t.SymbolCount; i++)
+        {
+            ReadOnlySpan<byte> symbol = symtab.AsSpan(i * SymbolSize, SymbolSize);
+            uint name = BinaryPrimitives.ReadUInt32LittleEndian(symbol);
+            ushort section = BinaryPrimitives.ReadUInt16LittleEndian(symbol[6..]);
+            ulong value = BinaryPrimitives.ReadUInt64LittleEndian(symbol[8..]);
+            char type = types is null ? ((symbol[4] & 0xf) == 2 ? 't' : 'd') : (char)types[i];
+
+            // SHN_UNDEF: the module uses it, another one has it. What lies outside the module's memory (per-CPU, absolute) can't be looked up by address.
+            if (section == 0 || !module.Contains(value))
+                continue;
+            if (kernel.Space.TryReadString(new VirtualAddress(unchecked(t.Strtab + name)), 512, out string text, out _) && text.Length > 0)
+                builder.Add(value, type, text);
+        }
+
+        return builder.TryBuild(end, out table, out ulong tableBase, out _) && Rebase(module, builder, ref table, tableBase, end);
+    }
+
+    /// <summary>A module's table counts from the start of its memory, where nothing but the map says so; a symbol there makes the two agree.</summary>
+    private static bool Rebase(LinuxModule module, SymbolTableBuilder builder, ref SymbolTable? table, ulong tableBase, ulong end)
+    {
+        ulong start = module.Memory.Min(m => m.Start);
+        if (tableBase == start)
+            return true;
+        builder.Add(start, 'N', "__module_start");
+        return builder.TryBuild(end, out SymbolTable rebased, out ulong again, out _) && again == start && (table = rebased) is not null;
+    }
+
+    /// <summary>The module's BTF, from the list btf_modules (kernel/bpf/btf.c, since 5.11): struct btf_module → btf → data.</summary>
+    private byte[]? ReadBtf(LinuxModule module)
+    {
+        try
+        {
+            if (!kernel.HasSymbol("btf_modules") || !kernel.HasMember("btf_module.module") || !kernel.HasMember("btf.data"))
+                return null;
+            ulong head = kernel.Symbol("btf_modules"), link = kernel.Offset("btf_module.list");
+            int steps = 0;
+            for (ulong node = kernel.ReadU64(head, "btf_modules"); node != head && steps++ < limits.MaxModules; node = kernel.ReadU64(node, "btf_module.list"))
+            {
+                ulong entry = unchecked(node - link);
+                if (kernel.Read(entry, "btf_module.module") != module.Address)
+                    continue;
+                ulong btf = kernel.Read(entry, "btf_module.btf");
+                return Read(kernel.Read(btf, "btf.data"), (long)Math.Min(kernel.Read(btf, "btf.data_size"), (ulong)limits.MaxBtfBytes));
+            }
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        {
+            return null;
+        }
+
+        return null;
+    }
+}

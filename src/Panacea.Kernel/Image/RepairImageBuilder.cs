@@ -1,0 +1,259 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Json;
+using Panacea.Formats;
+using Panacea.Formats.Elf;
+using Panacea.Formats.Kallsyms;
+using Panacea.Formats.Orc;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Types;
+using Panacea.Target;
+
+namespace Panacea.Kernel.Image;
+
+/// <summary>Makes a repair image from a healthy guest while it runs: reads only, stops nothing.</summary>
+/// <remarks>Each table is copied once and checked by its own room. What changes under the reader's eyes is the module list: it is read until two reads agree.</remarks>
+public sealed class RepairImageBuilder
+{
+    private const int IdtBytes = 256 * 16;
+    private readonly TargetLimits _limits;
+    private readonly AddressSpace _bootstrapSpace;
+    private readonly IReadOnlyList<KernelExtent> _extents;
+    private readonly ulong _idtBase;
+    private readonly List<ImageContainer.Section> _sections = [];
+    private readonly List<string> _without = [];
+
+    private RepairImageBuilder(BootstrapResult bootstrap, TargetLimits limits)
+    {
+        _bootstrapSpace = bootstrap.Space;
+        _extents = bootstrap.Extents;
+        _idtBase = bootstrap.IdtBase;
+        _limits = limits;
+    }
+
+    /// <summary>Builds an image and maps it from <paramref name="cache"/>.</summary>
+    /// <param name="memory">Guest-physical memory.</param>
+    /// <param name="vcpus">Control registers of the vCPUs.</param>
+    /// <param name="cache">Directory for the unpacked image; created where missing.</param>
+    /// <param name="limits">Ceilings.</param>
+    /// <exception cref="NotLinuxException">No Linux kernel was found, or it has no symbols.</exception>
+    public static RepairImage Build(IGuestMemory memory, IReadOnlyList<VcpuControlState> vcpus, string cache, TargetLimits limits) =>
+        RepairImage.StoreAndMap(new RepairImageBuilder(KernelBootstrap.Find(memory, vcpus), limits).Run(), cache);
+
+    private List<ImageContainer.Section> Run()
+    {
+        long started = Stopwatch.GetTimestamp();
+        (SymbolTable symbols, ulong textBase) = ReadSymbols();
+        AddSymbols(0, symbols);
+        ulong Address(string name) => symbols.TryFindAddress(name, textBase, out ulong a) ? a : 0;
+
+        AddressSpace space = FindKernelRoot(Address("swapper_pg_dir") is var pgd && pgd != 0 ? pgd : Address("init_top_pgt"));
+        string? vmcoreInfo = ReadVmcoreInfo(space, Address("vmcoreinfo_data"), Address("vmcoreinfo_size"));
+        ulong textStart = Address("_stext") is var stext && stext != 0 ? stext : textBase, textEnd = Address("_etext");
+        if (textEnd <= textStart || textEnd - textStart > (ulong)_limits.MaxKernelImageBytes)
+            throw new NotLinuxException("the kernel's symbols do not say where its text ends (_etext): the guest can't be understood");
+        byte[] text = ReadRange(space, textStart, textEnd, "kernel text") ?? throw new NotLinuxException("the kernel's text can't be read as a whole");
+        _sections.Add(new(ImageSection.Text, 0, text));
+
+        AddBtf(space, Address("__start_BTF"), Address("__stop_BTF"));
+        OrcVersion? orcVersion = AddOrc(
+            0, "the kernel", space, Address("__start_orc_unwind_ip"), Address("__stop_orc_unwind_ip"), Address("__start_orc_unwind"), Address("__stop_orc_unwind"), null);
+        if (_idtBase != 0 && ReadRange(space, _idtBase, _idtBase + IdtBytes, "trap table") is { } idt)
+            _sections.Add(new(ImageSection.TrapTable, 0, idt));
+
+        var meta = new ImageMeta
+        {
+            Release = "", Banner = ReadString(space, Address("linux_banner")), BuildId = ReadBuildId(space, Address("__start_notes"), Address("__stop_notes")),
+            TextBase = textBase, TextStart = textStart, TextEnd = textEnd, RootPhysical = space.Root.Value, PagingLevels = (int)space.Mode,
+            EncryptionMask = space.EncryptionMask, TrapTableAddress = _idtBase, PerCpuBases = ReadPerCpuBases(space, Address("__per_cpu_offset"), Address("nr_cpu_ids")),
+            OrcIpsAddress = Address("__start_orc_unwind_ip"), OrcVersion = orcVersion ?? default, Modules = [], DeathPoints = FindDeathPoints(Address, text, textStart),
+            Without = _without, VmcoreInfo = vmcoreInfo,
+        };
+        meta = meta with { Release = ReleaseOf(meta.Banner) };
+        if (meta.DeathPoints.Count == 0)
+            throw new NotLinuxException("the kernel has neither oops_end nor panic among its symbols: there is no place to stop it at");
+
+        // Modules need types and symbols, so they are read through a first image that lacks them.
+        meta = AddModules(meta, orcVersion);
+        meta = meta with { BuildUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds };
+        return WithMeta(meta);
+    }
+
+    private List<ImageContainer.Section> WithMeta(ImageMeta meta) =>
+        [new(ImageSection.Meta, 0, JsonSerializer.SerializeToUtf8Bytes(meta, ImageMetaJson.Default.ImageMeta)), .. _sections];
+
+    private (SymbolTable Table, ulong Base) ReadSymbols()
+    {
+        // kallsyms lies in read-only data; the extents that are neither written nor executed hold it and the BTF.
+        string whyNot = "no read-only data is mapped";
+        foreach (KernelExtent extent in _extents.Where(e => !e.Writable && !e.Executable).OrderByDescending(e => e.Length))
+        {
+            if (extent.Length > (ulong)_limits.MaxKernelImageBytes || extent.Length < 1 << 16)
+                continue;
+            byte[]? bytes = ReadRange(_bootstrapSpace, extent.Start, extent.End, "read-only data");
+            if (bytes is null || !KallsymsLocator.TryLocate(bytes, extent.Start, out KallsymsLayout layout, out whyNot))
+                continue;
+            if (KallsymsReader.TryRead(bytes, extent.Start, layout, FormatLimits.Default, out SymbolTable table, out ulong textBase, out whyNot))
+                return (table, textBase);
+        }
+
+        throw new NotLinuxException(
+            $"no kernel symbols were found in the guest ({whyNot}): it is not Linux, is still booting, or was built without CONFIG_KALLSYMS, without which Panacea can't protect it");
+    }
+
+    private void AddSymbols(uint owner, SymbolTable table)
+    {
+        SymbolTableSections s = table.Sections;
+        ReadOnlySpan<ReadOnlyMemory<byte>> parts = [s.Header, s.Values, s.Types, s.NameOffsets, s.Names, s.NameIndex];
+        for (int i = 0; i < parts.Length; i++)
+            _sections.Add(new((ImageSection)((uint)ImageSection.Symbols0 + i), owner, parts[i]));
+    }
+
+    private AddressSpace FindKernelRoot(ulong swapper)
+    {
+        if (swapper == 0 || !_bootstrapSpace.TryTranslate(new VirtualAddress(swapper), out var t, out _))
+            throw new NotLinuxException("the kernel's own page tables (swapper_pg_dir) can't be found: the guest can't be understood");
+        var space = new AddressSpace(_bootstrapSpace.Memory, t.Physical, _bootstrapSpace.Mode, _bootstrapSpace.EncryptionMask);
+        if (!space.TryTranslate(new VirtualAddress(swapper), out var again, out _) || again.Physical != t.Physical)
+            throw new NotLinuxException("the kernel's own page tables do not map themselves: the guest can't be understood");
+        return space;
+    }
+
+    private static byte[]? ReadRange(AddressSpace space, ulong start, ulong end, string what)
+    {
+        if (start == 0 || end <= start || end - start > int.MaxValue)
+            return null;
+        byte[] bytes = GC.AllocateUninitializedArray<byte>((int)(end - start));
+        return space.TryRead(new VirtualAddress(start), bytes, out _) ? bytes : null;
+    }
+
+    private static string ReadString(AddressSpace space, ulong address) =>
+        address != 0 && space.TryReadString(new VirtualAddress(address), 1024, out string text, out _) ? text.TrimEnd('\n') : "";
+
+    /// <summary>"Linux version RELEASE (builder) …" (init/version.c).</summary>
+    private static string ReleaseOf(string banner)
+    {
+        string[] words = banner.Split(' ', 4);
+        return words.Length > 2 && words[0] == "Linux" && words[1] == "version" ? words[2] : "unknown";
+    }
+
+    private static string? ReadVmcoreInfo(AddressSpace space, ulong pointer, ulong size)
+    {
+        if (pointer == 0 || size == 0 || !space.TryReadUInt64(new VirtualAddress(pointer), out ulong data, out _)
+            || !space.TryReadUInt64(new VirtualAddress(size), out ulong length, out _) || length is 0 or > 4096)
+            return null;
+        byte[]? text = ReadRange(space, data, data + length, "VMCOREINFO");
+        return text is null ? null : Encoding.UTF8.GetString(text);
+    }
+
+    private static string? ReadBuildId(AddressSpace space, ulong start, ulong end) =>
+        end - start <= 1 << 20 && ReadRange(space, start, end, ".notes") is { } notes && ElfNotes.TryFindBuildId(notes, out ReadOnlyMemory<byte> id) ? Convert.ToHexStringLower(id.Span) : null;
+
+    private List<ulong> ReadPerCpuBases(AddressSpace space, ulong table, ulong nrCpuIds)
+    {
+        var bases = new List<ulong>();
+        uint count = nrCpuIds != 0 && space.TryReadUInt32(new VirtualAddress(nrCpuIds), out uint n, out _) ? n : 0;
+        if (table == 0 || count == 0 || count > (uint)_limits.MaxCpus)
+            return bases;
+        for (uint cpu = 0; cpu < count; cpu++)
+        {
+            if (!space.TryReadUInt64(new VirtualAddress(table + (cpu * 8)), out ulong value, out _))
+                break;
+            bases.Add(value);
+        }
+
+        return bases;
+    }
+
+    private void AddBtf(AddressSpace space, ulong start, ulong end)
+    {
+        byte[]? btf = end > start && end - start <= (ulong)_limits.MaxBtfBytes ? ReadRange(space, start, end, "BTF") : null;
+        if (btf is null || !TypeCatalog.TryIndex(btf, null, out ReadOnlyMemory<byte> types, out ReadOnlyMemory<byte> names, out string whyNot))
+        {
+            _without.Add("the kernel has no usable BTF: no error return and no health counters; a crash in process context is still quarantined from symbols alone");
+            return;
+        }
+
+        _sections.Add(new(ImageSection.Btf, 0, btf));
+        _sections.Add(new(ImageSection.BtfTypeIndex, 0, types));
+        _sections.Add(new(ImageSection.BtfNameIndex, 0, names));
+    }
+
+    private OrcVersion? AddOrc(uint owner, string name, AddressSpace space, ulong ips, ulong ipsEnd, ulong rows, ulong rowsEnd, OrcVersion? known)
+    {
+        byte[]? ipBytes = ReadRange(space, ips, ipsEnd, "unwind rows"), rowBytes = ReadRange(space, rows, rowsEnd, "unwind rows");
+        OrcVersion format = known ?? default;
+        string whyNot = "it has none";
+        if (ipBytes is null || rowBytes is null || ipBytes.Length / 4 > _limits.MaxOrcRows
+            || (known is null && !OrcFormat.TryDetect(rowBytes, out format, out whyNot))
+            || !OrcTable.TryCreate(ipBytes, rowBytes, ips, format, FormatLimits.Default, out _, out whyNot))
+        {
+            if (owner == 0)
+                _without.Add($"no ORC unwind data can be used ({whyNot}): stacks are scanned, and there is no error return");
+            return null;
+        }
+
+        _sections.Add(new(ImageSection.OrcIps, owner, ipBytes));
+        _sections.Add(new(ImageSection.OrcRows, owner, rowBytes));
+        return format;
+    }
+
+    /// <summary>vpanic does the work of panic since 6.16 (commit 3f045de7f5ac, "panic: add vpanic()"); where it exists it is the one that every path passes.</summary>
+    private static List<DeathPoint> FindDeathPoints(Func<string, ulong> address, byte[] text, ulong textStart)
+    {
+        var points = new List<DeathPoint>();
+        foreach (string symbol in (string[])["oops_end", address("vpanic") != 0 ? "vpanic" : "panic"])
+        {
+            ulong at = address(symbol);
+            if (at < textStart || at - textStart >= (ulong)text.Length)
+                continue;
+            points.Add(new DeathPoint(symbol, at, Nops.TryLengthOfLeadingNop(text.AsSpan((int)(at - textStart)), out int nop) ? nop : 0));
+        }
+
+        return points;
+    }
+
+    private ImageMeta AddModules(ImageMeta meta, OrcVersion? orcVersion)
+    {
+        if (!_sections.Any(s => s.Kind == ImageSection.Btf))
+            return meta;
+        using RepairImage first = RepairImage.FromSections(WithMeta(meta));
+        LinuxKernel kernel = first.KernelOver(_bootstrapSpace.Memory);
+        var modules = new List<ImageModule>();
+        uint owner = 0;
+        foreach (LinuxModule module in ReadModulesTwice(kernel))
+        {
+            // A module on its way in or out is taken at the next refresh; its text may vanish under a reader.
+            if (module.State != 0 || module.Memory.Count == 0)
+                continue;
+            owner++;
+            modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps));
+            new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);
+        }
+
+        return meta with { Modules = modules };
+    }
+
+    private List<LinuxModule> ReadModulesTwice(LinuxKernel kernel)
+    {
+        List<LinuxModule>? previous = null;
+        for (int attempt = 0; attempt < 8; attempt++)
+        {
+            try
+            {
+                List<LinuxModule> now = Modules.Enumerate(kernel, _limits);
+                if (previous is not null && now.Select(m => (m.Address, m.Name, m.State)).SequenceEqual(previous.Select(m => (m.Address, m.Name, m.State))))
+                    return now;
+                previous = now;
+            }
+            catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+            {
+                previous = null;
+            }
+        }
+
+        _without.Add("the module list would not hold still or can't be read: module code is unknown until the next refresh");
+        return [];
+    }
+}

@@ -1,0 +1,133 @@
+using Panacea.Target;
+
+namespace Panacea.Kernel.Subsystems;
+
+/// <summary>One run of a module's memory.</summary>
+/// <param name="Start">Guest-virtual address.</param>
+/// <param name="Size">Bytes.</param>
+/// <param name="IsText">Executable code.</param>
+public readonly record struct ModuleMemory(ulong Start, ulong Size, bool IsText);
+
+/// <summary>Where a module keeps its tables.</summary>
+/// <param name="Symtab">Array of Elf64_Sym.</param>
+/// <param name="SymbolCount">Its length.</param>
+/// <param name="Strtab">Names.</param>
+/// <param name="Typetab">One nm type letter a symbol (since 5.2, commit 1c7651f43777); 0 where there is none.</param>
+/// <param name="OrcIps">.orc_unwind_ip, 0 where there is none.</param>
+/// <param name="OrcRows">.orc_unwind.</param>
+/// <param name="OrcCount">Rows.</param>
+public readonly record struct ModuleTables(ulong Symtab, uint SymbolCount, ulong Strtab, ulong Typetab, ulong OrcIps, ulong OrcRows, uint OrcCount);
+
+/// <summary>One loaded module.</summary>
+/// <param name="Address">Guest-virtual address of its struct module.</param>
+/// <param name="Name">Name.</param>
+/// <param name="State">0 live, 1 coming, 2 going, 3 unformed (enum module_state).</param>
+/// <param name="Taints">Taint bits.</param>
+/// <param name="Memory">Its memory, text first.</param>
+/// <param name="Tables">Its tables.</param>
+public sealed record LinuxModule(
+    ulong Address, string Name, uint State, ulong Taints, IReadOnlyList<ModuleMemory> Memory, ModuleTables Tables)
+{
+    /// <summary>Total bytes, as lsmod shows.</summary>
+    public ulong Size => Memory.Aggregate(0UL, (sum, m) => unchecked(sum + m.Size));
+
+    /// <summary>True where the module's memory holds the address.</summary>
+    public bool Contains(ulong address) => Memory.Any(m => unchecked(address - m.Start) < m.Size);
+}
+
+/// <summary>Loaded modules, from the list <c>modules</c> (kernel/module/main.c).</summary>
+public static class Modules
+{
+    /// <summary>All modules on the list, newest first, those being loaded or removed included.</summary>
+    /// <exception cref="GuestMemoryException">A link points to memory that can't be read.</exception>
+    /// <exception cref="KernelShapeException">The list does not close, or the kernel lacks the types.</exception>
+    public static List<LinuxModule> Enumerate(LinuxKernel kernel, TargetLimits limits)
+    {
+        ulong head = kernel.Symbol("modules");
+        ulong link = kernel.Offset("module.list");
+        var all = new List<LinuxModule>();
+        for (ulong node = kernel.ReadU64(head, "modules"); node != head; node = kernel.ReadU64(node, "module.list"))
+        {
+            if (all.Count >= limits.MaxModules)
+                throw new KernelShapeException($"the module list does not close within {limits.MaxModules} modules");
+            all.Add(Read(kernel, unchecked(node - link), limits));
+        }
+
+        return all;
+    }
+
+    private static LinuxModule Read(LinuxKernel kernel, ulong module, TargetLimits limits)
+    {
+        uint state = (uint)kernel.Read(module, "module.state");
+        ulong kallsyms = kernel.HasMember("module.kallsyms") ? kernel.Read(module, "module.kallsyms") : 0;
+        ModuleTables tables = default;
+
+        // An unformed module is on the list before it has been laid out (kernel/module/main.c, add_unformed_module): only its name is there.
+        if (state != 3)
+        {
+            if (kallsyms != 0)
+            {
+                tables = new ModuleTables(
+                    kernel.Read(kallsyms, "mod_kallsyms.symtab"), (uint)kernel.Read(kallsyms, "mod_kallsyms.num_symtab"),
+                    kernel.Read(kallsyms, "mod_kallsyms.strtab"),
+                    kernel.HasMember("mod_kallsyms.typetab") ? kernel.Read(kallsyms, "mod_kallsyms.typetab") : 0, 0, 0, 0);
+            }
+
+            if (kernel.HasMember("module.arch.num_orcs"))
+            {
+                tables = tables with
+                {
+                    OrcCount = (uint)kernel.Read(module, "module.arch.num_orcs"),
+                    OrcIps = kernel.Read(module, "module.arch.orc_unwind_ip"),
+                    OrcRows = kernel.Read(module, "module.arch.orc_unwind"),
+                };
+            }
+        }
+
+        return new LinuxModule(
+            module, kernel.ReadText(module, "module.name"), state, kernel.HasMember("module.taints") ? kernel.Read(module, "module.taints") : 0,
+            state == 3 ? [] : ReadMemory(kernel, module, limits), tables);
+    }
+
+    /// <summary>module.mem[] since 6.4 (commit ac3b43283923, "module: replace module_layout with module_memory"), core_layout before it.</summary>
+    private static List<ModuleMemory> ReadMemory(LinuxKernel kernel, ulong module, TargetLimits limits)
+    {
+        var memory = new List<ModuleMemory>();
+        if (kernel.HasMember("module.mem"))
+        {
+            int element = kernel.Image.Types.SizeOf("module_memory");
+            int bytes = kernel.Image.Types.Member("module.mem").BitSize / 8;
+            ulong array = unchecked(module + kernel.Offset("module.mem"));
+            for (int type = 0; element > 0 && type < bytes / element && type < 16; type++)
+            {
+                ulong at = unchecked(array + (ulong)(type * element));
+
+                // MOD_TEXT is 0, MOD_INIT_TEXT is 4 (enum mod_mem_type).
+                Add(kernel.Read(at, "module_memory.base"), kernel.Read(at, "module_memory.size"), type is 0 or 4);
+            }
+        }
+        else
+        {
+            foreach (string layout in (string[])["core_layout", "init_layout"])
+            {
+                ulong start = kernel.Read(module, $"module.{layout}.base");
+                ulong size = kernel.Read(module, $"module.{layout}.size"), text = kernel.Read(module, $"module.{layout}.text_size");
+                if (text > size)
+                    throw new KernelShapeException("a module's text is larger than the module");
+                Add(start, text, true);
+                Add(start + text, size - text, false);
+            }
+        }
+
+        return memory;
+
+        void Add(ulong start, ulong size, bool isText)
+        {
+            if (start == 0 || size == 0)
+                return;
+            if (size > (ulong)limits.MaxModuleBytes)
+                throw new KernelShapeException($"a module's memory of {size} bytes is beyond the limit");
+            memory.Add(new ModuleMemory(start, size, isText));
+        }
+    }
+}

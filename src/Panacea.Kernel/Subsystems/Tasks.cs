@@ -1,0 +1,153 @@
+using Panacea.Target;
+
+namespace Panacea.Kernel.Subsystems;
+
+/// <summary>One task (thread) as the kernel keeps it.</summary>
+/// <param name="Address">Guest-virtual address of its task_struct.</param>
+/// <param name="Pid">Thread id.</param>
+/// <param name="Tgid">Process id.</param>
+/// <param name="Parent">Process id of its parent.</param>
+/// <param name="Comm">Name, at most 15 bytes.</param>
+/// <param name="State">State letter as ps shows it; '?' for one it does not know.</param>
+/// <param name="Flags">task_struct.flags (PF_*).</param>
+/// <param name="Memory">mm_struct address, 0 for kernel threads.</param>
+public sealed record LinuxTask(ulong Address, int Pid, int Tgid, int Parent, string Comm, char State, uint Flags, ulong Memory)
+{
+    /// <summary>PF_KTHREAD (include/linux/sched.h).</summary>
+    public bool IsKernelThread => (Flags & Tasks.PfKthread) != 0;
+}
+
+/// <summary>Tasks, from init_task and the lists through it (include/linux/sched.h, include/linux/sched/signal.h).</summary>
+public static class Tasks
+{
+    /// <summary>PF_KTHREAD.</summary>
+    public const uint PfKthread = 0x0020_0000;
+
+    /// <summary>PF_EXITING.</summary>
+    public const uint PfExiting = 0x0000_0004;
+
+    /// <summary>PF_WQ_WORKER.</summary>
+    public const uint PfWqWorker = 0x0000_0020;
+
+    /// <summary>Every thread of every process, the idle task of CPU 0 first. Over a running guest the list changes under the walk: it is bounded, and a chain that does
+    /// not return to its head within <see cref="TargetLimits.MaxTasks"/> throws.</summary>
+    /// <exception cref="GuestMemoryException">A link points to memory that can't be read.</exception>
+    /// <exception cref="KernelShapeException">The chain does not close, or the kernel lacks the types.</exception>
+    public static List<LinuxTask> Enumerate(LinuxKernel kernel, TargetLimits limits)
+    {
+        ulong init = kernel.Symbol("init_task");
+        ulong tasksOffset = kernel.Offset("task_struct.tasks");
+        ulong nodeOffset = kernel.Offset("task_struct.thread_node");
+        ulong headOffset = kernel.Offset("signal_struct.thread_head");
+        var all = new List<LinuxTask>();
+        var seen = new HashSet<ulong>();
+        ulong leader = init;
+        do
+        {
+            if (leader == init)
+            {
+                Add(leader);
+            }
+            else
+            {
+                // thread_node of every thread of the process hangs off signal->thread_head; the leader is among them while it lives.
+                ulong head = unchecked(kernel.Read(leader, "task_struct.signal") + headOffset);
+                for (ulong node = kernel.ReadU64(head, "thread_head"); node != head; node = kernel.ReadU64(node, "thread_node"))
+                    Add(unchecked(node - nodeOffset));
+            }
+
+            leader = unchecked(kernel.ReadU64(unchecked(leader + tasksOffset), "task_struct.tasks") - tasksOffset);
+        }
+        while (leader != init);
+        return all;
+
+        void Add(ulong task)
+        {
+            if (!seen.Add(task) || seen.Count > limits.MaxTasks)
+                throw new KernelShapeException("the task list does not close");
+            all.Add(ReadTask(kernel, task));
+        }
+    }
+
+    /// <summary>One task.</summary>
+    public static LinuxTask ReadTask(LinuxKernel kernel, ulong task)
+    {
+        ulong parent = kernel.Read(task, "task_struct.real_parent");
+        return new LinuxTask(
+            task, (int)kernel.ReadSigned(task, "task_struct.pid"), (int)kernel.ReadSigned(task, "task_struct.tgid"),
+            (int)kernel.ReadSigned(parent, "task_struct.tgid"), kernel.ReadText(task, "task_struct.comm"), ReadState(kernel, task),
+            (uint)kernel.Read(task, "task_struct.flags"), kernel.Read(task, "task_struct.mm"));
+    }
+
+    /// <summary>The arguments of a user process, NUL-separated in its own memory (mm_struct.arg_start to arg_end), joined by spaces.</summary>
+    /// <returns>False for kernel threads and where the process's memory is not resident; <paramref name="why"/> says which.</returns>
+    public static bool TryReadCommandLine(LinuxKernel kernel, LinuxTask task, int maxBytes, out string commandLine, out string why)
+    {
+        commandLine = "";
+        if (task.Memory == 0)
+        {
+            why = "a kernel thread has no command line";
+            return false;
+        }
+
+        try
+        {
+            ulong start = kernel.Read(task.Memory, "mm_struct.arg_start"), end = kernel.Read(task.Memory, "mm_struct.arg_end");
+            ulong pgd = kernel.Read(task.Memory, "mm_struct.pgd");
+            if (end < start)
+            {
+                why = "mm_struct.arg_end lies before arg_start";
+                return false;
+            }
+
+            if (!kernel.Space.TryTranslate(new VirtualAddress(pgd), out var root, out MemoryFault fault))
+            {
+                why = fault.ToString();
+                return false;
+            }
+
+            var user = new AddressSpace(kernel.Space.Memory, root.Physical, kernel.Space.Mode, kernel.Space.EncryptionMask);
+            byte[] raw = new byte[(int)Math.Min(end - start, (ulong)maxBytes)];
+            if (!user.TryRead(new VirtualAddress(start), raw, out fault))
+            {
+                why = fault.ToString();
+                return false;
+            }
+
+            commandLine = System.Text.Encoding.UTF8.GetString(raw).TrimEnd('\0').Replace('\0', ' ');
+            why = "";
+            return true;
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        {
+            why = e.Message;
+            return false;
+        }
+    }
+
+    /// <summary>State letter of /proc/PID/stat: bits of task_struct.__state (state before 5.14, commit 2f064a59a11f) and exit_state (fs/proc/array.c).</summary>
+    private static char ReadState(LinuxKernel kernel, ulong task)
+    {
+        uint state = (uint)kernel.Read(task, kernel.HasMember("task_struct.__state") ? "task_struct.__state" : "task_struct.state");
+        uint exit = (uint)kernel.Read(task, "task_struct.exit_state");
+
+        // TASK_REPORT is the low seven bits; TASK_IDLE is uninterruptible without load (0x402), frozen tasks report as D.
+        if ((state & 0x402) == 0x402)
+            return 'I';
+        uint report = (state | exit) & 0x7f;
+        if ((state & 0x1000) != 0)
+            report = 0x02;
+        return report switch
+        {
+            0 => 'R',
+            _ when (report & 0x40) != 0 => 'I',
+            _ when (report & 0x20) != 0 => 'Z',
+            _ when (report & 0x10) != 0 => 'X',
+            _ when (report & 0x08) != 0 => 't',
+            _ when (report & 0x04) != 0 => 'T',
+            _ when (report & 0x02) != 0 => 'D',
+            _ when (report & 0x01) != 0 => 'S',
+            _ => '?',
+        };
+    }
+}
