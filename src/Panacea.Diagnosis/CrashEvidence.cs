@@ -1,8 +1,87 @@
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Memory;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
 namespace Panacea.Diagnosis;
 
-/// <summary>What was captured while the guest stood still, and what follows from it at once: enough to decide on a repair.</summary>
+/// <summary>The current task of a crash as far as it could be read at once.</summary>
+/// <param name="Address">task_struct address.</param>
+/// <param name="Pid">Thread id.</param>
+/// <param name="Tgid">Process id.</param>
+/// <param name="Comm">Thread name.</param>
+/// <param name="Flags">PF_* flags.</param>
+public sealed record CrashedTask(ulong Address, int Pid, int Tgid, string Comm, uint Flags)
+{
+    /// <summary>PF_KTHREAD.</summary>
+    public bool IsKernelThread => (Flags & Tasks.PfKthread) != 0;
+}
+
+/// <summary>What was captured while the guest stood still, and what follows from it at once: enough to decide on a repair. The report is written from it afterwards.</summary>
 public sealed record CrashEvidence
 {
+    /// <summary>The kernel over the capture.</summary>
+    public required LinuxKernel Kernel { get; init; }
+
+    /// <summary>The capture itself.</summary>
+    public required EvidenceMemory Memory { get; init; }
+
+    /// <summary>Where the guest was stopped.</summary>
+    public required DeathPoint Point { get; init; }
+
+    /// <summary>Registers of the vCPU that died, at the death point.</summary>
+    public required VcpuRegisters Vcpu { get; init; }
+
+    /// <summary>Registers as of the crash: pt_regs of the trap, or those with which panic() was entered.</summary>
+    public required PtRegs Crash { get; init; }
+
+    /// <summary>Guest-virtual address of the trap's pt_regs; 0 at panic.</summary>
+    public ulong PtRegsAddress { get; init; }
+
+    /// <summary>The entry code that the trap came through, such as <c>asm_exc_page_fault</c>; null at panic and where the stack does not show it.</summary>
+    public string? TrapEntry { get; init; }
+
     /// <summary>Kind of death.</summary>
     public required CrashKind Kind { get; init; }
+
+    /// <summary>The instruction and access that failed; null at panic.</summary>
+    public FaultAccess? Fault { get; init; }
+
+    /// <summary>What the vCPU was running for.</summary>
+    public required CrashContext Context { get; init; }
+
+    /// <summary>The kernel's number of the CPU, where known.</summary>
+    public int? Cpu { get; init; }
+
+    /// <summary>Preempt count as of the death point, where readable.</summary>
+    public uint? PreemptCount { get; init; }
+
+    /// <summary>The current task, where readable.</summary>
+    public CrashedTask? Task { get; init; }
+
+    /// <summary>The crashed stack from the crash outwards.</summary>
+    public required Backtrace Stack { get; init; }
+
+    /// <summary>What the analysis of frames is built on.</summary>
+    public required FrameAnalysis Analysis { get; init; }
+
+    /// <summary>Index into the stack's frames of the function at fault; null where it can't be told.</summary>
+    public int? FaultyFrame { get; init; }
+
+    /// <summary>Why <see cref="FaultyFrame"/> is null.</summary>
+    public string? WhyNoFaultyFrame { get; init; }
+
+    /// <summary>What could not be read, and why.</summary>
+    public required IReadOnlyList<string> Unavailable { get; init; }
+
+    /// <summary>The frame at fault, or null.</summary>
+    public StackFrame? Faulty => FaultyFrame is { } index ? Stack.Frames[index] : null;
+
+    /// <summary>The symbol of a frame's function.</summary>
+    public SymbolLocation? LocationOf(StackFrame frame) => Kernel.Image.Symbolize(frame.Point.LookupAddress) is { } location
+        ? location with { Offset = location.Offset + (frame.Ip - frame.Point.LookupAddress) }
+        : null;
 }

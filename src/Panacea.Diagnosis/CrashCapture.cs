@@ -1,0 +1,196 @@
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Memory;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Diagnosis;
+
+/// <summary>A crash that could not be understood well enough to say anything of it.</summary>
+public sealed class CaptureException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Reads the evidence of a crash from a guest that stands still at a death point. Runs inside the stop window: it reads what a repair must know and touches what the report
+/// will need, and leaves the wording for later.</summary>
+/// <param name="image">The kernel's repair image.</param>
+/// <param name="limits">Ceilings.</param>
+public sealed class CrashCapture(RepairImage image, TargetLimits limits)
+{
+    private const uint PreemptMask = 0xff, SoftirqOffset = 0x100, HardirqMask = 0xf0000, NmiMask = 0xf00000;
+
+    private readonly CodeMap _codeMap = new(image);
+
+    /// <summary>The map of the kernel's code.</summary>
+    public CodeMap CodeMap => _codeMap;
+
+    /// <summary>Reads the evidence.</summary>
+    /// <param name="guestMemory">Guest-physical memory.</param>
+    /// <param name="vcpu">Registers of the vCPU that stands at <paramref name="point"/>.</param>
+    /// <param name="point">Where it stands.</param>
+    /// <exception cref="CaptureException">The trap's registers can't be read.</exception>
+    public CrashEvidence Capture(IGuestMemory guestMemory, VcpuRegisters vcpu, DeathPoint point)
+    {
+        var memory = new EvidenceMemory(guestMemory);
+        LinuxKernel kernel = image.KernelOver(memory);
+        var unavailable = new List<string>();
+        int? cpu = PerCpu.CpuOf(kernel, vcpu);
+        uint? preempt = Try<uint>("preempt count", () => PerCpu.PreemptCount(kernel, cpu ?? throw new KernelShapeException("the vCPU's per-CPU area is not known")), unavailable);
+        CrashedTask? task = ReadTask(kernel, cpu, unavailable);
+
+        var stacks = new StackMap([.. Stacks.Of(kernel, cpu, task?.Address ?? 0).Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu ?? -1))]);
+        var unwinder = new OrcUnwinder(image, _codeMap, image, kernel.Space, stacks, limits);
+        bool isTrap = point.Symbol == "oops_end";
+        PtRegs crash;
+        ulong regsAddress = 0;
+        string? entry = null;
+        Backtrace stack;
+        if (isTrap)
+        {
+            // oops_end(unsigned long flags, struct pt_regs *regs, int signr)
+            regsAddress = vcpu.Gpr[Gpr.Rsi];
+            if (!PtRegs.TryRead(kernel.Space, regsAddress, out crash, out MemoryFault fault))
+                throw new CaptureException($"the registers of the trap can't be read ({fault})");
+            entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress);
+            stack = unwinder.Unwind(UnwindStart.From(crash, regsAddress));
+        }
+        else
+        {
+            crash = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
+            stack = unwinder.Unwind(UnwindStart.From(vcpu));
+        }
+
+        FaultAccess? access = isTrap ? Decode(kernel, crash, vcpu, entry) : null;
+        CrashKind kind = isTrap ? Classify(entry, access, crash) : CrashKind.Panic;
+        int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
+        var evidence = new CrashEvidence
+        {
+            Kernel = kernel, Memory = memory, Point = point, Vcpu = vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry, Kind = kind, Fault = access,
+            Context = ContextOf(preempt, task), Cpu = cpu, PreemptCount = preempt is { } p ? p & PreemptMask : null, Task = task, Stack = stack,
+            Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(kernel.Space, stacks), _codeMap, _codeMap),
+            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = unavailable,
+        };
+        return evidence;
+    }
+
+    /// <summary>Touches what the report will be written from after the guest goes on.</summary>
+    public void TouchForReport(CrashEvidence evidence)
+    {
+        ReportInputs.Read(evidence, limits, []);
+    }
+
+    private static T? Try<T>(string what, Func<T> read, List<string> unavailable)
+        where T : struct
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            unavailable.Add($"{what}: {e.Message}");
+            return null;
+        }
+    }
+
+    private static CrashedTask? ReadTask(LinuxKernel kernel, int? cpu, List<string> unavailable)
+    {
+        if (cpu is not { } number)
+        {
+            unavailable.Add("current task: the vCPU's per-CPU area is not known");
+            return null;
+        }
+
+        try
+        {
+            ulong task = PerCpu.CurrentTask(kernel, number);
+            return new CrashedTask(
+                task, (int)kernel.ReadSigned(task, "task_struct.pid"), (int)kernel.ReadSigned(task, "task_struct.tgid"), kernel.ReadText(task, "task_struct.comm"),
+                (uint)kernel.Read(task, "task_struct.flags"));
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            unavailable.Add($"current task: {e.Message}");
+            return null;
+        }
+    }
+
+    private static StackKind KindOf(string name) => name switch
+    {
+        "task" => StackKind.Task,
+        "irq" => StackKind.Irq,
+        "df" => StackKind.DoubleFault,
+        "nmi" => StackKind.Nmi,
+        "db" => StackKind.Debug,
+        "mce" => StackKind.MachineCheck,
+        "vc" => StackKind.Vc,
+        _ => StackKind.Unknown,
+    };
+
+    /// <summary>The assembly entry whose pt_regs oops_end was given: its return address is the frame inside those registers.</summary>
+    private string? FindTrapEntry(Backtrace handler, ulong regsAddress)
+    {
+        for (int i = 1; i < handler.Frames.Count; i++)
+        {
+            if (handler.Frames[i].RegsAddress == regsAddress)
+                return image.Symbolize(handler.Frames[i - 1].Ip - 1)?.Name;
+        }
+
+        return null;
+    }
+
+    private FaultAccess Decode(LinuxKernel kernel, PtRegs crash, VcpuRegisters vcpu, string? entry)
+    {
+        bool isPageFault = entry is null or "asm_exc_page_fault";
+        return FaultDecoder.Decode(
+            new LiveCode(kernel.Space), crash.Ip, KnownRegisters.All(crash.Gpr), vcpu.GsBase, isPageFault && entry is not null ? vcpu.Cr2 : null, null,
+            image.Meta.PagingLevels == 5 ? 57 : 48);
+    }
+
+    private static CrashKind Classify(string? entry, FaultAccess? access, PtRegs crash)
+    {
+        bool isNull = access?.Class is { Class: AddressClass.Null };
+        switch (entry)
+        {
+            case "asm_exc_divide_error":
+                return CrashKind.DivideError;
+            case "asm_exc_double_fault":
+                return CrashKind.DoubleFault;
+            case "asm_exc_invalid_op":
+                return access is { Instruction: FaultingInstruction.Undefined } ? CrashKind.Bug : CrashKind.InvalidOpcode;
+            case "asm_exc_general_protection":
+                return CrashKind.GeneralProtection;
+            case not ("asm_exc_page_fault" or null):
+                return CrashKind.Unknown;
+        }
+
+        if (access is null)
+            return CrashKind.Unknown;
+        if (entry is null && access.Instruction == FaultingInstruction.Undefined)
+            return CrashKind.Bug;
+        if (entry is null && access.Instruction == FaultingInstruction.Divide)
+            return CrashKind.DivideError;
+        bool isUser = access.Class is { Class: AddressClass.User };
+        return access.Kind switch
+        {
+            AccessKind.Execute => isNull ? CrashKind.NullCall : CrashKind.WildCall,
+            AccessKind.Write => isNull ? CrashKind.NullWrite : isUser ? CrashKind.UserAccess : CrashKind.WildWrite,
+            AccessKind.Read => isNull ? CrashKind.NullRead : isUser ? CrashKind.UserAccess : CrashKind.WildRead,
+            _ => CrashKind.Unknown,
+        };
+    }
+
+    /// <summary>From the preempt count (include/linux/preempt.h): NMI over hardirq over softirq being served (an odd count of SOFTIRQ_OFFSET; disabling adds two) over the task.</summary>
+    private static CrashContext ContextOf(uint? preempt, CrashedTask? task)
+    {
+        if (preempt is not { } count || task is null)
+            return CrashContext.Unknown;
+        if ((count & NmiMask) != 0)
+            return CrashContext.Nmi;
+        if ((count & HardirqMask) != 0)
+            return CrashContext.Hardirq;
+        if ((count & SoftirqOffset) != 0)
+            return CrashContext.Softirq;
+        return task.Pid == 0 ? CrashContext.Idle : task.IsKernelThread ? CrashContext.KernelThread : CrashContext.Process;
+    }
+}
