@@ -1,0 +1,140 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Types;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>
+/// The faulty function returns an error to its caller: registers and stack become what they are when it has just returned, and the return value is an error of its BTF return type.
+/// The process lives and sees the error. Nothing is guessed: where the state can't be proved, the strategy does not apply.
+/// </summary>
+public sealed class ErrorReturnStrategy : IRepairStrategy
+{
+    private const long Eio = 5;
+
+    /// <summary>Functions that take what must be given back; a function that called one before it died can't just return. Prefixes of symbol names.</summary>
+    private static readonly string[] Acquires =
+    [
+        "_raw_spin_lock", "_raw_read_lock", "_raw_write_lock", "__raw_spin_lock", "mutex_lock", "ww_mutex_lock", "rt_mutex_lock", "down", "queued_spin_lock", "native_queued_spin_lock",
+        "rwsem_down", "__mutex_lock", "__down", "rcu_read_lock", "__rcu_read_lock", "local_bh_disable", "__local_bh_disable", "preempt_disable", "percpu_down", "jbd2__journal_start", "jbd2_journal_start",
+        "lock_sock", "lock_page", "folio_lock", "__folio_lock", "bit_spin_lock", "srcu_read_lock", "__srcu_read_lock", "kernfs_get_active",
+    ];
+
+    /// <inheritdoc/>
+    public RepairKind Kind => RepairKind.ErrorReturn;
+
+    /// <inheritdoc/>
+    public StrategyVerdict Evaluate(CrashEvidence evidence)
+    {
+        if (evidence.Context is not (CrashContext.Process or CrashContext.KernelThread))
+            return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}");
+        if (evidence.Kind == CrashKind.DoubleFault)
+            return StrategyVerdict.Declines("the double fault handler does not return");
+        if (!evidence.Crash.InterruptsEnabled)
+            return StrategyVerdict.Declines("interrupts are off, and who turned them off can't be shown");
+        if (evidence.FaultyFrame is not { } index)
+            return StrategyVerdict.Declines(evidence.WhyNoFaultyFrame ?? "the faulty function can't be told");
+
+        StackFrame frame = evidence.Stack.Frames[index];
+        if (evidence.LocationOf(frame) is not { } location)
+            return StrategyVerdict.Declines("the faulty function has no symbol");
+        string function = location.Name;
+        if (!TryErrorValue(evidence, index, location.Name, location.Module, out ulong value, out string shown, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
+        if (!TryProveNothingHeld(evidence, frame, function, out whyNot))
+            return StrategyVerdict.Declines(whyNot);
+        if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
+            return StrategyVerdict.Declines($"the state in which {function} has returned can't be proved: {decline}");
+
+        string explanation = $"{function} returns {shown} to {evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}"}; the process lives";
+        string[] risks = ["what the function had half done stays half done"];
+        return StrategyVerdict.Applies(evidence.Point.Symbol == "oops_end"
+            ? TrapReturn.Plan(evidence, state.Apply(evidence.Crash with { Flags = TrapReturn.CleanFlags(evidence.Crash.Flags) }, value)) with { Kind = Kind, Explanation = explanation, Risks = risks }
+            : new RepairPlan { Kind = Kind, Explanation = explanation, Writes = [], Registers = Direct(evidence, state, value), Lost = [], Risks = risks });
+    }
+
+        private static List<PlannedRegister> Direct(CrashEvidence evidence, ReturnState state, ulong value)
+    {
+        int vcpu = evidence.Vcpu.Vcpu;
+        var registers = new List<PlannedRegister>();
+        foreach (Gpr register in KnownRegisters.CalleeSaved)
+            registers.Add(new(vcpu, (WritableRegister)(int)register, state.CalleeSaved[register]!.Value, "callee-saved register as the caller left it"));
+        registers.Add(new(vcpu, WritableRegister.Rax, value, "return value"));
+        registers.Add(new(vcpu, WritableRegister.Rflags, TrapReturn.CleanFlags(evidence.Vcpu.Rflags), "flags"));
+        registers.Add(new(vcpu, WritableRegister.Rsp, state.Rsp, "stack as after the return"));
+        registers.Add(new(vcpu, WritableRegister.Rip, state.Rip, "return address"));
+        return registers;
+    }
+
+    private static bool TryErrorValue(
+        CrashEvidence evidence, int index, string function, string? module, out ulong value, out string shown, out string whyNot)
+    {
+        (value, shown, whyNot) = (0, "", "");
+        if (!evidence.Kernel.Image.TryTypesFor(module, out TypeCatalog types))
+        {
+            whyNot = $"{module ?? "the kernel"} has no BTF, so what {function} returns is unknown";
+            return false;
+        }
+
+        if (!types.TryReturnType(function, out ReturnType returns))
+        {
+            whyNot = $"BTF has no prototype of {function}, so what it returns is unknown";
+            return false;
+        }
+
+        switch (returns)
+        {
+            case { Kind: ReturnKind.SignedInteger, Bytes: 4 or 8 }:
+                value = unchecked((ulong)-Eio);
+                if (returns.Bytes == 4)
+                    value &= uint.MaxValue;
+                shown = "-EIO";
+                return true;
+            case { Kind: ReturnKind.Bool }:
+                shown = "false";
+                return true;
+            case { Kind: ReturnKind.Pointer }:
+                ReturnCheck check = ReturnUse.PointerCheck(evidence.Kernel.Image, evidence.Stack.Frames[index + 1].Ip);
+                value = check == ReturnCheck.ErrorPointer ? unchecked((ulong)-Eio) : 0;
+                shown = check == ReturnCheck.ErrorPointer ? "ERR_PTR(-EIO)" : "NULL";
+                whyNot = $"{function} returns a pointer, and its caller does not show whether it checks it for NULL or for ERR_PTR";
+                return check != ReturnCheck.Unknown;
+            default:
+                whyNot = $"{function} returns {returns.Name}, which has no value that says an error";
+                return false;
+        }
+    }
+
+    /// <summary>What a function took before it died stays taken when it returns. It took nothing when nothing on the way from its entry to the fault takes anything.</summary>
+    /// <summary>What a function took before it died stays taken when it returns. It took nothing when nothing on the way from its entry to the fault takes anything.</summary>
+    private static bool TryProveNothingHeld(CrashEvidence evidence, StackFrame frame, string function, out string whyNot)
+    {
+        whyNot = "";
+        FrameAnalysis analysis = evidence.Analysis;
+        if (!analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts parts))
+        {
+            whyNot = $"what {function} took before it died can't be told: where it begins and ends is unknown";
+            return false;
+        }
+
+        if (!CallSites.TryFind(analysis.Code, parts, parts.Main.Start, frame.Point, analysis.Hints, out CallsOnPaths result, out Decline decline))
+        {
+            whyNot = $"what {function} took before it died can't be told: {decline}";
+            return false;
+        }
+
+        foreach (CallSite call in result.Calls)
+        {
+            string? callee = call.Target is { } target ? evidence.Kernel.Image.Symbolize(target)?.Name : null;
+            if (callee is not null && Array.Exists(Acquires, p => callee.StartsWith(p, StringComparison.Ordinal)))
+            {
+                whyNot = $"{function} may hold what it took through {callee}, which nobody would give back";
+                return false;
+            }
+        }
+
+        return true;
+    }
+}
