@@ -1,0 +1,54 @@
+using Panacea.Diagnosis;
+using Panacea.Repair;
+using Panacea.Sessions;
+
+namespace Panacea.Daemon.Tests;
+
+/// <summary>An incident with every member set.</summary>
+internal static class Samples
+{
+    public static Incident Incident(string id = "20261123T140500Z-4f2a") => new()
+    {
+        Id = id,
+        Vm = "qmp:/run/vm1.qmp",
+        At = new DateTimeOffset(2026, 11, 23, 14, 5, 0, 123, TimeSpan.Zero),
+        Mode = GuardMode.Full,
+        DeathPoint = "oops_end",
+        Repair = RepairKind.ErrorReturn,
+        Outcome = IncidentOutcome.Recovered,
+        OutcomeReason = "The guest was seen to live.",
+        StoppedUs = 4210,
+        StoppedSource = "qemu",
+        Lost = ["the write() of pid 321 returned -EIO"],
+        Ladder = [new LadderStep(RepairKind.ErrorReturn, true, "crash_a returned -5 to its caller", ["a lock may be held"]),
+            new LadderStep(RepairKind.Kill, false, "not needed", [])],
+        Journal = [new JournalLine("0xffffc90000123f58", "00000000", "fbffffff", "pt_regs.ax := -EIO")],
+        Timeline = [new TimelineEntry("detected", 0), new TimelineEntry("evidence-read", 900), new TimelineEntry("resumed", 4210)],
+        Health = new HealthResult(true, ["vCPU 0: 250 ticks", "vCPU 1: 250 ticks"]),
+        Report = Report(),
+        Console = [new ConsoleLine(12_345_678_901, "BUG: kernel NULL pointer dereference, address: 0000000000000010"), new ConsoleLine(12_345_679_000, "\x1b[31mred")],
+        Errors = ["one page of the stack could not be read"],
+    };
+
+    public static CrashReport Report() => new()
+    {
+        Title = "NULL write in crash_c [crashtest]",
+        Bucket = "null-write:crashtest:crash_c",
+        Kind = CrashKind.NullWrite,
+        Cause = "crash_c wrote through a NULL pointer.",
+        Context = CrashContext.Process,
+        Vcpu = 1,
+        Location = new CodeLocation(0xffffffffc0401012, "crash_c", 0x12, 0x30, "crashtest"),
+        Fault = new ReportFault("write", 0x10, "NULL + 0x10", "mov dword [rax+0x10], 0x2a", "%rax = 0x0"),
+        Task = new ReportTask(0xffff888001234000, 321, 321, "trouble", "sh -c echo", false),
+        Stack = [new ReportFrame(new CodeLocation(0xffffffffc0401012, "crash_c", 0x12, 0x30, "crashtest"), 0xffffc90000123e00, true, true, "task")],
+        Registers = new Dictionary<string, ulong> { ["rip"] = 0xffffffffc0401012 },
+        Taint = "G           OE",
+        KernelRelease = "6.1.0-41-cloud-amd64",
+        BuildId = "0123abcd",
+        PanicMessage = "Fatal exception",
+        Disassembly = ["> ffffffffc0401012: mov dword [rax+0x10], 0x2a"],
+        Findings = [new Finding("text.pristine", "The faulting code is unaltered.", ["crc 1234"], Confidence.High)],
+        Unavailable = ["the user stack: not mapped"],
+    };
+}
