@@ -1,1 +1,5 @@
-return 0;
+using Panacea.Cli;
+using Panacea.Cli.Output;
+using Panacea.Cli.Services;
+
+return CliApplication.Run(args, CliConsole.Process(), CliServices.Real());

@@ -1,0 +1,130 @@
+using System.CommandLine;
+using Panacea.Cli.CommandLine;
+using Panacea.Cli.Output;
+using Panacea.Cli.Services;
+using Panacea.Daemon;
+using Panacea.Sessions;
+
+namespace Panacea.Cli.Commands;
+
+/// <summary><c>panacea guard</c>: protects running VMs until interrupted.</summary>
+internal static class GuardCommand
+{
+    /// <summary>How long the last events may take to be written after all VMs were let go.</summary>
+    private static readonly TimeSpan WritersPatience = TimeSpan.FromSeconds(2);
+
+    private static readonly TimeSpan HealthWindow = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan StopBudget = TimeSpan.FromSeconds(2);
+
+    /// <summary>The command.</summary>
+    public static PanaceaCommand Create(CliConsole console, CliServices services)
+    {
+        Argument<TargetName[]> targets = Shared.Targets();
+        Option<bool> json = Shared.Json("Write one JSON object a line to standard output, as docs/incident.md describes; logs go to standard error.");
+        Option<GuardMode?> mode = Mode();
+        Option<TimeSpan?> healthWindow = Shared.Duration(
+            "--health-window", "How long a repaired guest is watched before the repair counts as good.",
+            HealthWindow, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
+        Option<TimeSpan?> stopBudget = Shared.Duration(
+            "--stop-budget", "How long any one answer of QEMU is waited for while the guest stands still.",
+            StopBudget, TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
+        Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
+        Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
+
+        var command = new PanaceaCommand("guard", "Protect running VMs: when a guest kernel crashes, diagnose it, repair it, let it go on. Runs until interrupted.")
+        {
+            Examples =
+            [
+                ("panacea guard qmp:/run/vm1.qmp", "Protect one VM until Ctrl-C, which lets go of it cleanly."),
+                ("panacea guard --mode observe pid:4242", "Diagnose and record crashes, change nothing: the way to begin on a VM that matters."),
+                ("panacea guard --json pid:4242 pid:4243 | jq 'select(.event == \"incident\")'", "Protect two VMs and pick the incidents out of the events."),
+                ("panacea guard --health-window 10s --records /srv/incidents qmp:/run/vm1.qmp", "Watch longer after a repair, keep the records elsewhere."),
+            ],
+            Notes =
+            [
+                Shared.TargetNote,
+                ("Modes", [
+                    "observe     diagnose and record; the guest then does what it would have done alone (panic, kdump, reboot)",
+                    "quarantine  the only repair is to take the offending process out",
+                    "full        every repair, the one that loses least first",
+                ]),
+                ("Signals", [
+                    "SIGINT, SIGTERM and SIGHUP let go of every VM and end guard with exit code 0. If guard is killed, run it again:",
+                    "it finds a VM that was left stopped at a crash and carries on.",
+                ]),
+                Shared.ExitCodeNote,
+            ],
+        };
+        command.Add(targets);
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images])
+            command.Add(option);
+        command.SetAction(parsed => Run(
+            console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
+            new GuardOptions
+            {
+                Mode = parsed.GetValue(mode) ?? GuardMode.Full,
+                HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
+                StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
+                ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
+            }));
+        return command;
+    }
+
+    private static int Run(CliConsole console, CliServices services, TargetName[] targets, bool json, string? records, GuardOptions options)
+    {
+        using var interrupts = new Interrupts(console, "still letting go of the VMs; once more ends panacea at once and leaves that to the next guard");
+        GuardedVm[] vms = [.. targets.Select(target => services.Guards.Create(target, options))];
+        IEventWriter writer = json
+            ? new JsonEventWriter(console.Out)
+            : new HumanEventWriter(console.Out, console.Paint, services.Time, Math.Min(40, targets.Max(t => t.Text.Length)));
+        var store = new IncidentStore(Path.GetFullPath(records ?? StatePaths.Incidents), console.Note);
+        using var queue = new EventQueue([writer], console.Note);
+        queue.Start();
+        var host = new GuardHost(queue, store, (vm, failure) => OnBug(console, vm, failure));
+        IReadOnlyList<GuardEnd> ends = host.Run(vms, interrupts.Token);
+        if (!queue.Close(WritersPatience))
+            console.Note("the last events could not be written: the reader of standard output does not read");
+        return ends.Max() switch
+        {
+            GuardEnd.Clean => ExitCodes.Ok,
+            GuardEnd.TargetProblem => ExitCodes.Target,
+            GuardEnd.ImageProblem => ExitCodes.Image,
+            _ => ExitCodes.Bug,
+        };
+    }
+
+    private static void OnBug(CliConsole console, string vm, Exception failure)
+    {
+        console.ErrorLine($"{vm}: a bug in panacea {CliApplication.Version}: {failure.GetType().Name}: {failure.Message}");
+        console.Note("Please report it; PANACEA_DEBUG=1 shows where it happened.");
+        if (Environment.GetEnvironmentVariable("PANACEA_DEBUG") == "1")
+            console.Trace(failure);
+    }
+
+    private static Option<GuardMode?> Mode()
+    {
+        var option = new Option<GuardMode?>("--mode")
+        {
+            Description = "How much Panacea may do: observe, quarantine or full. [default: full]",
+            HelpName = "MODE",
+            CustomParser = result =>
+            {
+                switch (result.Tokens[0].Value)
+                {
+                    case "observe":
+                        return GuardMode.Observe;
+                    case "quarantine":
+                        return GuardMode.Quarantine;
+                    case "full":
+                        return GuardMode.Full;
+                    default:
+                        result.AddError($"--mode: '{result.Tokens[0].Value}' is no mode; write observe, quarantine or full");
+                        return GuardMode.Full;
+                }
+            },
+        };
+        option.CompletionSources.Clear();
+        option.CompletionSources.Add("observe", "quarantine", "full");
+        return option;
+    }
+}

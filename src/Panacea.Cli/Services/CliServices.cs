@@ -1,0 +1,107 @@
+using Panacea.Cli.CommandLine;
+using Panacea.Cli.Output;
+using Panacea.Daemon;
+using Panacea.Sessions;
+
+namespace Panacea.Cli.Services;
+
+/// <summary>What the commands stand on; tests give their own.</summary>
+internal sealed record CliServices
+{
+    /// <summary>Guarding.</summary>
+    public required IGuardFactory Guards { get; init; }
+
+    /// <summary>Repair images.</summary>
+    public required IImageService Images { get; init; }
+
+    /// <summary>Looking into a guest.</summary>
+    public required IInspectionService Inspection { get; init; }
+
+    /// <summary>The demonstration and the benchmark.</summary>
+    public required ILab Lab { get; init; }
+
+    /// <summary>Clock.</summary>
+    public TimeProvider Time { get; init; } = TimeProvider.System;
+
+    /// <summary>The real ones.</summary>
+    public static CliServices Real() => new()
+    {
+        Guards = new NotWired(),
+        Images = new NotWired(),
+        Inspection = new NotWired(),
+        Lab = new NotWired(),
+    };
+}
+
+/// <summary>Makes guard sessions.</summary>
+internal interface IGuardFactory
+{
+    /// <summary>Prepares the guarding of one VM; touches nothing yet.</summary>
+    GuardedVm Create(TargetName target, GuardOptions options);
+}
+
+/// <summary>Builds, reads and compares repair images.</summary>
+internal interface IImageService
+{
+    /// <summary>Builds the image of a running guest and writes it to <paramref name="file"/>.</summary>
+    ImageSummary Build(TargetName target, string file, CancellationToken cancel);
+
+    /// <summary>Describes an image file.</summary>
+    ImageSummary Show(string file);
+
+    /// <summary>Describes the image that a running guest would get; writes no file.</summary>
+    ImageSummary Show(TargetName target, CancellationToken cancel);
+
+    /// <summary>Compares an image file with a running guest.</summary>
+    ImageMatch Verify(string file, TargetName target, CancellationToken cancel);
+}
+
+/// <summary>Opens a running guest for looking.</summary>
+internal interface IInspectionService
+{
+    /// <summary>Opens the guest, without stopping it for longer than it takes to read registers.</summary>
+    IInspection Open(TargetName target, CancellationToken cancel);
+}
+
+/// <summary>A running guest, understood. Guest strings are as the guest has them: the caller escapes.</summary>
+internal interface IInspection : IDisposable
+{
+    /// <summary>Every thread, by pid.</summary>
+    IReadOnlyList<TaskRow> Tasks();
+
+    /// <summary>Every loaded module, in the kernel's order.</summary>
+    IReadOnlyList<ModuleRow> Modules();
+
+    /// <summary>The kernel log, oldest line first.</summary>
+    IReadOnlyList<LogRow> Log();
+
+    /// <summary>What each vCPU is executing, innermost frame first.</summary>
+    IReadOnlyList<BacktraceRow> Backtraces();
+
+    /// <summary>Symbols of that name, or the one that covers an address given as 0x….</summary>
+    IReadOnlyList<SymbolRow> FindSymbol(string name);
+
+    /// <summary>A type as C, or null where there is none of that name.</summary>
+    TypeText? FindType(string name);
+}
+
+/// <summary>What needs guests of our own.</summary>
+internal interface ILab
+{
+    /// <summary>The tour.</summary>
+    int Demo(DemoRequest request, CliConsole console, CancellationToken cancel);
+
+    /// <summary>The recovery benchmark.</summary>
+    int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel);
+}
+
+/// <summary>Options of <c>demo</c>.</summary>
+/// <param name="Json">JSON lines instead of the shown tour.</param>
+/// <param name="Yes">Install what is missing without asking.</param>
+internal sealed record DemoRequest(bool Json, bool Yes);
+
+/// <summary>Options of <c>bench recovery</c>.</summary>
+/// <param name="Json">One JSON object instead of a table.</param>
+/// <param name="Yes">Install what is missing without asking.</param>
+/// <param name="Crashes">Crashes per kernel.</param>
+internal sealed record BenchRequest(bool Json, bool Yes, int Crashes);

@@ -1,0 +1,152 @@
+using Panacea.Cli.CommandLine;
+using Panacea.Kernel.Image;
+using Panacea.Target;
+
+namespace Panacea.Cli.Tests;
+
+public class CommandLineTests
+{
+    public static TheoryData<string> CommandPaths =>
+    [
+        "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",
+        "inspect bt", "inspect symbol", "inspect type", "bench", "bench recovery", "completion", "completion bash", "completion zsh", "completion fish",
+    ];
+
+    [Theory]
+    [MemberData(nameof(CommandPaths))]
+    public void Every_command_has_help_with_examples(string path)
+    {
+        Outcome outcome = new Harness().Run([.. path.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]);
+        Assert.Equal(ExitCodes.Ok, outcome.ExitCode);
+        Assert.Equal("", outcome.Error);
+        Assert.Contains("Usage:\n", outcome.Out, StringComparison.Ordinal);
+        Assert.Contains("\nExamples:\n  ", outcome.Out, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [MemberData(nameof(CommandPaths))]
+    public void Every_example_is_a_command_line_that_parses(string path)
+    {
+        string help = new Harness().Run([.. path.Split(' ', StringSplitOptions.RemoveEmptyEntries), "--help"]).Out;
+        string[] examples = [.. help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n')
+            .Where(line => line.StartsWith("  panacea ", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0].Split(" > ")[0].Trim())];
+        var root = PanaceaCommandLine.Create(new Output.CliConsole(TextWriter.Null, TextWriter.Null, false, false),
+            new Services.CliServices { Guards = new Harness(), Images = new Harness(), Inspection = new Harness(), Lab = new Harness() });
+        foreach (string example in examples)
+            Assert.Empty(root.Parse(example["panacea ".Length..], PanaceaCommandLine.Parser).Errors);
+    }
+
+    [Theory]
+    [InlineData("--version")]
+    [InlineData("guard --version", ExitCodes.Usage)]
+    public void Version_is_the_programs(string line, int expected = ExitCodes.Ok)
+    {
+        Outcome outcome = new Harness().Run(line.Split(' '));
+        Assert.Equal(expected, outcome.ExitCode);
+        Assert.Equal(expected == ExitCodes.Ok ? $"panacea {CliApplication.Version}\n" : "", outcome.Out);
+        Assert.Matches(@"^\d+\.\d+\.\d+", CliApplication.Version);
+    }
+
+    [Theory]
+    [InlineData("", "what shall be done?")]
+    [InlineData("gaurd", "'gaurd' is not known here, did you mean 'guard'?")]
+    [InlineData("guard", "'TARGET' missing")]
+    [InlineData("guard foo", "write qmp:/path/to/socket")]
+    [InlineData("guard 4242", "write pid:4242")]
+    [InlineData("guard /run/x.sock", "write qmp:/run/x.sock")]
+    [InlineData("guard pid:0", "not a process id")]
+    [InlineData("guard pid:-1", "not a process id")]
+    [InlineData("guard pid:99999999999", "not a process id")]
+    [InlineData("guard qmp:", "lacks the path")]
+    [InlineData("guard pid:1 pid:1", "given twice")]
+    [InlineData("guard pid:1 --mode heroic", "observe, quarantine or full")]
+    [InlineData("guard pid:1 --mode 1", "observe, quarantine or full")]
+    [InlineData("guard pid:1 --health-window 3", "500ms, 2s or 1m")]
+    [InlineData("guard pid:1 --health-window 1ms", "from 100ms")]
+    [InlineData("guard pid:1 --health-window -1s", "500ms, 2s or 1m")]
+    [InlineData("guard pid:1 --health-window 99999999999999999999s", "500ms, 2s or 1m")]
+    [InlineData("guard pid:1 --moed full", "did you mean '--mode'?")]
+    [InlineData("image", "needs one of: build, show, verify")]
+    [InlineData("image build pid:1", "--output")]
+    [InlineData("image build pid:1 -o /nonexistent/dir/x", "no directory /nonexistent/dir")]
+    [InlineData("image build pid:1 -o /tmp", "is a directory")]
+    [InlineData("image show /nonexistent.rimg", "there is no file")]
+    [InlineData("image show /tmp", "is a directory")]
+    [InlineData("image show pid:x", "not a process id")]
+    [InlineData("image verify /nonexistent.rimg pid:1", "there is no file")]
+    [InlineData("inspect ps", "inspect which VM?")]
+    [InlineData("inspect pid:1", "needs one of: ps")]
+    [InlineData("inspect pid:1 symbol", "NAME")]
+    [InlineData("bench recovery --crashes 0", "from 1 to 100000")]
+    [InlineData("completion tcsh", "'tcsh' is not known here")]
+    public void A_wrong_command_line_gets_one_sentence_and_changes_nothing(string line, string says)
+    {
+        Outcome outcome = new Harness().Run(line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Equal(ExitCodes.Usage, outcome.ExitCode);
+        Assert.Equal("", outcome.Out);
+        Assert.StartsWith("panacea: ", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains(says, outcome.Error, StringComparison.Ordinal);
+        Assert.Equal(1, outcome.Error.Count(c => c == '\n'));
+    }
+
+    [Fact]
+    public void A_hostile_argument_does_not_reach_the_terminal_raw() =>
+        Assert.DoesNotContain('\x1b', new Harness().Run("guard", "\x1b[2Jfoo").Error);
+
+    [Fact]
+    public void A_path_that_is_too_long_for_a_socket_is_refused() =>
+        Assert.Contains("107 bytes", new Harness().Run("guard", "qmp:/" + new string('x', 200)).Error, StringComparison.Ordinal);
+
+    public static TheoryData<Exception, int, string> Failures => new()
+    {
+        { new TargetException("no QMP socket at /x; start QEMU with -qmp"), ExitCodes.Target, "panacea: no QMP socket at /x; start QEMU with -qmp\n" },
+        { new GuestMemoryException(new MemoryFault(MemoryFaultKind.NotPresent, 16, false), "x"), ExitCodes.Target, "panacea: cannot access x at guest-virtual 0x10: not mapped\n" },
+        { new RepairImageException("x is damaged"), ExitCodes.Image, "panacea: x is damaged\n" },
+        { new OperationCanceledException(), ExitCodes.Interrupted, "panacea: interrupted\n" },
+        { new IOException("no space"), ExitCodes.Failure, "panacea: no space\n" },
+        { new UnauthorizedAccessException("no"), ExitCodes.Failure, "panacea: no\n" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Failures))]
+    public void What_goes_wrong_becomes_a_sentence_and_a_code(Exception failure, int code, string error)
+    {
+        Outcome outcome = new Harness { Inspect = _ => throw failure }.Run("inspect", "pid:1", "ps");
+        Assert.Equal(new Outcome(code, "", error), outcome);
+    }
+
+    [Fact]
+    public void A_bug_says_that_it_is_one_and_hides_its_trace()
+    {
+        Outcome outcome = new Harness { Inspect = _ => throw new InvalidOperationException("oh\x1b") }.Run("inspect", "pid:1", "ps");
+        Assert.Equal(ExitCodes.Bug, outcome.ExitCode);
+        Assert.Contains("a bug in panacea", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("PANACEA_DEBUG=1", outcome.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", outcome.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain('\x1b', outcome.Error);
+    }
+
+    [Theory]
+    [InlineData("panacea gu", "guard")]
+    [InlineData("panacea guard --mode ", "quarantine")]
+    [InlineData("panacea guard p", "pid:")]
+    [InlineData("panacea inspect pid:1 ", "modules")]
+    public void Completion_offers_what_may_come_next(string line, string offer) =>
+        Assert.Contains(offer, new Harness().Run($"[suggest:{line.Length}]", line).Out.Split('\n'));
+
+    [Theory]
+    [InlineData("bash", "complete -o default -F _panacea panacea")]
+    [InlineData("zsh", "compdef")]
+    [InlineData("fish", "complete -c panacea")]
+    public void Completion_scripts_are_printed(string shell, string contains) =>
+        Assert.Contains(contains, new Harness().Run("completion", shell).Out, StringComparison.Ordinal);
+
+    [Fact]
+    public void Demo_passes_its_options_on()
+    {
+        Services.DemoRequest? seen = null;
+        Outcome outcome = new Harness { RunDemo = request => { seen = request; return 0; } }.Run("demo", "--yes", "--json");
+        Assert.Equal(new Services.DemoRequest(true, true), seen);
+        Assert.Equal(0, outcome.ExitCode);
+    }
+}

@@ -1,0 +1,51 @@
+using Panacea.Cli.CommandLine;
+using Panacea.Cli.Output;
+using Panacea.Cli.Services;
+using Panacea.Daemon;
+using Panacea.Sessions;
+
+namespace Panacea.Cli.Tests;
+
+/// <summary>What a run of the program wrote and exited with.</summary>
+internal sealed record Outcome(int ExitCode, string Out, string Error);
+
+/// <summary>Runs the program in this process, over services that a test controls.</summary>
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, ILab
+{
+    public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
+
+    public Func<TargetName, string, ImageSummary>? BuildImage { get; init; }
+
+    public Func<string, ImageSummary>? ShowFile { get; init; }
+
+    public Func<string, TargetName, ImageMatch>? VerifyImage { get; init; }
+
+    public Func<TargetName, IInspection>? Inspect { get; init; }
+
+    public Func<DemoRequest, int>? RunDemo { get; init; }
+
+    public Outcome Run(params string[] args)
+    {
+        var output = new StringWriter { NewLine = "\n" };
+        var error = new StringWriter { NewLine = "\n" };
+        var services = new CliServices { Guards = this, Images = this, Inspection = this, Lab = this };
+        int code = CliApplication.Run(args, new CliConsole(output, error, colourOut: false, colourError: false), services);
+        return new Outcome(code, output.ToString(), error.ToString());
+    }
+
+    public GuardedVm Create(TargetName target, GuardOptions options) => new(target.Text, sink => Guard!(target, options, sink));
+
+    public ImageSummary Build(TargetName target, string file, CancellationToken cancel) => BuildImage!(target, file);
+
+    public ImageSummary Show(string file) => ShowFile!(file);
+
+    public ImageSummary Show(TargetName target, CancellationToken cancel) => BuildImage!(target, "");
+
+    public ImageMatch Verify(string file, TargetName target, CancellationToken cancel) => VerifyImage!(file, target);
+
+    public IInspection Open(TargetName target, CancellationToken cancel) => Inspect!(target);
+
+    public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
+
+    public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+}
