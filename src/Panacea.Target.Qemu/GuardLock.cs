@@ -1,0 +1,88 @@
+using System.Globalization;
+using Microsoft.Win32.SafeHandles;
+using Panacea.Target.Qemu.Native;
+
+namespace Panacea.Target.Qemu;
+
+/// <summary>Keeps two guards off one VM: an advisory lock (flock) on a file named after QEMU's pid and start time. It ends with its process.</summary>
+internal sealed class GuardLock : IDisposable
+{
+    private readonly SafeFileHandle _file;
+    private readonly string _path;
+
+    private GuardLock(SafeFileHandle file, string path)
+    {
+        _file = file;
+        _path = path;
+    }
+
+    /// <exception cref="AttachException"><see cref="AttachFailure.AlreadyGuarded"/>, naming the holder.</exception>
+    public static GuardLock Take(int pid)
+    {
+        string path = Path.Combine(RuntimeDirectory.ForLocks(), $"guard-{pid}-{StartTime(pid)}.lock");
+        for (int attempt = 0; ; attempt++)
+        {
+            SafeFileHandle file = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            try
+            {
+                if (Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0)
+                {
+                    byte[] text = new byte[20];
+                    int length = RandomAccess.Read(file, text, 0);
+                    string holder = System.Text.Encoding.ASCII.GetString(text, 0, length).Trim();
+                    throw new AttachException(
+                        AttachFailure.AlreadyGuarded, $"this VM (QEMU pid {pid}) is guarded already, by Panacea with pid {(holder.Length > 0 ? holder : "unknown")}");
+                }
+
+                // The one before may have unlinked the file between our open and our lock: then the lock is on nothing.
+                if (Libc.TryStat(path, followLinks: false, out Libc.FileIdentity named)
+                    && Libc.TryStat($"/proc/self/fd/{file.DangerousGetHandle()}", followLinks: true, out Libc.FileIdentity held) && named.Inode == held.Inode)
+                {
+                    RandomAccess.SetLength(file, 0);
+                    RandomAccess.Write(file, System.Text.Encoding.ASCII.GetBytes(Environment.ProcessId.ToString(CultureInfo.InvariantCulture)), 0);
+                    return new GuardLock(file, path);
+                }
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
+
+            file.Dispose();
+            if (attempt == 100)
+                throw new TargetException($"the lock file {path} keeps vanishing");
+        }
+    }
+
+    public void Dispose()
+    {
+        if (_file.IsClosed)
+            return;
+        try
+        {
+            File.Delete(_path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A stale file holds no lock.
+        }
+
+        _file.Dispose();
+    }
+
+    /// <summary>Clock ticks after boot at which a process started (proc(5), stat field 22): with the pid it names a process for good.</summary>
+    internal static ulong StartTime(int pid)
+    {
+        try
+        {
+            string stat = File.ReadAllText($"/proc/{pid}/stat");
+            string[] fields = stat[(stat.LastIndexOf(')') + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
+            return ulong.Parse(fields[19], NumberStyles.None, CultureInfo.InvariantCulture);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or FormatException or IndexOutOfRangeException or OverflowException)
+        {
+            throw new AttachException(AttachFailure.NoSuchProcess, $"QEMU (pid {pid}) is gone", e);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+using Panacea.Target.Qemu.Gdb;
+
+namespace Panacea.Target.Qemu;
+
+public sealed partial class QemuTarget
+{
+    /// <summary>Leaves the guest running without breakpoints, by whichever way still works.</summary>
+    private void LetGo()
+    {
+        try
+        {
+            if (!_gdb.IsBroken)
+            {
+                if (_stopped == null)
+                    Stop();
+                if (_leaveStopped && _stopped is { Reason: not StopReason.FoundStopped })
+                {
+                    _gdb.ChangeBreakpoints(_armed, []);
+                    _gdb.LeavePhysicalMode();
+                }
+                else
+                {
+                    _gdb.Detach(_armed);
+                }
+
+                return;
+            }
+        }
+        catch (TargetException)
+        {
+            // The connection is of no use: a new one may be.
+        }
+
+        _gdb.Dispose();
+        try
+        {
+            Rescue.ClearAndResume(_qmp, Pid, _options.Gdb, resume: !_leaveStopped);
+        }
+        catch (TargetException)
+        {
+            // QEMU is gone, or answers nothing at all: nothing is left to try.
+        }
+    }
+}
