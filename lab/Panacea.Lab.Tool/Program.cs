@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using Panacea.Lab;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Setup;
 
 const string Usage = """
     Guests of the lab, by hand.
@@ -12,6 +13,8 @@ const string Usage = """
                       any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it
       run PORT COMMAND
                       runs a shell command in a guest whose control port "boot" printed
+      setup [--yes] [--tests] [--refresh]
+                      installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests
     """;
 
 try
@@ -24,6 +27,9 @@ try
             GuestCommandResult result = await new GuestControl(int.Parse(port, CultureInfo.InvariantCulture)).RunAsync(string.Join(' ', command));
             Console.Write(result.Output);
             return result.Status;
+        case ["setup", .. string[] options]:
+            await SetUpAsync(options);
+            return 0;
         default:
             Console.Error.WriteLine(Usage);
             return 2;
@@ -59,6 +65,31 @@ static GuestSpec Parse(string line, string[] options)
     }
 
     return spec;
+}
+
+static async Task SetUpAsync(string[] options)
+{
+    if (options.Except(["--yes", "--tests", "--refresh"]).FirstOrDefault() is string unknown)
+        throw new FormatException($"unknown option {unknown}");
+    PrerequisiteUse use = options.Contains("--tests") ? PrerequisiteUse.Guests | PrerequisiteUse.Tests : PrerequisiteUse.Guests;
+    await Prerequisites.EnsureAsync(use, options.Contains("--yes"), Ask, Console.Error.WriteLine);
+    foreach (string line in KernelPackages.Lines)
+    {
+        KernelInstallation kernel = await KernelPackages.GetAsync(line, options.Contains("--refresh"), Console.Error.WriteLine);
+        await GuestBuilder.GetAsync(line, Console.Error.WriteLine);
+        Console.WriteLine($"{line}: {kernel.Release}");
+    }
+}
+
+static bool Ask(IReadOnlyList<Prerequisite> missing)
+{
+    Console.WriteLine("Panacea's lab needs:");
+    foreach (Prerequisite p in missing)
+        Console.WriteLine($"  {p.Package,-18}{p.Why}");
+    if (Console.IsInputRedirected)
+        return false;
+    Console.Write($"Install with: {Prerequisites.InstallCommand(missing)} ? [y/N] ");
+    return Console.ReadLine()?.Trim().StartsWith("y", StringComparison.OrdinalIgnoreCase) == true;
 }
 
 static async Task<int> BootAsync(GuestSpec spec)

@@ -49,7 +49,6 @@ public static class Prerequisites
         new("pahole", "pahole", "gives the crash-test driver the type information that kernel modules have", PrerequisiteUse.Guests),
         new("libelf1", "/usr/lib/x86_64-linux-gnu/libelf.so.1", "used by the kernel's own build tools", PrerequisiteUse.Guests),
         new("libssl3", "/usr/lib/x86_64-linux-gnu/libssl.so.3", "used by the kernel's own build tools", PrerequisiteUse.Guests),
-        new("zlib1g-dev", "/usr/include/zlib.h", "linked into the native binary", PrerequisiteUse.NativeBuild),
         new("bpftool", "bpftool", "the second opinion on type information in the tests", PrerequisiteUse.Tests),
     ];
 
