@@ -1,8 +1,8 @@
 # Sourced by ./panacea and ./test: finds the SDK, builds and caches the native binary. Sets no shell options.
 
 export DOTNET_CLI_TELEMETRY_OPTOUT=1 DOTNET_NOLOGO=1 DOTNET_SKIP_FIRST_TIME_EXPERIENCE=1 DOTNET_GENERATE_ASPNET_CERTIFICATE=false
-# No build server outlives a script: a background process that holds its output open would keep whoever waits for it.
-export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0 UseSharedCompilation=false
+# Builds leave a compiler server behind for a while: every build's output goes to a file, so that it holds nobody's pipe open.
+export MSBUILDDISABLENODEREUSE=1 DOTNET_CLI_USE_MSBUILD_SERVER=0
 
 panacea_cache=${XDG_CACHE_HOME:-$HOME/.cache}/panacea
 
@@ -78,7 +78,7 @@ native_binary() {
     log=$panacea_cache/bin/build.log
     say "Building the native binary (once for each version of the sources, about a minute) …"
     rm -rf "$directory.new"
-    if ! (cd "$top" && dotnet publish src/Panacea.Cli/Panacea.Cli.csproj -c Release -r linux-x64 -o "$directory.new" --nologo -v quiet) > "$log" 2>&1; then
+    if ! (cd "$top" && dotnet publish src/Panacea.Cli/Panacea.Cli.csproj -c Release -r linux-x64 -o "$directory.new" --nologo -v quiet) > "$log" 2>&1 9>&-; then
       tail -n 30 "$log" >&2
       die "the native binary could not be built; the whole log: $log"
     fi
