@@ -28,8 +28,9 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     /// <param name="guestMemory">Guest-physical memory.</param>
     /// <param name="vcpu">Registers of the vCPU that stands at <paramref name="point"/>.</param>
     /// <param name="point">Where it stands.</param>
+    /// <param name="mark">Told when everything has been read (<c>evidence-read</c>).</param>
     /// <exception cref="CaptureException">The trap's registers can't be read.</exception>
-    public CrashEvidence Capture(IGuestMemory guestMemory, VcpuRegisters vcpu, DeathPoint point)
+    public CrashEvidence Capture(IGuestMemory guestMemory, VcpuRegisters vcpu, DeathPoint point, Action<string>? mark = null)
     {
         var memory = new EvidenceMemory(guestMemory);
         LinuxKernel kernel = image.KernelOver(memory);
@@ -60,6 +61,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             stack = unwinder.Unwind(UnwindStart.From(vcpu));
         }
 
+        mark?.Invoke("evidence-read");
         FaultAccess? access = isTrap ? Decode(kernel, crash, vcpu, entry) : null;
         CrashKind kind = isTrap ? Classify(entry, access, crash) : CrashKind.Panic;
         int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);

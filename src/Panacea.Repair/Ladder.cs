@@ -19,13 +19,13 @@ public static class Ladder
     /// <param name="allowed">Which rungs may be used: the guard's mode, and what has failed on this crash before.</param>
     /// <param name="verdicts">What each rung asked said, the chosen one last.</param>
     /// <returns>The plan, or null where no rung has one.</returns>
-    public static RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, bool> allowed, out IReadOnlyList<LadderVerdict> verdicts)
+    public static RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, bool> allowed, out IReadOnlyList<LadderVerdict> verdicts)
     {
         var said = new List<LadderVerdict>(All.Count);
         verdicts = said;
         foreach (IRepairStrategy strategy in All)
         {
-            if (!allowed(strategy.Kind))
+            if (!allowed(strategy.Kind, evidence))
                 continue;
             StrategyVerdict verdict = strategy.Evaluate(evidence);
             said.Add(new LadderVerdict(strategy.Kind, verdict));

@@ -41,6 +41,20 @@ public sealed class RepairImageBuilder
     public static RepairImage Build(IGuestMemory memory, IReadOnlyList<VcpuControlState> vcpus, string cache, TargetLimits limits) =>
         RepairImage.StoreAndMap(new RepairImageBuilder(KernelBootstrap.Find(memory, vcpus), limits).Run(), cache);
 
+    /// <summary>The image with the modules as they are now; the kernel's own tables are taken over.</summary>
+    /// <param name="image">The image so far.</param>
+    /// <param name="memory">Guest-physical memory.</param>
+    /// <param name="cache">Directory for the unpacked image.</param>
+    /// <param name="limits">Ceilings.</param>
+    public static RepairImage Refresh(RepairImage image, IGuestMemory memory, string cache, TargetLimits limits)
+    {
+        long started = Stopwatch.GetTimestamp();
+        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits);
+        builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind != ImageSection.Meta));
+        ImageMeta meta = builder.AddModules(image.Meta with { Modules = [] }, image.OrcCount > 0 ? image.Meta.OrcVersion : null);
+        return RepairImage.StoreAndMap(builder.WithMeta(meta with { BuildUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds }), cache);
+    }
+
     private List<ImageContainer.Section> Run()
     {
         long started = Stopwatch.GetTimestamp();

@@ -30,7 +30,7 @@ internal static class TrapReturn
             [
                 new(vcpu, WritableRegister.Rdx, 0, "oops_end argument signr: handled"),
                 new(vcpu, WritableRegister.Rsi, 0, "oops_end argument regs: no crash kernel"),
-                new(vcpu, WritableRegister.Rip, evidence.Point.Address + (ulong)evidence.Point.EntryNopLength, "past the stop"),
+                .. evidence.Point.EntryNopLength == 0 ? [] : new PlannedRegister[] { new(vcpu, WritableRegister.Rip, evidence.Point.Address + (ulong)evidence.Point.EntryNopLength, "past the stop") },
             ],
             Lost = [],
             Risks = [],

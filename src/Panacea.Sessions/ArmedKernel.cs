@@ -1,0 +1,79 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Kernel.Image;
+using Panacea.Target;
+
+namespace Panacea.Sessions;
+
+/// <summary>Everything that is made before a crash, so that nothing is made at it: the repair image, the map of its code, the death points.</summary>
+internal sealed class ArmedKernel : IDisposable
+{
+    private readonly TargetLimits _limits;
+
+    public ArmedKernel(RepairImage image, TargetLimits limits)
+    {
+        _limits = limits;
+        Image = image;
+        Capture = new CrashCapture(image, limits);
+    }
+
+    public RepairImage Image { get; }
+
+    public CrashCapture Capture { get; }
+
+    public IReadOnlyList<DeathPoint> Points => Image.Meta.DeathPoints;
+
+    public ulong[] Addresses => [.. Points.Select(p => p.Address)];
+
+    public DeathPoint? PointAt(ulong address) => Points.FirstOrDefault(p => p.Address == address);
+
+    /// <summary>True when the kernel has finished booting: its text is patched and its per-CPU areas are up (system_state, include/linux/kernel.h).</summary>
+    public bool IsUp(IGuestMemory memory)
+    {
+        LinuxKernel kernel = Image.KernelOver(memory);
+        if (!Image.TryFindSymbol("system_state", out ulong address))
+            return true;
+        if (!kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint state, out _))
+            return false;
+        long running = Image.Types.Btf is { } btf && btf.TryFindEnumerator("SYSTEM_RUNNING", out long value) ? value : 3;
+        return state >= running;
+    }
+
+    /// <summary>Changes when modules come or go: the ends of the module list, the newest one's state, and the last one unloaded. Null while the guest can't be read.</summary>
+    public string? ModuleSignature(IGuestMemory memory)
+    {
+        try
+        {
+            LinuxKernel kernel = Image.KernelOver(memory);
+            ulong head = kernel.Symbol("modules");
+            ulong next = kernel.ReadU64(head, "modules"), previous = kernel.ReadU64(head + 8, "modules");
+            ulong state = next == head ? 0 : kernel.Read(unchecked(next - kernel.Offset("module.list")), "module.state");
+            string gone = Image.TryFindSymbol("last_unloaded_module", out ulong last)
+                && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
+            return $"{next:x} {previous:x} {state} {gone}";
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Goes once through what a crash will need, over the living guest: pages of the image come in, members are looked up, code is paged.
+    /// What it finds is thrown away.</summary>
+    public void Rehearse(IGuestMemory memory, VcpuRegisters registers)
+    {
+        try
+        {
+            CrashEvidence evidence = Capture.Capture(memory, registers, Points[^1]);
+            Capture.TouchForReport(evidence);
+            Repair.Ladder.Choose(evidence, (_, _) => true, out _);
+            new CrashReporter(_limits).Write(evidence);
+        }
+        catch (Exception e) when (e is CaptureException or GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            // The guest runs meanwhile: what does not fit together now will at a crash.
+        }
+    }
+
+    public void Dispose() => Image.Dispose();
+}

@@ -1,0 +1,363 @@
+using System.Diagnostics;
+using System.Runtime;
+using Panacea.Diagnosis;
+using Panacea.Kernel.Image;
+using Panacea.Repair;
+using Panacea.Target;
+using Panacea.Target.Qemu;
+using Panacea.Target.Qemu.Qmp;
+
+namespace Panacea.Sessions;
+
+/// <summary>The life of one guarded VM: attached → armed → stopped → diagnosed → planned → applied → verified → armed. Runs on one thread of its own.</summary>
+/// <param name="spec">The VM.</param>
+/// <param name="options">How to guard it.</param>
+/// <param name="sink">Where to report.</param>
+/// <param name="limits">Ceilings for what the guest says.</param>
+public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISessionSink sink, TargetLimits? limits = null)
+{
+    private static readonly TimeSpan HealthStep = TimeSpan.FromMilliseconds(100), ModuleStep = TimeSpan.FromSeconds(1), BootStep = TimeSpan.FromMilliseconds(250);
+    private readonly TargetLimits _limits = limits ?? TargetLimits.Default;
+    private readonly string _vm = spec.ToString();
+    private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
+    private readonly List<PendingIncident> _pending = [];
+    private readonly HashSet<(ulong Task, RepairKind Kind)> _failed = [];
+    private QemuTarget _target = null!;
+    private ArmedKernel? _armed;
+    private string? _moduleSignature;
+
+    private enum Next
+    {
+        /// <summary>Watch on.</summary>
+        Guard,
+
+        /// <summary>A new kernel is coming up.</summary>
+        Rearm,
+
+        /// <summary>QEMU has ended.</summary>
+        Gone,
+    }
+
+    /// <summary>Guards until cancelled or until QEMU ends. The guest runs, without breakpoints, when this returns or throws.</summary>
+    /// <exception cref="TargetException">The VM can't be guarded; the message says why and what to do.</exception>
+    public void Run(CancellationToken cancel)
+    {
+        string reason = "error";
+        using (_target = QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } }))
+        {
+            try
+            {
+                using CancellationTokenRegistration wake = cancel.Register(_target.Wake);
+                sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.Memory.IsShared ? "shared" : "private"));
+                reason = Guard(cancel);
+            }
+            finally
+            {
+                CloseAll(reason == "interrupted" ? "the guard was interrupted before health was verified" : "the guest ended before health was verified");
+                _armed?.Dispose();
+                _target.Dispose();
+            }
+        }
+
+        sink.OnEvent(new DetachedEvent(_vm, reason));
+    }
+
+    private string Guard(CancellationToken cancel)
+    {
+        bool first = true;
+        while (true)
+        {
+            if (!Arm(first, cancel))
+                return cancel.IsCancellationRequested ? "interrupted" : "gone";
+            first = false;
+            Next next = Next.Guard;
+            while (next == Next.Guard)
+            {
+                if (cancel.IsCancellationRequested)
+                    return "interrupted";
+                next = Watch();
+            }
+
+            if (next == Next.Gone)
+                return "gone";
+        }
+    }
+
+    /// <summary>Waits for a kernel to be up, learns it, and sets the breakpoints.</summary>
+    /// <returns>False where the guard was cancelled or QEMU ended.</returns>
+    private bool Arm(bool first, CancellationToken cancel)
+    {
+        int misses = 0;
+        while (!cancel.IsCancellationRequested)
+        {
+            QemuStoppedGuest? found = _target.Stopped;
+            try
+            {
+                long started = Stopwatch.GetTimestamp();
+                var kernel = new ArmedKernel(
+                    RepairImageBuilder.Build(_target.Memory, ReadControlRegisters(found), options.ImageCache, _limits), _limits);
+                if (found is not null || kernel.IsUp(_target.Memory))
+                {
+                    Take(kernel, started);
+                    return true;
+                }
+
+                kernel.Dispose();
+            }
+            catch (NotLinuxException e) when (!first || ++misses < 4)
+            {
+                // After a reset the firmware runs first; and a vCPU that is just in user space under PTI, or in SMM, shows no kernel at this very moment.
+                _ = e;
+            }
+            catch (NotLinuxException e)
+            {
+                throw new TargetException($"{_vm}: {e.Message}", e);
+            }
+
+            if (found is { Reason: StopReason.Other })
+                WaitForOperator(cancel);
+            else if (_target.WaitForStop(BootStep) is { Kind: QemuWaitKind.Gone })
+                return false;
+            DropEvents();
+            if (_target.Stopped is { Reason: StopReason.Breakpoint } stray)
+                stray.Resume();
+        }
+
+        return false;
+    }
+
+    private IReadOnlyList<VcpuControlState> ReadControlRegisters(QemuStoppedGuest? held) =>
+        held is null
+            ? ControlRegisters.Read(_target.Qmp)
+            : [.. held.ReadAllRegisters().Select(r => new VcpuControlState(r.Cr0, r.Cr3, r.Cr4, r.Efer, 0))];
+
+    private void Take(ArmedKernel kernel, long started)
+    {
+        long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
+        _armed?.Dispose();
+        _armed = kernel;
+        _moduleSignature = kernel.ModuleSignature(_target.Memory);
+        _failed.Clear();
+        QemuStoppedGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
+        long stopStart = Stopwatch.GetTimestamp();
+        QemuStoppedGuest? held = _target.ArmBreakpoints(kernel.Addresses);
+        long stoppedUs = found is null ? (long)Stopwatch.GetElapsedTime(stopStart).TotalMicroseconds : 0;
+        sink.OnEvent(new ArmedEvent(_vm, kernel.Image.Meta.Release, kernel.Image.Id, imageUs, stoppedUs, kernel.Image.Meta.Without));
+        if (found is not null)
+        {
+            CarryOn(found, kernel);
+        }
+        else
+        {
+            Rehearse(kernel);
+            if (held is not null)
+                OnStop(held, Stopwatch.GetTimestamp(), found: false);
+        }
+    }
+
+    /// <summary>A guard died and left the guest at a death point: the work goes on where it ended. One that stands elsewhere is let go.</summary>
+    private void CarryOn(QemuStoppedGuest guest, ArmedKernel kernel)
+    {
+        if (guest.FindVcpuAt(kernel.Addresses) >= 0)
+            OnStop(guest, Stopwatch.GetTimestamp(), found: true);
+        else
+            guest.Resume();
+    }
+
+    private void Rehearse(ArmedKernel kernel)
+    {
+        QemuStoppedGuest stop = _target.Stop();
+        VcpuRegisters registers;
+        try
+        {
+            registers = stop.ReadRegisters(0);
+        }
+        finally
+        {
+            if (stop.Reason == StopReason.Requested)
+                stop.Resume();
+        }
+
+        kernel.Rehearse(_target.Memory, registers);
+        if (_target.Stopped is { } other)
+            OnStop(other, Stopwatch.GetTimestamp(), found: false);
+
+        // What building left behind is given back to the system now, not in the middle of a crash.
+        GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
+        GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+    }
+
+    private Next Watch()
+    {
+        TimeSpan patience = _pending.Count > 0 ? HealthStep : ModuleStep;
+        QemuWait wait = _target.WaitForStop(patience);
+        long seen = Stopwatch.GetTimestamp();
+        switch (wait.Kind)
+        {
+            case QemuWaitKind.Gone:
+                return Next.Gone;
+            case QemuWaitKind.Stopped:
+                OnStop(wait.Guest!, seen, found: false);
+                return Next.Guard;
+        }
+
+        LookAtHealth();
+        while (_target.TryTakeEvent(out QmpEvent? e))
+        {
+            if (e!.Name == "RESET")
+                return OnReset();
+        }
+
+        if (wait.Kind == QemuWaitKind.TimedOut)
+            RefreshModules();
+        return Next.Guard;
+    }
+
+    private Next OnReset()
+    {
+        sink.OnEvent(new ResetEvent(_vm));
+        CloseAll("the guest was reset before health was verified");
+        if (_target.Disarm() is { } stray)
+            stray.Resume();
+        _armed?.Dispose();
+        _armed = null;
+        return Next.Rearm;
+    }
+
+    private void DropEvents()
+    {
+        while (_target.TryTakeEvent(out _))
+        {
+        }
+    }
+
+    private void WaitForOperator(CancellationToken cancel)
+    {
+        // An operator's pause is the operator's to end; QEMU tells of it by RESUME, which ends no wait, so the run state is asked for now and then.
+        while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.QueryRunState().IsRunning)
+            cancel.WaitHandle.WaitOne(BootStep);
+    }
+
+    private void OnStop(QemuStoppedGuest guest, long seen, bool found)
+    {
+        if (guest.Reason == StopReason.Other)
+            return;
+        int vcpu = found ? guest.FindVcpuAt(_armed!.Addresses) : guest.StoppedVcpu;
+        DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
+        if (point is null)
+        {
+            guest.Resume();
+            return;
+        }
+
+        var at = DateTimeOffset.UtcNow;
+        string id = IncidentBuilder.NewId(at);
+        StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
+        bool measured = _target.TryMeasureStop(guest, TimeSpan.FromMilliseconds(200), out long qemuUs);
+        sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
+        sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, measured && !found ? qemuUs : stop.StoppedUs));
+        Record(id, at, stop, measured && !found ? qemuUs : stop.StoppedUs, measured && !found ? "qemu" : "panacea");
+    }
+
+    /// <summary>The rungs that the mode allows, less those that have failed on the task that stands there now.</summary>
+    private bool MayUse(RepairKind kind, CrashEvidence evidence) => options.Mode switch
+    {
+        GuardMode.Observe => false,
+        GuardMode.Quarantine => kind == RepairKind.Kill,
+        _ => true,
+    } && !(evidence.Task is { } task && (_failed.Contains((task.Address, kind)) || _pending.Any(p => p.Repair == kind && p.Stop.Evidence?.Task?.Address == task.Address)));
+
+    private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
+    {
+        HealthWatch? watch = stop.Applied is null ? null : new HealthWatch(_armed!.Image, _target.Memory, _target.VcpuCount);
+        var errors = new List<string>(stop.Errors);
+        CrashReport? report = null;
+        IReadOnlyList<ConsoleLine> console = [];
+        if (stop.Evidence is not null)
+        {
+            try
+            {
+                (report, console) = new CrashReporter(_limits).Write(stop.Evidence);
+            }
+            catch (Exception e)
+            {
+                // The guest is saved or gone by now; a report that can't be written must not end the guard.
+                errors.Add($"report: {e.GetType().Name}: {e.Message}");
+            }
+        }
+
+        var pending = new PendingIncident
+        {
+            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch,
+            WatchEndsTicks = Stopwatch.GetTimestamp() + (long)(options.HealthWindow.TotalSeconds * Stopwatch.Frequency),
+        };
+        if (stop.Evidence is not null)
+            FailEarlier(pending);
+        if (watch is null)
+            Close(pending, stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop), null);
+        else
+            _pending.Add(pending);
+    }
+
+    private string WhyNothing(StopResult stop) =>
+        stop.Errors.Count > 0 ? $"Panacea failed ({stop.Errors[0]}); the guest went on to what it would have done alone"
+        : options.Mode == GuardMode.Observe ? "the guard only observes"
+        : stop.Ladder.Count == 0 ? "no repair that may be used is left"
+        : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
+
+    /// <summary>A death within the window of a repair of the same task or the same bug: that repair did not hold, and its rung is not tried on that task again.</summary>
+    private void FailEarlier(PendingIncident now)
+    {
+        foreach (PendingIncident earlier in _pending.Where(p => p.IsFollowedBy(now.Stop.Evidence!, now.Report)).ToList())
+        {
+            _pending.Remove(earlier);
+            if (earlier.Stop.Evidence?.Task is { } task)
+                _failed.Add((task.Address, earlier.Repair));
+            Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
+        }
+    }
+
+    private void LookAtHealth()
+    {
+        long now = Stopwatch.GetTimestamp();
+        foreach (PendingIncident pending in _pending.Where(p => now >= p.WatchEndsTicks).ToList())
+        {
+            _pending.Remove(pending);
+            HealthResult health = pending.Watch!.Look();
+            Close(
+                pending, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
+                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
+        }
+    }
+
+    private void CloseAll(string reason)
+    {
+        foreach (PendingIncident pending in _pending)
+            Close(pending, IncidentOutcome.Failed, reason, null);
+        _pending.Clear();
+    }
+
+    private void Close(PendingIncident pending, IncidentOutcome outcome, string reason, HealthResult? health)
+    {
+        Incident incident = _incidents.Close(pending, outcome, reason, health);
+        sink.OnEvent(IncidentBuilder.EventOf(incident, sink.Store(incident)));
+    }
+
+    private void RefreshModules()
+    {
+        if (_armed is not { } armed || armed.ModuleSignature(_target.Memory) is not { } now || now == _moduleSignature)
+            return;
+        try
+        {
+            var fresh = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits), _limits);
+            _armed = fresh;
+            _moduleSignature = now;
+            armed.Dispose();
+        }
+        catch (Exception e) when (e is NotLinuxException or RepairImageException or IOException)
+        {
+            sink.OnEvent(new WarningEvent(_vm, $"the module map could not be refreshed: {e.Message}"));
+            _moduleSignature = now;
+        }
+    }
+}

@@ -1,0 +1,72 @@
+using System.Diagnostics;
+using Panacea.Diagnosis;
+using Panacea.Repair;
+using Panacea.Repair.Journal;
+using Panacea.Target;
+
+namespace Panacea.Sessions;
+
+/// <summary>An incident between the stop window and its closing: the guest runs, the report is written, health is being watched.</summary>
+internal sealed class PendingIncident
+{
+    public required string Id { get; init; }
+
+    public required DateTimeOffset At { get; init; }
+
+    public required StopResult Stop { get; init; }
+
+    public required long StoppedUs { get; init; }
+
+    public required string StoppedSource { get; init; }
+
+    public CrashReport? Report { get; init; }
+
+    public IReadOnlyList<ConsoleLine> Console { get; init; } = [];
+
+    public required IReadOnlyList<string> Errors { get; init; }
+
+    /// <summary>Null where nothing was applied.</summary>
+    public HealthWatch? Watch { get; init; }
+
+    /// <summary><see cref="Stopwatch"/> time at which the watch ends.</summary>
+    public long WatchEndsTicks { get; init; }
+
+    public RepairKind Repair => Stop.Applied?.Kind ?? RepairKind.None;
+
+    /// <summary>The same task dies again, or the same bug: the repair did not hold.</summary>
+    public bool IsFollowedBy(CrashEvidence evidence, CrashReport? report) =>
+        (Stop.Evidence?.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid)
+        || (Report is not null && report is not null && Report.Bucket == report.Bucket);
+}
+
+/// <summary>Makes incident records.</summary>
+/// <param name="vm">The VM.</param>
+/// <param name="mode">The guard's mode.</param>
+internal sealed class IncidentBuilder(string vm, GuardMode mode)
+{
+    /// <summary>UTC time and a random part: sorts by time, unique across guards.</summary>
+    public static string NewId(DateTimeOffset at) => $"{at:yyyyMMdd-HHmmss}-{Random.Shared.Next(0x10000):x4}";
+
+    public Incident Close(PendingIncident pending, IncidentOutcome outcome, string reason, HealthResult? health)
+    {
+        StopResult stop = pending.Stop;
+        var timeline = new List<TimelineEntry>(stop.Timeline);
+        if (health is { Verified: true })
+            timeline.Add(new TimelineEntry("health-verified", (long)Stopwatch.GetElapsedTime(stop.StartedTicks).TotalMicroseconds));
+        return new Incident
+        {
+            Id = pending.Id, Vm = vm, At = pending.At, Mode = mode, DeathPoint = stop.Point.Symbol, Repair = pending.Repair, Outcome = outcome, OutcomeReason = reason,
+            StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
+            Ladder = [.. stop.Ladder.Select(v => new LadderStep(
+                v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
+            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = pending.Report, Console = pending.Console, Errors = pending.Errors,
+        };
+    }
+
+    public static IncidentEvent EventOf(Incident incident, string? record) => new(
+        incident.Vm, incident.Id, incident.Report?.Title ?? $"crash at {incident.DeathPoint} that could not be diagnosed", incident.Report?.Bucket ?? "",
+        incident.Report?.Context ?? CrashContext.Unknown, incident.Repair, incident.Outcome, incident.StoppedUs, incident.Lost, record);
+
+    private static JournalLine Line(JournalEntry entry) =>
+        new(entry.Where, Convert.ToHexStringLower(entry.Before.Span), Convert.ToHexStringLower(entry.After.Span), entry.Why);
+}
