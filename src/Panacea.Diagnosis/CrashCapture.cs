@@ -141,12 +141,17 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         return null;
     }
 
+    /// <summary>Decodes the access from the instruction and its registers. CR2 is not asked: by the time of oops_end the kernel has dumped code and stack, and a fault on the way has overwritten it.</summary>
     private FaultAccess Decode(LinuxKernel kernel, PtRegs crash, VcpuRegisters vcpu, string? entry)
     {
+        var code = new LiveCode(kernel.Space);
+        int bits = image.Meta.PagingLevels == 5 ? 57 : 48;
+        FaultAccess Once(ulong? address) => FaultDecoder.Decode(code, crash.Ip, KnownRegisters.All(crash.Gpr), vcpu.GsBase, address, null, bits);
         bool isPageFault = entry is null or "asm_exc_page_fault";
-        return FaultDecoder.Decode(
-            new LiveCode(kernel.Space), crash.Ip, KnownRegisters.All(crash.Gpr), vcpu.GsBase, isPageFault && entry is not null ? vcpu.Cr2 : null, null,
-            image.Meta.PagingLevels == 5 ? 57 : 48);
+        if (isPageFault && !_codeMap.IsText(crash.Ip))
+            return Once(crash.Ip);
+        FaultAccess access = Once(null);
+        return entry == "asm_exc_page_fault" && access is { Address: null, Operand.Address: { } address } ? Once(address) : access;
     }
 
     private static CrashKind Classify(string? entry, FaultAccess? access, PtRegs crash)

@@ -12,8 +12,8 @@ internal sealed class HealthWatch
     private readonly LinuxKernel _kernel;
     private readonly IReadOnlyList<int> _cpus;
     private readonly List<CpuSample> _first = [];
-    private ulong _firstJiffies;
-    private string? _unmeasured;
+    private readonly ulong _firstJiffies;
+    private readonly string? _unmeasured;
 
     /// <summary>Begins to watch.</summary>
     /// <param name="image">The kernel.</param>

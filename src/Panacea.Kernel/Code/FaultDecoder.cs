@@ -117,7 +117,7 @@ public static class FaultDecoder
     public static FaultAccess Decode(
         ICodeSource code, ulong ip, in KnownRegisters registers, ulong? gsBase, ulong? faultAddress, ulong? errorCode, int linearBits = 48)
     {
-        bool fetched = (errorCode & 0x10) != 0 || faultAddress == ip;
+        bool fetched = (errorCode.GetValueOrDefault() & 0x10) != 0 || faultAddress == ip;
         if (fetched || !TryDecode(code, ip, out Instruction instruction))
         {
             ulong at = fetched ? faultAddress ?? ip : ip;
