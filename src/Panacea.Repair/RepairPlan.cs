@@ -46,9 +46,19 @@ public sealed record RepairPlan
     /// <summary>Register writes, in order; applied after the memory writes.</summary>
     public required IReadOnlyList<PlannedRegister> Registers { get; init; }
 
+    /// <summary>A second step, where the first alone does not lead to the state wanted; null where it does.</summary>
+    public PlannedContinuation? Continuation { get; init; }
+
     /// <summary>What the guest loses by it: empty where nothing.</summary>
     public required IReadOnlyList<string> Lost { get; init; }
 
     /// <summary>What may go wrong after it.</summary>
     public required IReadOnlyList<string> Risks { get; init; }
 }
+
+/// <summary>The second step of a repair: the guest runs on until a vCPU reaches an address with a given stack pointer, and registers are set there.</summary>
+/// <param name="Vcpu">vCPU index.</param>
+/// <param name="Address">Guest-virtual address to stop at: one hardware breakpoint for as long as it takes.</param>
+/// <param name="StackPointer">RSP there; another one is another activation.</param>
+/// <param name="Registers">Registers to set.</param>
+public sealed record PlannedContinuation(int Vcpu, ulong Address, ulong StackPointer, IReadOnlyList<PlannedRegister> Registers);

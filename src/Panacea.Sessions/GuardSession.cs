@@ -253,10 +253,26 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
-        bool measured = _target.TryMeasureStop(guest, TimeSpan.FromMilliseconds(200), out long qemuUs);
+        (long stoppedUs, string source) = Measure(stop, found);
         sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
-        sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, measured && !found ? qemuUs : stop.StoppedUs));
-        Record(id, at, stop, measured && !found ? qemuUs : stop.StoppedUs, measured && !found ? "qemu" : "panacea");
+        sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
+        Record(id, at, stop, stoppedUs, source);
+    }
+
+    private (long Us, string Source) Measure(StopResult stop, bool found)
+    {
+        // A guest that was found standing has stood since its guard died; only the time from here on is ours to tell.
+        if (found)
+            return (stop.StoppedUs, "panacea");
+        long sum = 0;
+        foreach (QemuStoppedGuest guest in stop.Stops)
+        {
+            if (!_target.TryMeasureStop(guest, TimeSpan.FromMilliseconds(200), out long us))
+                return (stop.StoppedUs, "panacea");
+            sum += us;
+        }
+
+        return (sum, "qemu");
     }
 
     /// <summary>The rungs that the mode allows, less those that have failed on the task that stands there now.</summary>

@@ -32,6 +32,9 @@ internal sealed record StopResult
     /// <summary>Errors inside Panacea.</summary>
     public IReadOnlyList<string> Errors { get; init; } = [];
 
+    /// <summary>The stops it took: one, or two where a repair has a second step.</summary>
+    public required IReadOnlyList<QemuStoppedGuest> Stops { get; init; }
+
     /// <summary>Microseconds by our own clock.</summary>
     public long StoppedUs { get; init; }
 }
@@ -42,7 +45,9 @@ internal sealed record StopResult
 internal sealed class StopWindow(QemuTarget target, ArmedKernel kernel)
 {
     private readonly List<TimelineEntry> _timeline = new(8);
+    private static readonly TimeSpan SecondStep = TimeSpan.FromMilliseconds(500);
     private readonly List<string> _errors = [];
+    private readonly List<QemuStoppedGuest> _stops = new(2);
     private long _start;
 
     /// <summary>Handles one death and resumes the guest.</summary>
@@ -87,14 +92,78 @@ internal sealed class StopWindow(QemuTarget target, ArmedKernel kernel)
 
         if (applied is null)
             PassBy(guest, vcpu, point);
+        if (applied?.Continuation is { } next)
+            target.ArmBreakpoints([.. kernel.Addresses, next.Address]);
         evidence?.Memory.Seal();
         guest.Resume();
+        _stops.Add(guest);
+        if (applied?.Continuation is { } continuation)
+        {
+            (bool reached, IReadOnlyList<JournalEntry> more) = Continue(continuation);
+            journal = [.. journal, .. more];
+            if (!reached)
+                applied = null;
+        }
+
         Mark("resumed");
         return new StopResult
         {
             Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = journal, Errors = _errors,
-            StoppedUs = _timeline[^1].AtUs,
+            StoppedUs = _timeline[^1].AtUs, Stops = _stops,
         };
+    }
+
+    /// <summary>The second step of a repair. Where it is not reached in time, the guest goes on as the first step left it, and the incident says so.</summary>
+    private (bool Reached, IReadOnlyList<JournalEntry> Journal) Continue(PlannedContinuation next)
+    {
+        bool reached = false;
+        IReadOnlyList<JournalEntry> entries = [];
+        long deadline = Environment.TickCount64 + (long)SecondStep.TotalMilliseconds;
+        while (true)
+        {
+            TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
+            QemuWait wait = target.WaitForStop(left);
+            if (wait.Kind == QemuWaitKind.Gone)
+                return (false, entries);
+            if (wait.Kind == QemuWaitKind.Woken && left > TimeSpan.Zero)
+                continue;
+            QemuStoppedGuest guest = wait.Guest ?? target.Stop();
+            VcpuRegisters registers = guest.ReadRegisters(next.Vcpu);
+            bool isHere = guest.Reason == StopReason.Breakpoint && registers.Rip == next.Address && registers.Gpr[Gpr.Rsp] == next.StackPointer;
+            bool isStray = !isHere && guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(guest.StoppedVcpu).Rip == next.Address;
+            if (isStray)
+            {
+                guest.Resume();
+                continue;
+            }
+
+            if (isHere)
+            {
+                var journal = new RepairJournal(guest, kernel.Image.SpaceOver(target.Memory));
+                try
+                {
+                    journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = next.Registers, Lost = [], Risks = [] });
+                    reached = true;
+                    entries = journal.Entries;
+                }
+                catch (JournalException e)
+                {
+                    _errors.Add(e.Message);
+                }
+            }
+            else
+            {
+                _errors.Add("the second step of the repair was not reached in time: the process was left to the trap handler, which sends it a signal");
+            }
+
+            target.ArmBreakpoints(kernel.Addresses);
+
+            // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
+            if (isHere || guest.Reason != StopReason.Breakpoint)
+                guest.Resume();
+            _stops.Add(guest);
+            return (reached, entries);
+        }
     }
 
     private (RepairPlan?, IReadOnlyList<JournalEntry>) Apply(QemuStoppedGuest guest, CrashEvidence evidence, RepairPlan plan)

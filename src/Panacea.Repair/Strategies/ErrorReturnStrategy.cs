@@ -38,10 +38,10 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
             return StrategyVerdict.Declines(evidence.WhyNoFaultyFrame ?? "the faulty function can't be told");
 
         StackFrame frame = evidence.Stack.Frames[index];
-        if (evidence.LocationOf(frame) is not { } location)
+        if (evidence.LocationOf(frame) is not { } location || !evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts parts))
             return StrategyVerdict.Declines("the faulty function has no symbol");
-        string function = location.Name;
-        if (!TryErrorValue(evidence, index, location.Name, location.Module, out ulong value, out string shown, out string whyNot))
+        string function = parts.Main.Name;
+        if (!TryErrorValue(evidence, index, function, location.Module, out ulong value, out string shown, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         if (!TryProveNothingHeld(evidence, frame, function, out whyNot))
             return StrategyVerdict.Declines(whyNot);
@@ -50,19 +50,30 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
 
         string explanation = $"{function} returns {shown} to {evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}"}; the process lives";
         string[] risks = ["what the function had half done stays half done"];
-        return StrategyVerdict.Applies(evidence.Point.Symbol == "oops_end"
-            ? TrapReturn.Plan(evidence, state.Apply(evidence.Crash with { Flags = TrapReturn.CleanFlags(evidence.Crash.Flags) }, value)) with { Kind = Kind, Explanation = explanation, Risks = risks }
-            : new RepairPlan { Kind = Kind, Explanation = explanation, Writes = [], Registers = Direct(evidence, state, value), Lost = [], Risks = risks });
+        var plan = new RepairPlan { Kind = Kind, Explanation = explanation, Writes = [], Registers = [], Lost = [], Risks = risks };
+        if (evidence.Point.Symbol != "oops_end")
+            return StrategyVerdict.Applies(plan with { Registers = Direct(evidence, evidence.Vcpu.Rflags, state, value) });
+        if (TrapReturn.IsSilent(evidence))
+        {
+            RepairPlan back = TrapReturn.Plan(evidence, state.Apply(evidence.Crash with { Flags = TrapReturn.CleanFlags(evidence.Crash.Flags) }, value));
+            return StrategyVerdict.Applies(plan with { Writes = back.Writes, Registers = back.Registers });
+        }
+
+        ulong stack = evidence.Vcpu.Gpr[Gpr.Rsp];
+        if (!evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(stack), out ulong after, out _) || !evidence.Kernel.Image.IsText(after))
+            return StrategyVerdict.Declines("where oops_end returns to can't be told");
+        var next = new PlannedContinuation(evidence.Vcpu.Vcpu, after, stack + 8, Direct(evidence, evidence.Crash.Flags, state, value));
+        return StrategyVerdict.Applies(plan with { Registers = TrapReturn.Handled(evidence), Continuation = next });
     }
 
-        private static List<PlannedRegister> Direct(CrashEvidence evidence, ReturnState state, ulong value)
+    private static List<PlannedRegister> Direct(CrashEvidence evidence, ulong flags, ReturnState state, ulong value)
     {
         int vcpu = evidence.Vcpu.Vcpu;
         var registers = new List<PlannedRegister>();
         foreach (Gpr register in KnownRegisters.CalleeSaved)
             registers.Add(new(vcpu, (WritableRegister)(int)register, state.CalleeSaved[register]!.Value, "callee-saved register as the caller left it"));
         registers.Add(new(vcpu, WritableRegister.Rax, value, "return value"));
-        registers.Add(new(vcpu, WritableRegister.Rflags, TrapReturn.CleanFlags(evidence.Vcpu.Rflags), "flags"));
+        registers.Add(new(vcpu, WritableRegister.Rflags, TrapReturn.CleanFlags(flags), "flags"));
         registers.Add(new(vcpu, WritableRegister.Rsp, state.Rsp, "stack as after the return"));
         registers.Add(new(vcpu, WritableRegister.Rip, state.Rip, "return address"));
         return registers;
@@ -96,7 +107,9 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
                 shown = "false";
                 return true;
             case { Kind: ReturnKind.Pointer }:
-                ReturnCheck check = ReturnUse.PointerCheck(evidence.Kernel.Image, evidence.Stack.Frames[index + 1].Ip);
+                ReturnCheck check = index + 1 < evidence.Stack.Frames.Count
+                    ? ReturnUse.PointerCheck(evidence.Kernel.Image, evidence.Stack.Frames[index + 1].Ip)
+                    : ReturnCheck.Unknown;
                 value = check == ReturnCheck.ErrorPointer ? unchecked((ulong)-Eio) : 0;
                 shown = check == ReturnCheck.ErrorPointer ? "ERR_PTR(-EIO)" : "NULL";
                 whyNot = $"{function} returns a pointer, and its caller does not show whether it checks it for NULL or for ERR_PTR";
