@@ -75,7 +75,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             {
                 if (cancel.IsCancellationRequested)
                     return "interrupted";
-                next = Watch();
+                next = Watch(cancel);
             }
 
             if (next == Next.Gone)
@@ -187,7 +187,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
     }
 
-    private Next Watch()
+    private Next Watch(CancellationToken cancel)
     {
         TimeSpan patience = _pending.Count > 0 ? HealthStep : ModuleStep;
         QemuWait wait = _target.WaitForStop(patience);
@@ -196,6 +196,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         {
             case QemuWaitKind.Gone:
                 return Next.Gone;
+            case QemuWaitKind.Stopped when wait.Guest!.Reason == StopReason.Other:
+                WaitForOperator(cancel);
+                return _target.IsGone ? Next.Gone : Next.Guard;
             case QemuWaitKind.Stopped:
                 OnStop(wait.Guest!, seen, found: false);
                 return Next.Guard;
@@ -231,17 +234,15 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
     }
 
+    /// <summary>An operator's pause is the operator's to end. The stub tells nothing of its end, so the run state is asked for now and then.</summary>
     private void WaitForOperator(CancellationToken cancel)
     {
-        // An operator's pause is the operator's to end; QEMU tells of it by RESUME, which ends no wait, so the run state is asked for now and then.
-        while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.QueryRunState().IsRunning)
+        while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.NoteResumedElsewhere())
             cancel.WaitHandle.WaitOne(BootStep);
     }
 
     private void OnStop(QemuStoppedGuest guest, long seen, bool found)
     {
-        if (guest.Reason == StopReason.Other)
-            return;
         int vcpu = found ? guest.FindVcpuAt(_armed!.Addresses) : guest.StoppedVcpu;
         DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
         if (point is null)

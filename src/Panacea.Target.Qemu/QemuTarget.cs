@@ -146,6 +146,20 @@ public sealed partial class QemuTarget : IDisposable
         }
     }
 
+    /// <summary>Takes note that somebody else let the guest run again: an operator who ended a pause of his own. Does nothing while it stands.</summary>
+    /// <returns>True where the guest runs.</returns>
+    public bool NoteResumedElsewhere()
+    {
+        if (_stopped is null)
+            return true;
+        if (!QueryRunState().IsRunning)
+            return false;
+        _stopped.ResumedUs = _runningSinceUs = StopClock.NowUs;
+        _stopped = null;
+        _leaveStopped = false;
+        return true;
+    }
+
     /// <summary>How long the guest stood still in a stop that has been resumed, by QEMU's own clock (timestamps of its STOP and RESUME events).</summary>
     /// <param name="guest">The stop.</param>
     /// <param name="patience">How long to wait for the events.</param>
