@@ -66,7 +66,7 @@ public partial class HouseRuleTests
             while (above >= 0 && lines[above].Trim() is { Length: > 0 } line && !line.StartsWith("///", StringComparison.Ordinal) && !line.EndsWith('}') && !line.EndsWith(';'))
                 above--; // attributes, on one line or several
             yield return (
-                $"{Path.GetDirectoryName(file)}:{lines[i].TrimEnd()}", above >= 0 && lines[above].TrimStart().StartsWith("///", StringComparison.Ordinal), $"{file}:{i + 1}: {lines[i].Trim()}");
+                $"{Path.GetDirectoryName(file)}:{PublicType().Match(lines[i]).Groups["name"].Value}", above >= 0 && lines[above].TrimStart().StartsWith("///", StringComparison.Ordinal), $"{file}:{i + 1}: {lines[i].Trim()}");
         }
     }
 
@@ -76,7 +76,7 @@ public partial class HouseRuleTests
         Assert.True(all.Length == 0, string.Join('\n', all));
     }
 
-    [GeneratedRegex(@"^public (\w+ )*(class|record|struct|interface|enum|delegate) ")]
+    [GeneratedRegex(@"^public (\w+ )*(class|record|struct|interface|enum|delegate) (?<name>\w+)")]
     private static partial Regex PublicType();
 
     [GeneratedRegex(@"^\s*(\w+ )*unsafe\b", RegexOptions.Multiline)]
