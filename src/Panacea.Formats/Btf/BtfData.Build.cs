@@ -58,7 +58,13 @@ public sealed partial class BtfData
                 return false;
             if (type.NameOffset == 0)
                 continue;
-            hashes.Add(NameIndex.Hash(built.GetStringBytes(type.NameOffset)));
+            if (!built.TryGetStringBytes(type.NameOffset, out ReadOnlySpan<byte> name))
+            {
+                whyNot = $"the name of BTF type {id} is longer than {MaxNameBytes} bytes";
+                return false;
+            }
+
+            hashes.Add(NameIndex.Hash(name));
             ids.Add(id);
         }
 

@@ -112,11 +112,12 @@ public sealed partial class BtfData
     public bool TryFindMember(string typeName, string path, out BtfMemberLocation member)
     {
         byte[] name = Encoding.UTF8.GetBytes(typeName);
+        int steps = MaxMemberSteps;
         for (BtfData? data = this; data is not null; data = data.Base)
         {
             foreach (BtfType type in data.FindAllOwn(name))
             {
-                if ((type.IsComposite || type.Kind == BtfKind.Typedef) && data.TryFindMember(type.Id, path, out member))
+                if ((type.IsComposite || type.Kind == BtfKind.Typedef) && data.TryFindMember(type.Id, path, ref steps, out member))
                     return true;
             }
         }
@@ -128,11 +129,16 @@ public sealed partial class BtfData
     /// <summary>As <see cref="TryFindMember(string, string, out BtfMemberLocation)"/>, in the type with an id.</summary>
     public bool TryFindMember(uint typeId, string path, out BtfMemberLocation member)
     {
+        int steps = MaxMemberSteps;
+        return TryFindMember(typeId, path, ref steps, out member);
+    }
+
+    private bool TryFindMember(uint typeId, string path, ref int steps, out BtfMemberLocation member)
+    {
         member = default;
-        if (!TryGetType(typeId, out BtfType at))
+        if (--steps < 0 || !TryGetType(typeId, out BtfType at))
             return false;
         ulong bits = 0;
-        int steps = MaxMemberSteps;
         bool found = false;
         foreach (Range range in path.AsSpan().Split('.'))
         {

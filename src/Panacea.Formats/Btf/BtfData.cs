@@ -14,6 +14,9 @@ public sealed partial class BtfData
     /// <summary>Aliases followed before a type counts as cyclic.</summary>
     public const int MaxDepth = 64;
 
+    /// <summary>Bytes of one name; the kernel's own ceiling is 512 (KSYM_NAME_LEN, btf_name_valid_identifier in kernel/bpf/btf.c).</summary>
+    public const int MaxNameBytes = 1024;
+
     private readonly ReadOnlyMemory<byte> _types;
     private readonly ReadOnlyMemory<byte> _strings;
     private readonly NameIndex _names;
@@ -101,15 +104,20 @@ public sealed partial class BtfData
     public BtfType GetType(uint id) => TryGetType(id, out BtfType type) ? type : throw new InvalidDataException($"there is no BTF type {id}");
 
     /// <summary>A string by its offset, as the guest's bytes.</summary>
-    /// <exception cref="InvalidDataException">It lies outside the strings.</exception>
-    public ReadOnlySpan<byte> GetStringBytes(uint offset)
+    /// <exception cref="InvalidDataException">It lies outside the strings or is longer than <see cref="MaxNameBytes"/>.</exception>
+    public ReadOnlySpan<byte> GetStringBytes(uint offset) =>
+        TryGetStringBytes(offset, out ReadOnlySpan<byte> text) ? text
+            : throw new InvalidDataException($"the BTF string at {offset} lies outside its blob or does not end");
+
+    private bool TryGetStringBytes(uint offset, out ReadOnlySpan<byte> text)
     {
         if (offset < StringStart && Base is not null)
-            return Base.GetStringBytes(offset);
+            return Base.TryGetStringBytes(offset, out text);
         uint own = offset - StringStart;
-        ReadOnlySpan<byte> rest = own < (uint)_strings.Length ? _strings.Span[(int)own..] : default;
-        int length = rest.IndexOf((byte)0);
-        return length >= 0 ? rest[..length] : throw new InvalidDataException($"the BTF string at {offset} lies outside its blob");
+        text = own < (uint)_strings.Length ? _strings.Span[(int)own..] : default;
+        int length = text[..Math.Min(text.Length, MaxNameBytes + 1)].IndexOf((byte)0);
+        text = length >= 0 ? text[..length] : default;
+        return length >= 0;
     }
 
     /// <summary>A string by its offset.</summary>

@@ -18,7 +18,7 @@ public static class BtfFormatter
     public static string Format(BtfType type, bool withOffsets = false)
     {
         var text = new StringBuilder();
-        var writer = new Writer(text, withOffsets);
+        var writer = new Writer(text, withOffsets, new Budget());
         switch (type.Kind)
         {
             case BtfKind.Struct or BtfKind.Union:
@@ -45,11 +45,20 @@ public static class BtfFormatter
     }
 
     /// <summary>The C name of a type in one line, such as <c>const struct file *</c>; an anonymous struct is <c>struct {…}</c>.</summary>
-    public static string TypeName(BtfType type) => new Writer(null, false).Declaration(type.Data, type.Id, "", 0, 0, 0);
+    public static string TypeName(BtfType type) => new Writer(null, false, new Budget()).Declaration(type.Data, type.Id, "", 0, 0, 0);
 
-    private sealed class Writer(StringBuilder? text, bool withOffsets)
+    /// <summary>What is left to write, shared by all nested parts: nested anonymous types can be made to grow exponentially.</summary>
+    private sealed class Budget
     {
-        private int _chars;
+        private int _left = MaxChars;
+
+        public bool Spent => _left <= 0;
+
+        public void Spend(int chars) => _left = Math.Max(0, _left - chars);
+    }
+
+    private sealed class Writer(StringBuilder? text, bool withOffsets, Budget budget)
+    {
 
         /// <summary>A declaration of <paramref name="name"/> as the type: C reads from the name outwards, so the name grows while the type is unwrapped.</summary>
         public string Declaration(BtfData data, uint id, string name, int depth, int indent, ulong bits)
@@ -57,7 +66,7 @@ public static class BtfFormatter
             string qualifiers = "";
             for (; ; depth++)
             {
-                if (depth > MaxDepth || name.Length > 4096 || _chars > MaxChars)
+                if (depth > MaxDepth || name.Length > 4096 || budget.Spent)
                     return "… " + name;
                 BtfType type = data.GetType(id);
                 switch (type.Kind)
@@ -100,21 +109,20 @@ public static class BtfFormatter
             text!.Append(Keyword(type)).Append(type.NameOffset == 0 ? "" : " " + type.Name).Append(" {\n");
             for (int i = 0; i < type.Length; i++)
             {
-                if (text.Length > MaxChars)
+                if (budget.Spent)
                 {
-                    text.Append("\t…\n");
+                    text.Append('\t', indent + 1).Append("…\n");
                     break;
                 }
 
                 BtfMember member = type.Member(i);
-                int start = text.Length;
                 string line = Declaration(member.Data, member.TypeId, member.Name, depth + 1, indent + 1, bits + member.BitOffset);
                 string width = member.BitfieldBits == 0 ? "" : ": " + member.BitfieldBits.ToString(CultureInfo.InvariantCulture);
                 text.Append('\t', indent + 1).Append(line).Append(width).Append(';');
                 if (withOffsets)
                     AppendOffset(member, bits + member.BitOffset);
                 text.Append('\n');
-                _chars += text.Length - start;
+                budget.Spend(line.Length + 16);
             }
 
             text.Append('\t', indent).Append('}');
@@ -123,9 +131,10 @@ public static class BtfFormatter
         public void EnumBody(BtfType type, int indent)
         {
             text!.Append(Keyword(type)).Append(type.NameOffset == 0 ? "" : " " + type.Name).Append(" {\n");
-            for (int i = 0; i < type.Length && text.Length < MaxChars; i++)
+            for (int i = 0; i < type.Length && !budget.Spent; i++)
             {
                 BtfEnumerator e = type.Enumerator(i);
+                budget.Spend(e.Name.Length + 16);
                 text.Append('\t', indent + 1).Append(e.Name).Append(" = ");
                 if (e.IsSigned)
                     text.Append(CultureInfo.InvariantCulture, $"{e.Value},\n");
@@ -149,14 +158,13 @@ public static class BtfFormatter
 
             // An anonymous type has no other place to be spelled out.
             var nested = new StringBuilder();
-            var inner = new Writer(nested, withOffsets) { _chars = _chars };
+            var inner = new Writer(nested, withOffsets, budget);
             if (type.Kind is BtfKind.Enum or BtfKind.Enum64)
                 inner.EnumBody(type, indent);
             else if (depth < MaxDepth)
                 inner.Body(type, depth, indent, bits);
             else
                 return Keyword(type) + " {…}";
-            _chars = inner._chars + nested.Length;
             return nested.ToString();
         }
 
@@ -169,7 +177,7 @@ public static class BtfFormatter
             {
                 BtfParameter parameter = prototype.Parameter(i);
                 all.Append(i == 0 ? "" : ", ").Append(parameter is { TypeId: 0, NameOffset: 0 } && i == prototype.Length - 1
-                    ? "..." : new Writer(null, false).Declaration(parameter.Data, parameter.TypeId, parameter.Name, depth + 1, 0, 0));
+                    ? "..." : new Writer(null, false, budget).Declaration(parameter.Data, parameter.TypeId, parameter.Name, depth + 1, 0, 0));
             }
 
             return all.ToString();

@@ -140,7 +140,7 @@ public readonly struct BtfType
 
     private void Check(int index, bool kindFits)
     {
-        if (!kindFits || (uint)index >= (uint)Length)
+        if (!kindFits || index < 0 || index >= Length)
             throw new ArgumentOutOfRangeException(nameof(index), $"{Kind} type {Id} has no element {index} of that sort");
     }
 

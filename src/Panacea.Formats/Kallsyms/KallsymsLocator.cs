@@ -252,14 +252,15 @@ public static class KallsymsLocator
             return true;
         }
 
-        // 7.0: the same place, no base.
+        // 7.0: the same place, no base. Text lies before read-only data, so the first symbol does before this table; offsets from a base
+        // that could not be read would all point behind it.
         layout = found with
         {
             Order = KallsymsOrder.SelfRelative,
             Offsets = imageBase + (ulong)at,
             SeqsOfNames = SeqsAt(image, imageBase, at + padded, found.SymbolCount),
         };
-        return bytes <= image.Length - at && Ascending(image.Slice(at, bytes), layout);
+        return bytes <= image.Length - at && Ascending(image.Slice(at, bytes), layout, out ulong first) && first < layout.Offsets;
     }
 
     private static bool TryRelative(
@@ -278,7 +279,9 @@ public static class KallsymsLocator
             RelativeBase = relativeBase,
             AbsolutePerCpu = negative,
         };
-        return relativeBase >= KernelImageWindow && Ascending(offsets, layout);
+
+        // The base is the lowest address that moves (record_relative_base, scripts/kallsyms.c).
+        return relativeBase >= KernelImageWindow && Ascending(offsets, layout, out ulong first) && first == relativeBase;
     }
 
     private static ulong SeqsAt(ReadOnlySpan<byte> image, ulong imageBase, int at, int count)
@@ -296,9 +299,10 @@ public static class KallsymsLocator
     }
 
     /// <summary>scripts/kallsyms.c sorts by address (sort_symbols), absolute per-CPU values first: they are below 2 GiB.</summary>
-    private static bool Ascending(ReadOnlySpan<byte> offsets, in KallsymsLayout layout)
+    private static bool Ascending(ReadOnlySpan<byte> offsets, in KallsymsLayout layout, out ulong first)
     {
-        ulong last = 0, first = 0;
+        ulong last = 0;
+        first = 0;
         for (int i = 0; i < layout.SymbolCount; i++)
         {
             ulong address = AddressOf(layout, i, BinaryPrimitives.ReadInt32LittleEndian(offsets[(4 * i)..]), out bool absolute);

@@ -61,7 +61,7 @@ public sealed class SymbolTable
     {
         get
         {
-            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Count, nameof(index));
+            Check(index);
             return new Symbol(index, ValueAt(_sections.Values.Span, index), index < AbsoluteCount, (char)_sections.Types.Span[index]);
         }
     }
@@ -77,7 +77,7 @@ public sealed class SymbolTable
     /// <exception cref="InvalidDataException">The stored table is damaged.</exception>
     public ReadOnlySpan<byte> NameBytes(int index)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)index, (uint)Count, nameof(index));
+        Check(index);
         ReadOnlySpan<byte> offsets = _sections.NameOffsets.Span.Slice(4 * index, 8);
         uint from = BinaryPrimitives.ReadUInt32LittleEndian(offsets);
         uint to = BinaryPrimitives.ReadUInt32LittleEndian(offsets[4..]);
@@ -168,6 +168,12 @@ public sealed class SymbolTable
     public SymbolMatches FindAllByName(string name) => FindAllByName(Encoding.UTF8.GetBytes(name));
 
     internal static uint ValueAt(ReadOnlySpan<byte> values, int index) => BinaryPrimitives.ReadUInt32LittleEndian(values[(4 * index)..]);
+
+    private void Check(int index)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(index);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(index, Count);
+    }
 
     private static int UpperBound(ReadOnlySpan<byte> values, uint value, int low, int high)
     {

@@ -47,6 +47,7 @@ public sealed class OrcTable : IOrcLookup
         if (table.Count > limits.MaxOrcRows)
         {
             whyNot = $"{table.Count} ORC rows are more than the {limits.MaxOrcRows} allowed";
+            table = null!;
             return false;
         }
 
@@ -59,6 +60,7 @@ public sealed class OrcTable : IOrcLookup
             if (ip < last)
             {
                 whyNot = $"ORC row {i} is out of order";
+                table = null!;
                 return false;
             }
 
@@ -108,7 +110,11 @@ public sealed class OrcTable : IOrcLookup
     public bool TryFindIndex(ulong instruction, out int index)
     {
         ReadOnlySpan<byte> raw = _ips.Span;
-        long target = unchecked((long)(instruction - IpAddress));
+
+        // Not a wrapping difference: address 0 is far below the kernel, not 2 GiB behind its rows.
+        long target = instruction >= IpAddress
+            ? (long)Math.Min(instruction - IpAddress, long.MaxValue)
+            : -(long)Math.Min(IpAddress - instruction, long.MaxValue);
         int low = 0, high = Count;
         while (low < high)
         {
