@@ -71,23 +71,20 @@ public static class BtfFormatter
                 BtfType type = data.GetType(id);
                 switch (type.Kind)
                 {
-                    case BtfKind.Const:
-                        qualifiers += "const ";
-                        break;
-                    case BtfKind.Volatile:
-                        qualifiers += "volatile ";
-                        break;
-                    case BtfKind.Restrict:
-                        qualifiers += "restrict ";
+                    case BtfKind.Const or BtfKind.Volatile or BtfKind.Restrict:
+                        // An array and its element can both be const; C says it once.
+                        string qualifier = type.Kind == BtfKind.Const ? "const " : type.Kind == BtfKind.Volatile ? "volatile " : "restrict ";
+                        if (!qualifiers.Contains(qualifier, StringComparison.Ordinal))
+                            qualifiers += qualifier;
                         break;
                     case BtfKind.TypeTag:
                         break;
                     case BtfKind.Ptr:
-                        name = "*" + (qualifiers.Length != 0 && name.Length != 0 ? " " : "") + (name.Length == 0 ? qualifiers.TrimEnd() : qualifiers + name);
+                        name = "*" + (qualifiers.Length != 0 || name.StartsWith('(') ? " " : "") + (name.Length == 0 ? qualifiers.TrimEnd() : qualifiers + name);
                         qualifiers = "";
                         break;
                     case BtfKind.Array:
-                        name = Group(name) + "[" + (type.ElementCount == 0 ? "" : type.ElementCount.ToString(CultureInfo.InvariantCulture)) + "]";
+                        name = Group(name) + "[" + type.ElementCount.ToString(CultureInfo.InvariantCulture) + "]";
                         break;
                     case BtfKind.FuncProto:
                         name = Group(name) + "(" + Parameters(type, depth) + ")";
@@ -106,7 +103,14 @@ public static class BtfFormatter
 
         public void Body(BtfType type, int depth, int indent, ulong bits)
         {
-            text!.Append(Keyword(type)).Append(type.NameOffset == 0 ? "" : " " + type.Name).Append(" {\n");
+            text!.Append(Keyword(type)).Append(type.NameOffset == 0 ? "" : " " + type.Name).Append(" {");
+            if (type.Length == 0)
+            {
+                text.Append('}');
+                return;
+            }
+
+            text.Append('\n');
             for (int i = 0; i < type.Length; i++)
             {
                 if (budget.Spent)

@@ -153,6 +153,8 @@ public sealed class SyntheticKallsyms
         var tokens = new List<byte[]>();
         for (int i = 0; i < 256; i++)
             tokens.Add(i is > 32 and < 127 ? [(byte)i] : Encoding.ASCII.GetBytes(strings[i % strings.Length]));
+        // Of the numbers that stand for one string, the first is as good as any.
+        int[] longer = [.. Enumerable.Range(0, 256).Where(t => tokens[t].Length > 1).DistinctBy(t => Encoding.ASCII.GetString(tokens[t]))];
         var names = new List<byte>();
         var starts = new List<int>();
         foreach (SyntheticSymbol symbol in _symbols)
@@ -163,7 +165,7 @@ public sealed class SyntheticKallsyms
             for (int at = 0; at < text.Length;)
             {
                 int best = text[at];
-                for (int t = 0; t < 256; t++)
+                foreach (int t in longer)
                 {
                     if (tokens[t].Length > tokens[best].Length && text.AsSpan(at).StartsWith(tokens[t]))
                         best = t;

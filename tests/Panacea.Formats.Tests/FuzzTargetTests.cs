@@ -1,0 +1,138 @@
+using System.Buffers.Binary;
+using System.Text;
+using Panacea.Formats.Btf;
+using Panacea.Formats.Kallsyms;
+using Panacea.Formats.Orc;
+using Panacea.Formats.Tests.Btf;
+using Panacea.TestKit.Formats;
+
+namespace Panacea.Formats.Tests;
+
+/// <summary>Smoke test of every fuzz target: good inputs, then some hundred seeded mutations of each.</summary>
+public sealed class FuzzTargetTests
+{
+    private delegate void Target(ReadOnlySpan<byte> data);
+
+    public static TheoryData<string> Targets => [.. All.Keys];
+
+    private static readonly Dictionary<string, (Target Target, Func<byte[][]> Seeds)> All = new()
+    {
+        [nameof(FuzzTargets.Kallsyms)] = (FuzzTargets.Kallsyms, KallsymsSeeds),
+        [nameof(FuzzTargets.SymbolSections)] = (FuzzTargets.SymbolSections, SymbolSeeds),
+        [nameof(FuzzTargets.Btf)] = (FuzzTargets.Btf, () => [BtfDataTests.Kernel().Build()]),
+        [nameof(FuzzTargets.SplitBtf)] = (FuzzTargets.SplitBtf, () => [Split()]),
+        [nameof(FuzzTargets.BtfSections)] = (FuzzTargets.BtfSections, BtfSectionSeeds),
+        [nameof(FuzzTargets.RelocatedBtf)] = (FuzzTargets.RelocatedBtf, RelocatedSeeds),
+        [nameof(FuzzTargets.Orc)] = (FuzzTargets.Orc, OrcSeeds),
+        [nameof(FuzzTargets.Vmcoreinfo)] = (FuzzTargets.Vmcoreinfo, () => [Encoding.UTF8.GetBytes("OSRELEASE=6.1\nSYMBOL(_stext)=ffffffff81000000\nNUMBER(phys_base)=-1\nSIZE(page)=64\nOFFSET(a.b)=1\nBUILD-ID=abcd\nKERNELOFFSET=0\n")]),
+        [nameof(FuzzTargets.Notes)] = (FuzzTargets.Notes, () => [[4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0, 1, 2, 3, 4, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, (byte)'X', 0, 0, 0]]),
+    };
+
+    [Theory]
+    [MemberData(nameof(Targets))]
+    public void Mutated_inputs_end_in_a_result_or_a_typed_failure(string name)
+    {
+        (Target target, Func<byte[][]> seeds) = All[name];
+        byte[][] corpus = seeds();
+        target([]);
+        foreach (byte[] seed in corpus)
+        {
+            target(seed);
+            for (int round = 0; round < 400; round++)
+            {
+                byte[] input = Mutate(seed, new Random(round));
+                try
+                {
+                    target(input);
+                }
+                catch (Exception e)
+                {
+                    Assert.Fail($"{name}, round {round}: {e}");
+                }
+            }
+        }
+    }
+
+    private static byte[] Mutate(byte[] seed, Random random)
+    {
+        byte[] input = [.. seed];
+        uint[] interesting = [0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0x8000, 0xffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff, (uint)seed.Length];
+        for (int edits = random.Next(1, 6); edits > 0 && input.Length > 8; edits--)
+        {
+            int at = random.Next(input.Length - 4);
+            switch (random.Next(6))
+            {
+                case 0:
+                    input[at] ^= (byte)(1 << random.Next(8));
+                    break;
+                case 1:
+                    input[at] = (byte)random.Next(256);
+                    break;
+                case 2:
+                    BinaryPrimitives.WriteUInt32LittleEndian(input.AsSpan(at & ~3), interesting[random.Next(interesting.Length)]);
+                    break;
+                case 3:
+                    BinaryPrimitives.WriteUInt32LittleEndian(input.AsSpan(at & ~3), unchecked(BinaryPrimitives.ReadUInt32LittleEndian(input.AsSpan(at & ~3)) + (uint)random.Next(-3, 4)));
+                    break;
+                case 4:
+                    int length = random.Next(Math.Min(64, input.Length - at));
+                    input.AsSpan(random.Next(input.Length - length), length).CopyTo(input.AsSpan(at, length));
+                    break;
+                default:
+                    if (random.Next(4) == 0)
+                        input = input[..random.Next(input.Length)];
+                    break;
+            }
+        }
+
+        return input;
+    }
+
+    private static byte[][] KallsymsSeeds() =>
+        [.. Enum.GetValues<SyntheticKallsymsOrder>().Select(o => new SyntheticKallsyms { Order = o, AbsolutePerCpu = o == 0 }.AddMany(530).Build())];
+
+    private static byte[][] SymbolSeeds()
+    {
+        var builder = new SymbolTableBuilder();
+        for (int i = 0; i < 40; i++)
+            builder.Add(i < 5 ? (ulong)i : FuzzTargets.ImageBase + (ulong)i * 16, 'T', $"symbol_{i % 30}", absolute: i < 5);
+        Assert.True(builder.TryBuild(0, out SymbolTable table, out _, out _));
+        SymbolTableSections s = table.Sections;
+        return [FuzzTargets.Join(s.Header, s.Values, s.Types, s.NameOffsets, s.Names, s.NameIndex)];
+    }
+
+    private static byte[] Split()
+    {
+        BtfData kernel = BtfDataTests.Build(BtfDataTests.Kernel());
+        var b = new SyntheticBtf(kernel.EndId, kernel.StringEnd);
+        uint own = b.Struct("my_device", 24, new("list", 12, 0), new("count", 1, 128));
+        b.Func("my_probe", b.FuncProto(2, ("dev", b.Ptr(own))));
+        b.Enum("mode", false, ("A", 1));
+        return b.Build();
+    }
+
+    private static byte[][] BtfSectionSeeds()
+    {
+        BtfData data = BtfDataTests.Build(BtfDataTests.Kernel());
+        return [FuzzTargets.Join(data.Blob, data.TypeOffsets, data.NameIndexBlob)];
+    }
+
+    private static byte[][] RelocatedSeeds()
+    {
+        var distilled = new SyntheticBtf();
+        distilled.Int("int", 4, encoding: 1);
+        distilled.Record(4, "list_head", 16, 0, false);
+        var b = new SyntheticBtf(distilled.NextId, distilled.StringEnd);
+        b.Struct("my_device", 24, new("list", 2, 0), new("n", 1, 128));
+        b.Func("my_probe", b.FuncProto(1, ("dev", b.Ptr(3))));
+        return [FuzzTargets.Join(b.Build(), distilled.Build())];
+    }
+
+    private static byte[][] OrcSeeds() => [.. Enum.GetValues<OrcVersion>().Select(v =>
+    {
+        var orc = new SyntheticOrc(FuzzTargets.ImageBase, v);
+        for (ulong i = 0; i < 60; i++)
+            orc.Add(FuzzTargets.ImageBase - 0x1_0000 + 16 * i, i % 9 == 8 ? SyntheticOrc.Gap : SyntheticOrc.Call((short)(8 + i)));
+        return FuzzTargets.Join(orc.BuildIps(), orc.BuildRows());
+    })];
+}
