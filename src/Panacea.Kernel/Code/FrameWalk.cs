@@ -13,12 +13,16 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
 {
     private readonly FrameTransfer _transfer = new();
     private readonly Dictionary<ulong, FrameState> _atLeaders = [];
+    private readonly Dictionary<ulong, ulong> _leaderOf = [];
     private readonly Queue<ulong> _pending = new();
     private readonly HashSet<ulong> _queued = [];
     private readonly Dictionary<ulong, FrameState> _afterCalls = [];
     private readonly HashSet<ulong> _reachedByCallOnly = [];
     private readonly List<FlowEdge> _edges = new(4);
     private int _steps;
+
+    /// <summary>The first way behind a call that unwind data contradicted, where there was one.</summary>
+    public Decline? Contradiction { get; private set; }
 
     /// <summary>Computes the state at every reachable leader.</summary>
     public bool TryRun(out Decline why)
@@ -41,27 +45,20 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
         return true;
     }
 
-    /// <summary>The state before the instruction at <paramref name="address"/>.</summary>
+    /// <summary>The state before the instruction at <paramref name="address"/>: its block is walked again from the leader.</summary>
     public bool TryStateBefore(ulong address, out FrameState state)
     {
-        // Blocks are short: walking each until the instruction turns up is cheaper than keeping every state.
-        foreach ((ulong leader, FrameState atLeader) in _atLeaders)
+        state = null!;
+        if (!_leaderOf.TryGetValue(address, out ulong at))
+            return false;
+        state = _atLeaders[at].Clone();
+        while (at != address)
         {
-            ulong at = leader;
-            if (address < leader && graph.Function.Fragments is null)
-                continue;
-            state = atLeader.Clone();
-            while (graph.Instructions.TryGetValue(at, out Instruction instruction))
-            {
-                if (at == address)
-                    return true;
-                if (!TryNextInBlock(instruction, state, out at))
-                    break;
-            }
+            if (!graph.Instructions.TryGetValue(at, out Instruction instruction) || !TryNextInBlock(instruction, state, out at))
+                return false;
         }
 
-        state = null!;
-        return false;
+        return true;
     }
 
     /// <summary>Applies an instruction and steps to the next one of the same block.</summary>
@@ -91,6 +88,7 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
         {
             if (++_steps > maxSteps)
                 return false;
+            _leaderOf[at] = leader;
             graph.EdgesOf(instruction, edges);
             if (edges.Count == 0)
                 return true;
@@ -123,7 +121,15 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
         return true;
     }
 
-    private bool IsBelievable(ulong at, FrameState state) => orc.TryFind(at, out OrcEntry row) && OrcCheck.Agrees(row, state, at, out _);
+    private bool IsBelievable(ulong at, FrameState state)
+    {
+        if (!orc.TryFind(at, out OrcEntry row))
+            return false;
+        bool agrees = OrcCheck.Agrees(row, state, at, out Decline why);
+        if (!agrees)
+            Contradiction ??= why;
+        return agrees;
+    }
 
     private void Arrive(ulong leader, FrameState state)
     {
