@@ -140,7 +140,11 @@ internal sealed class FlowGraph
         }
 
         foreach (ulong target in _hints.ExtraTargets(instruction.IP))
-            AddIfInside(edges, target, FlowEdgeKind.Plain);
+        {
+            // A jump label that is switched on: the jump that stands there now may be a NOP at another time.
+            bool isSwitchedOn = instruction.FlowControl == FlowControl.UnconditionalBranch && instruction.NearBranchTarget == target;
+            AddIfInside(edges, isSwitchedOn ? next : target, FlowEdgeKind.Plain);
+        }
     }
 
     /// <summary>A call into the middle of the same function: not a call but a trick (return stack filling), whose stack effect is followed as a jump.</summary>

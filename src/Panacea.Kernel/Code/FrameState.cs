@@ -24,6 +24,9 @@ public enum FrameBase : byte
 
     /// <summary>The stack pointer as an alignment instruction left it: a constant but unknown distance below the CFA.</summary>
     Aligned,
+
+    /// <summary>The top of another stack that the function has switched to.</summary>
+    OtherStack,
 }
 
 /// <summary>A symbolic 64-bit value.</summary>
@@ -120,9 +123,9 @@ internal sealed class FrameState
         if (!to.IsFrame)
             return;
 
-        // The aligned base lies below every slot that was filled before the alignment; going back above it drops all that hangs on it.
-        bool leavesAligned = to.Base == FrameBase.Cfa && !(from.IsFrame && from.Base == FrameBase.Cfa);
-        _slots.RemoveAll(slot => slot.Base == to.Base ? slot.Offset < to.Offset : leavesAligned && slot.Base == FrameBase.Aligned);
+        // Going back to the CFA's base leaves whatever hangs on another one: it lies below, or on another stack.
+        bool leavesOthers = to.Base == FrameBase.Cfa && !(from.IsFrame && from.Base == FrameBase.Cfa);
+        _slots.RemoveAll(slot => slot.Base == to.Base ? slot.Offset < to.Offset : leavesOthers && slot.Base != FrameBase.Cfa);
     }
 
     /// <summary>A store of <paramref name="size"/> bytes at a known stack address.</summary>

@@ -6,7 +6,8 @@ namespace Panacea.Kernel.Code;
 /// <summary>What one instruction does to a <see cref="FrameState"/>.</summary>
 /// <remarks>
 /// Two things are taken for granted, as every compiler does: callees keep the ABI (callee-saved registers and the stack pointer come back unchanged),
-/// and nobody stores into a save slot except through an operand based directly on a register that holds a known stack address.
+/// and nobody stores into a save slot except through an operand based directly on a register that holds a known stack address. String instructions
+/// are left out of that: a compiler clears its locals with <c>rep stos</c>, whose length is not known here.
 /// </remarks>
 internal sealed class FrameTransfer
 {
@@ -79,8 +80,19 @@ internal sealed class FrameTransfer
             return true;
         }
 
+        NameOtherStack(instruction, state);
         StoreChecked(state, AddressOf(instruction, state), 8, RegisterValue(state, instruction.Op1Register));
         return true;
+    }
+
+    /// <summary><c>mov %rsp,(%reg)</c> is how the kernel switches stacks (call_on_stack, arch/x86/include/asm/irq_stack.h): the old stack pointer goes to the top of the
+    /// other stack, which is named here so that what lies there can be told.</summary>
+    private static void NameOtherStack(in Instruction instruction, FrameState state)
+    {
+        bool saves = instruction.Op1Register == Register.RSP && instruction.MemoryBase.IsGPR64() && instruction.MemoryIndex == Register.None
+            && instruction.MemoryDisplacement64 == 0 && instruction.SegmentPrefix == Register.None;
+        if (saves && RegisterValue(state, instruction.MemoryBase).Kind == SymbolKind.Unknown)
+            Set(state, instruction.MemoryBase, Symbol.Frame(FrameBase.OtherStack, 0));
     }
 
     private static void AddImmediate(in Instruction instruction, FrameState state, bool negative)
@@ -128,7 +140,7 @@ internal sealed class FrameTransfer
         // Memory operands are computed from the registers as they are before the instruction.
         foreach (UsedMemory memory in info.GetUsedMemory())
         {
-            if (!Writes(memory.Access))
+            if (!Writes(memory.Access) || instruction.IsStringInstruction)
                 continue;
             int size = memory.MemorySize.GetSize();
             Symbol address = memory.Index == Register.None ? BaseValue(state, memory.Base).Plus(unchecked((long)memory.Displacement)) : Symbol.Unknown;

@@ -34,9 +34,26 @@ internal sealed class DwarfFrames : IOrcLookup
         return frames;
     }
 
+    /// <summary>Somewhere in the function around <paramref name="address"/>, R13 holds the CFA.</summary>
+    public bool IsArgumentPointer(ulong address) => TryFindFunction(address, out List<DwarfRow> rows) && rows.Exists(r => r.CfaRegister == "r13");
+
     public bool TryFindRow(ulong address, out DwarfRow row)
     {
         row = null!;
+        if (!TryFindFunction(address, out List<DwarfRow> rows))
+            return false;
+        foreach (DwarfRow candidate in rows)
+        {
+            if (candidate.Address <= address)
+                row = candidate;
+        }
+
+        return row is not null;
+    }
+
+    private bool TryFindFunction(ulong address, out List<DwarfRow> rows)
+    {
+        rows = [];
         int low = 0, high = _functions.Count;
         while (low < high)
         {
@@ -49,13 +66,8 @@ internal sealed class DwarfFrames : IOrcLookup
 
         if (low == 0 || address >= _functions[low - 1].End)
             return false;
-        foreach (DwarfRow candidate in _functions[low - 1].Rows)
-        {
-            if (candidate.Address <= address)
-                row = candidate;
-        }
-
-        return row is not null;
+        rows = _functions[low - 1].Rows;
+        return true;
     }
 
     /// <summary>The same as the kernel would have it: only what ORC can say.</summary>

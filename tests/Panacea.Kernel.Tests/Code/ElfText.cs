@@ -14,7 +14,10 @@ internal sealed class ElfText : ICodeSource
     /// <summary>Function symbols by address; of several at one address any.</summary>
     public SortedDictionary<ulong, FunctionRange> Functions { get; } = [];
 
-    /// <summary>Opens a file; sections with content of at most <paramref name="maxSection"/> bytes are read.</summary>
+    /// <summary>Values of symbols that name the bounds of tables (<c>__start_…</c>, <c>__stop_…</c>).</summary>
+    public Dictionary<string, ulong> Bounds { get; } = [];
+
+    /// <summary>Opens a file and reads its text and the other sections that are <paramref name="wanted"/>.</summary>
     public ElfText(string path, Func<string, bool> wanted)
     {
         using FileStream file = File.OpenRead(path);
@@ -49,8 +52,11 @@ internal sealed class ElfText : ICodeSource
         {
             ReadOnlySpan<byte> symbol = symbols.AsSpan(at, 24);
             ulong address = BinaryPrimitives.ReadUInt64LittleEndian(symbol[8..]), size = BinaryPrimitives.ReadUInt64LittleEndian(symbol[16..]);
+            string name = Name(symbolNames!, BinaryPrimitives.ReadUInt32LittleEndian(symbol));
+            if (name.StartsWith("__start_", StringComparison.Ordinal) || name.StartsWith("__stop_", StringComparison.Ordinal))
+                Bounds[name] = address;
             if ((symbol[4] & 15) == 2 && size > 0 && BinaryPrimitives.ReadUInt16LittleEndian(symbol[6..]) != 0)
-                Functions[address] = new FunctionRange(address, address + size, Name(symbolNames!, BinaryPrimitives.ReadUInt32LittleEndian(symbol)));
+                Functions[address] = new FunctionRange(address, address + size, name);
         }
     }
 
@@ -66,6 +72,20 @@ internal sealed class ElfText : ICodeSource
         }
 
         return false;
+    }
+
+    /// <summary>The table between <c>__start_NAME</c> and <c>__stop_NAME</c>; empty where the file has none.</summary>
+    public KernelTable Table(string name)
+    {
+        if (!Bounds.TryGetValue("__start_" + name, out ulong start) || !Bounds.TryGetValue("__stop_" + name, out ulong stop))
+            return default;
+        foreach ((ulong address, byte[] bytes) in Sections.Values)
+        {
+            if (address != 0 && start >= address && stop <= address + (ulong)bytes.Length)
+                return new KernelTable(start, bytes.AsMemory((int)(start - address), (int)(stop - start)));
+        }
+
+        return default;
     }
 
     /// <summary>Functions with their .cold parts.</summary>
