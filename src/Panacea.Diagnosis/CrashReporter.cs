@@ -135,14 +135,14 @@ internal static class Causes
 {
     public static string Title(CrashKind kind, CodeLocation location, string? panic)
     {
-        string where = location.Function is null ? $"0x{location.Address:x}" : location.Function + (location.Module is null ? "" : $" [{location.Module}]");
+        string where = location.Function is null ? $"0x{location.Address:x}" : Buckets.Plain(location.Function) + (location.Module is null ? "" : $" [{location.Module}]");
         return kind == CrashKind.Panic && panic is not null ? $"panic in {where}: {panic}" : $"{Noun(kind)} in {where}";
     }
 
     public static string Sentence(CrashEvidence evidence, CodeLocation location, string? panic)
     {
         var text = new StringBuilder();
-        string where = location.Function is null ? $"0x{location.Address:x}" : location.Function + (location.Module is null ? "" : $" [{location.Module}]");
+        string where = location.Function is null ? $"0x{location.Address:x}" : Buckets.Plain(location.Function) + (location.Module is null ? "" : $" [{location.Module}]");
         string at = evidence.Fault?.Address is { } address ? evidence.Fault.Class is { } c && c.Class != AddressClass.Wild ? $"{c} (0x{address:x})" : $"0x{address:x}" : "an unknown address";
         text.Append(evidence.Kind switch
         {

@@ -17,11 +17,14 @@ namespace Panacea.Sessions;
 public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISessionSink sink, TargetLimits? limits = null)
 {
     private static readonly TimeSpan HealthStep = TimeSpan.FromMilliseconds(100), ModuleStep = TimeSpan.FromSeconds(1), BootStep = TimeSpan.FromMilliseconds(250);
+    /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
+    private const int MaxRepeats = 3;
+
     private readonly TargetLimits _limits = limits ?? TargetLimits.Default;
     private readonly string _vm = spec.ToString();
     private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
     private readonly List<PendingIncident> _pending = [];
-    private readonly HashSet<(ulong Task, RepairKind Kind)> _failed = [];
+    private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
     private QemuTarget _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature;
@@ -282,7 +285,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         GuardMode.Observe => false,
         GuardMode.Quarantine => kind == RepairKind.Kill,
         _ => true,
-    } && !(evidence.Task is { } task && (_failed.Contains((task.Address, kind)) || _pending.Any(p => p.Repair == kind && p.Stop.Evidence?.Task?.Address == task.Address)));
+    } && (evidence.Task is not { } task || (!_failed.Contains((task.Address, task.Pid, kind))
+        && !_pending.Any(p => p.Repair == kind && p.Undid(evidence))
+        && _pending.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats));
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
@@ -322,14 +327,14 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         : stop.Ladder.Count == 0 ? "no repair that may be used is left"
         : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
 
-    /// <summary>A death within the window of a repair of the same task or the same bug: that repair did not hold, and its rung is not tried on that task again.</summary>
+    /// <summary>The task that was repaired died again before it got back to user space: that repair did not hold, and its rung is not tried on that task again.</summary>
     private void FailEarlier(PendingIncident now)
     {
-        foreach (PendingIncident earlier in _pending.Where(p => p.IsFollowedBy(now.Stop.Evidence!, now.Report)).ToList())
+        foreach (PendingIncident earlier in _pending.Where(p => p.Undid(now.Stop.Evidence!)).ToList())
         {
             _pending.Remove(earlier);
             if (earlier.Stop.Evidence?.Task is { } task)
-                _failed.Add((task.Address, earlier.Repair));
+                _failed.Add((task.Address, task.Pid, earlier.Repair));
             Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
         }
     }

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Panacea.Diagnosis;
+using Panacea.Kernel.Unwind;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
 using Panacea.Target;
@@ -33,10 +34,29 @@ internal sealed class PendingIncident
 
     public RepairKind Repair => Stop.Applied?.Kind ?? RepairKind.None;
 
-    /// <summary>The same task dies again, or the same bug: the repair did not hold.</summary>
-    public bool IsFollowedBy(CrashEvidence evidence, CrashReport? report) =>
-        (Stop.Evidence?.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid)
-        || (Report is not null && report is not null && Report.Bucket == report.Bucket);
+    /// <summary>The task that was repaired died elsewhere before it got back to user space: what it was sent on with did not do.</summary>
+    /// <remarks>The registers with which user space entered the kernel tell one entry from another: equal ones are the same entry, or one that repeats it to the letter.</remarks>
+    public bool Undid(CrashEvidence evidence) => IsSameEntry(evidence) && !IsSamePlace(evidence);
+
+    /// <summary>The same task runs into the same place again.</summary>
+    public bool IsRepeatedBy(CrashEvidence evidence) => IsSameTask(evidence) && IsSamePlace(evidence);
+
+    private bool IsSameTask(CrashEvidence evidence) =>
+        Stop.Evidence?.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid;
+
+    private bool IsSamePlace(CrashEvidence evidence) => Stop.Evidence?.Faulty?.Ip == evidence.Faulty?.Ip && Stop.Evidence?.Kind == evidence.Kind;
+
+    private bool IsSameEntry(CrashEvidence evidence)
+    {
+        if (!IsSameTask(evidence))
+            return false;
+        if (Stop.Evidence?.Stack.UserRegs is not { } before || evidence.Stack.UserRegs is not { } now)
+            return true;
+        Span<byte> first = stackalloc byte[PtRegs.Size], second = stackalloc byte[PtRegs.Size];
+        before.Write(first);
+        now.Write(second);
+        return first.SequenceEqual(second);
+    }
 }
 
 /// <summary>Makes incident records.</summary>

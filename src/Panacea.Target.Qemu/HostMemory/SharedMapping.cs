@@ -7,6 +7,9 @@ namespace Panacea.Target.Qemu.HostMemory;
 /// <summary>Guest RAM that QEMU itself maps shared (a memfd or a file): mapped into this process too, so that reading is a copy and no system call.</summary>
 public sealed unsafe class SharedMapping : RegionBacking
 {
+    /// <summary>Reads from this size on go through the file, not through the mapping.</summary>
+    private const int BulkBytes = 256 << 10;
+
     private readonly SafeFileHandle _file;
     private readonly long _fileOffset;
     private nint _base;
@@ -65,6 +68,10 @@ public sealed unsafe class SharedMapping : RegionBacking
         if (_base == 0)
             return false;
 
+        // A bulk read through the mapping would make every page of it resident here, and populate holes of a sparse backing.
+        if (destination.Length >= BulkBytes)
+            return TryReadFile(offset, destination);
+
         // SAFETY: offset + length lie inside Range (checked by the caller), Range.Length bytes are mapped at _base, and the file is that long.
         new ReadOnlySpan<byte>((byte*)_base + offset, destination.Length).CopyTo(destination);
         return true;
@@ -99,6 +106,27 @@ public sealed unsafe class SharedMapping : RegionBacking
                 hole = end;
             Append(extents, (ulong)(data - _fileOffset), (ulong)(hole - data));
             at = hole;
+        }
+    }
+
+    private bool TryReadFile(ulong offset, Span<byte> destination)
+    {
+        try
+        {
+            while (!destination.IsEmpty)
+            {
+                int read = RandomAccess.Read(_file, destination, _fileOffset + (long)offset);
+                if (read <= 0)
+                    return false;
+                offset += (ulong)read;
+                destination = destination[read..];
+            }
+
+            return true;
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            return false;
         }
     }
 
