@@ -55,6 +55,24 @@ public sealed class SymbolTable
         return true;
     }
 
+    /// <summary>Makes the name index again from a table's names: it need not be stored where space is dearer than time.</summary>
+    /// <exception cref="InvalidDataException">The names are damaged.</exception>
+    public static ReadOnlyMemory<byte> MakeNameIndex(ReadOnlySpan<byte> nameOffsets, ReadOnlySpan<byte> names)
+    {
+        int count = Math.Max(0, (nameOffsets.Length / 4) - 1);
+        uint[] hashes = new uint[count], ids = new uint[count];
+        for (int i = 0; i < count; i++)
+        {
+            uint from = ValueAt(nameOffsets, i), to = ValueAt(nameOffsets, i + 1);
+            if (from > to || to > (uint)names.Length)
+                throw new InvalidDataException("a symbol table is damaged: a name lies outside its names");
+            hashes[i] = Formats.NameIndex.Hash(names[(int)from..(int)to]);
+            ids[i] = (uint)i;
+        }
+
+        return Formats.NameIndex.Build(hashes, ids).Blob;
+    }
+
     /// <summary>The symbol at a place in the table's order.</summary>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="index"/> is not below <see cref="Count"/>.</exception>
     public Symbol this[int index]

@@ -63,12 +63,15 @@ public sealed class RepairImageException(string message) : IOException(message);
 /// </summary>
 /// <remarks>
 /// Header, little-endian: magic 8 bytes, u32 version, u32 section count, u64 file length, u64 XXH3 of the section table. Section table entry,
-/// 48 bytes: u32 kind, u32 owner (0 the kernel, n the n-th module), u64 offset, u64 packed length, u64 raw length, u64 XXH3 of the raw bytes, u32 flags (1: Zstandard), u32 0.
+/// 48 bytes: u32 kind, u32 owner (0 the kernel, n the n-th module), u64 offset, u64 packed length, u64 raw length, u64 XXH3 of the raw bytes, u32 flags (1: Zstandard; 2: left out, made again from the others; bits 15:8 the
+/// <see cref="SectionFilter"/>), u32 0.
 /// The hash finds damage; it is no signature: an image is as trusted as the file system that it lies on.
 /// </remarks>
 internal static class ImageContainer
 {
     public const uint Version = 1;
+    private const uint FlagDerived = 2;
+    private const int FilterShift = 8;
     private const int HeaderSize = 32;
     private const int EntrySize = 48;
     private const int Alignment = 4096;
@@ -78,7 +81,7 @@ internal static class ImageContainer
     /// <summary>"PANACEA" and 0x1a: a text tool stops there.</summary>
     private static ReadOnlySpan<byte> Magic => "PANACEA\x1a"u8;
 
-    internal readonly record struct Entry(ImageSection Kind, uint Owner, long Offset, long PackedLength, long RawLength, ulong Hash, bool IsZstd);
+    internal readonly record struct Entry(ImageSection Kind, uint Owner, long Offset, long PackedLength, long RawLength, ulong Hash, bool IsZstd, bool IsDerived, SectionFilter Filter);
 
     internal readonly record struct Section(ImageSection Kind, uint Owner, ReadOnlyMemory<byte> Bytes);
 
@@ -96,7 +99,9 @@ internal static class ImageContainer
             i =>
             {
                 hashes[i] = XxHash3.HashToUInt64(sections[i].Bytes.Span);
-                packed[i] = zstdLevel is { } level ? Compress(sections[i].Bytes.Span, level) : sections[i].Bytes;
+                packed[i] = zstdLevel is not { } level ? sections[i].Bytes
+                    : IsDerived(sections[i].Kind) ? default
+                    : Compress(SectionFilters.Apply(SectionFilters.For(sections[i].Kind), sections[i].Bytes.Span), level);
             });
 
         byte[] head = new byte[HeaderSize + (EntrySize * sections.Count)];
@@ -113,7 +118,7 @@ internal static class ImageContainer
             BinaryPrimitives.WriteInt64LittleEndian(e[16..], packed[i].Length);
             BinaryPrimitives.WriteInt64LittleEndian(e[24..], sections[i].Bytes.Length);
             BinaryPrimitives.WriteUInt64LittleEndian(e[32..], hashes[i]);
-            BinaryPrimitives.WriteUInt32LittleEndian(e[40..], zstdLevel is null ? 0 : FlagZstd);
+            BinaryPrimitives.WriteUInt32LittleEndian(e[40..], zstdLevel is null ? 0 : FlagsOf(sections[i].Kind));
             offset += packed[i].Length;
         }
 
@@ -175,13 +180,15 @@ internal static class ImageContainer
         for (int i = 0; i < count; i++)
         {
             ReadOnlySpan<byte> e = table.AsSpan(i * EntrySize, EntrySize);
+            uint flags = BinaryPrimitives.ReadUInt32LittleEndian(e[40..]);
             var entry = new Entry(
                 (ImageSection)BinaryPrimitives.ReadUInt32LittleEndian(e), BinaryPrimitives.ReadUInt32LittleEndian(e[4..]),
                 BinaryPrimitives.ReadInt64LittleEndian(e[8..]), BinaryPrimitives.ReadInt64LittleEndian(e[16..]),
                 BinaryPrimitives.ReadInt64LittleEndian(e[24..]), BinaryPrimitives.ReadUInt64LittleEndian(e[32..]),
-                (BinaryPrimitives.ReadUInt32LittleEndian(e[40..]) & FlagZstd) != 0);
+                (flags & FlagZstd) != 0, (flags & FlagDerived) != 0, (SectionFilter)(flags >> FilterShift & 0xff));
             bool sane = entry.Offset >= HeaderSize && entry.PackedLength >= 0 && entry.Offset <= length && entry.PackedLength <= length - entry.Offset
-                && entry.RawLength is >= 0 and <= int.MaxValue && (entry.IsZstd || entry.RawLength == entry.PackedLength);
+                && entry.RawLength is >= 0 and <= int.MaxValue && entry.Filter <= SectionFilter.Planes6
+                && (entry.IsDerived ? entry is { PackedLength: 0, IsZstd: false } && IsDerived(entry.Kind) : entry.IsZstd || entry.RawLength == entry.PackedLength);
             if (!sane)
                 throw new RepairImageException($"{name} is damaged: section {i} lies outside the file; build it again");
             entries.Add(entry);
@@ -212,10 +219,16 @@ internal static class ImageContainer
             }
         }
 
+        raw = SectionFilters.Undo(entry.Filter, raw);
         if (XxHash3.HashToUInt64(raw) != entry.Hash)
             throw new RepairImageException($"{name} is damaged: section {entry.Kind} does not match its checksum; build it again");
         return raw;
     }
+
+    /// <summary>Sections that are made from others: indexes. A packed file leaves them out.</summary>
+    public static bool IsDerived(ImageSection kind) => kind is ImageSection.Symbols5 or ImageSection.BtfTypeIndex or ImageSection.BtfNameIndex;
+
+    private static uint FlagsOf(ImageSection kind) => IsDerived(kind) ? FlagDerived : FlagZstd | ((uint)SectionFilters.For(kind) << FilterShift);
 
     /// <summary>The content address: equal for equal sections, packed or not.</summary>
     public static string ContentId(IEnumerable<Entry> entries)

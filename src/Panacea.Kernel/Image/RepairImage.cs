@@ -212,12 +212,16 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         string name = Path.GetFileName(path);
         using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1 << 16);
         IReadOnlyList<ImageContainer.Entry> entries = ImageContainer.ReadTable(stream, name);
-        if (entries.Any(e => e.IsZstd))
+        if (entries.Any(e => e.IsZstd || e.IsDerived))
         {
-            var sections = new List<ImageContainer.Section>(entries.Count);
-            foreach (ImageContainer.Entry e in entries)
-                sections.Add(new ImageContainer.Section(e.Kind, e.Owner, ImageContainer.ReadSection(stream, e, name)));
-            return Map(Store(sections, ImageContainer.ContentId(entries), cache));
+            var stored = new Dictionary<int, ReadOnlyMemory<byte>>(entries.Count);
+            for (int i = 0; i < entries.Count; i++)
+            {
+                if (!entries[i].IsDerived)
+                    stored[i] = ImageContainer.ReadSection(stream, entries[i], name);
+            }
+
+            return Map(Store(DerivedSections.Complete(entries, stored, name), ImageContainer.ContentId(entries), cache));
         }
 
         // Stored sections are checked through the file, not through the mapping, so that checking does not make every page resident.
@@ -228,7 +232,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
 
     /// <summary>Writes the packed image.</summary>
     /// <returns>Bytes on disk.</returns>
-    public long Save(string path, int zstdLevel = 9) => ImageContainer.Write(path, Sections, zstdLevel);
+    public long Save(string path, int zstdLevel = 6) => ImageContainer.Write(path, Sections, zstdLevel);
 
     /// <inheritdoc/>
     public void Dispose() => (_mapping as IDisposable)?.Dispose();
