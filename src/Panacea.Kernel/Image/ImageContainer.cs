@@ -187,7 +187,7 @@ internal static class ImageContainer
                 BinaryPrimitives.ReadInt64LittleEndian(e[24..]), BinaryPrimitives.ReadUInt64LittleEndian(e[32..]),
                 (flags & FlagZstd) != 0, (flags & FlagDerived) != 0, (SectionFilter)(flags >> FilterShift & 0xff));
             bool sane = entry.Offset >= HeaderSize && entry.PackedLength >= 0 && entry.Offset <= length && entry.PackedLength <= length - entry.Offset
-                && entry.RawLength is >= 0 and <= int.MaxValue && entry.Filter <= SectionFilter.Planes6
+                && entry.RawLength is >= 0 and <= int.MaxValue && entry.Filter <= SectionFilter.Branches
                 && (entry.IsDerived ? entry is { PackedLength: 0, IsZstd: false } && IsDerived(entry.Kind) : entry.IsZstd || entry.RawLength == entry.PackedLength);
             if (!sane)
                 throw new RepairImageException($"{name} is damaged: section {i} lies outside the file; build it again");

@@ -16,6 +16,9 @@ internal enum SectionFilter : uint
 
     /// <summary>Records of six bytes (.orc_unwind): all first bytes, all second bytes, and so on.</summary>
     Planes6 = 3,
+
+    /// <summary>x86 code: targets of CALL and JMP become offsets from the start, so that calls of one function look alike wherever they stand.</summary>
+    Branches = 4,
 }
 
 /// <summary>Applies and undoes filters.</summary>
@@ -26,6 +29,7 @@ internal static class SectionFilters
     {
         ImageSection.OrcIps => SectionFilter.SlotDelta32,
         ImageSection.OrcRows => SectionFilter.Planes6,
+        ImageSection.Text => SectionFilter.Branches,
         ImageSection.Symbols1 or ImageSection.Symbols3 or ImageSection.BtfTypeIndex => SectionFilter.Delta32,
         _ => SectionFilter.None,
     };
@@ -48,12 +52,16 @@ internal static class SectionFilters
             }
         }
 
+        if (filter == SectionFilter.Branches)
+            Translate(result, toAbsolute: true);
         return Stride(filter) is { } stride ? Split(result, stride) : result;
     }
 
     /// <summary>The raw bytes again.</summary>
     public static byte[] Undo(SectionFilter filter, byte[] filtered)
     {
+        if (filter == SectionFilter.Branches)
+            Translate(filtered, toAbsolute: false);
         byte[] result = Stride(filter) is { } stride ? Join(filtered, stride) : filtered;
         if (filter is SectionFilter.Delta32 or SectionFilter.SlotDelta32)
         {
@@ -67,6 +75,27 @@ internal static class SectionFilters
         }
 
         return result;
+    }
+
+    /// <summary>The E8 translation of cabinet files (MS-PATCH, LZX DELTA 2.6.3.1, there for CALL alone), a bijection: a displacement that leads inside becomes the offset it leads to; the
+    /// displacements that those offsets would be mistaken for take their place.</summary>
+    private static void Translate(byte[] code, bool toAbsolute)
+    {
+        int size = code.Length;
+        for (int i = 0; i + 5 <= size; i++)
+        {
+            if ((code[i] & 0xfe) != 0xe8)
+                continue;
+            Span<byte> operand = code.AsSpan(i + 1, 4);
+            long value = BinaryPrimitives.ReadInt32LittleEndian(operand);
+            long result = value;
+            if (toAbsolute)
+                result = value >= -i && value < size - i ? value + i : value >= size - i && value < size ? value - size : value;
+            else if (value >= -i && value < size)
+                result = value >= 0 ? value - i : value + size;
+            BinaryPrimitives.WriteInt32LittleEndian(operand, (int)result);
+            i += 4;
+        }
     }
 
     private static int? Stride(SectionFilter filter) => filter switch
