@@ -68,6 +68,13 @@ public sealed partial class QemuTarget : IDisposable
     /// <summary>The QMP connection, for commands of the caller's own.</summary>
     public QmpClient Qmp => _qmp;
 
+    /// <summary>How long any one answer of the gdb stub is waited for; the guest may stand still meanwhile.</summary>
+    public TimeSpan CommandTimeout
+    {
+        get => _gdb.CommandTimeout;
+        set => _gdb.CommandTimeout = value;
+    }
+
     /// <summary>Attaches in steps; where one fails, those before are undone and the guest is as it was.</summary>
     /// <exception cref="AttachException">With the reason.</exception>
     public static QemuTarget Attach(QemuTargetSpec spec, QemuAttachOptions? options = null) => QemuAttacher.Attach(spec, options ?? new QemuAttachOptions());

@@ -19,6 +19,7 @@ public sealed partial class GdbClient
     private GdbRegister _rip, _rflags, _cs, _fsBase, _gsBase, _kernelGsBase, _cr0, _cr2, _cr3, _cr4, _efer;
     private int _selected = -1;
     private bool _physicalMode;
+    private readonly HashSet<int> _synchronised = [];
 
     /// <summary>Index of a thread's vCPU, or -1.</summary>
     public int VcpuOf(GdbThread thread)
@@ -41,7 +42,9 @@ public sealed partial class GdbClient
         long deadline = Flush();
         if (select)
             ExpectOk(deadline, $"select vCPU {vcpu}");
-        return ParseRegisters(vcpu, Reply(deadline));
+        VcpuRegisters registers = ParseRegisters(vcpu, Reply(deadline));
+        _synchronised.Add(vcpu);
+        return registers;
     }
 
     /// <summary>Reads the registers of vCPUs [0, <paramref name="all"/>.Length) in few round trips.</summary>
@@ -63,11 +66,14 @@ public sealed partial class GdbClient
             {
                 ExpectOk(deadline, $"select vCPU {vcpu}");
                 all[vcpu] = ParseRegisters(vcpu, Reply(deadline));
+                _synchronised.Add(vcpu);
             }
         }
     }
 
     /// <summary>Writes registers of one vCPU in one round trip.</summary>
+    /// <remarks>QEMU's <c>P</c> (handle_set_reg) does not fetch the vCPU's state from KVM first, unlike <c>g</c>: a write to a vCPU whose registers
+    /// have not been read in this stop is lost when QEMU fetches them later. So an unread vCPU is read in the same batch.</remarks>
     /// <exception cref="GdbException">One was refused; the others may have been written.</exception>
     public void WriteRegisters(int vcpu, ReadOnlySpan<RegisterWrite> writes)
     {
@@ -75,7 +81,9 @@ public sealed partial class GdbClient
             return;
         Span<byte> raw = stackalloc byte[8];
         PacketBuilder tx = Begin();
-        bool select = Select(tx, vcpu);
+        bool select = Select(tx, vcpu), synchronise = _synchronised.Add(vcpu);
+        if (synchronise)
+            tx.Open("g"u8).Close();
         foreach (RegisterWrite write in writes)
         {
             GdbRegister register = write.Register switch
@@ -93,6 +101,8 @@ public sealed partial class GdbClient
         string? refused = null;
         if (select && !ReplyIsOk(deadline, out string refusal))
             refused = refusal;
+        if (synchronise)
+            ThrowIfStop(Reply(deadline));
         foreach (RegisterWrite write in writes)
         {
             if (!ReplyIsOk(deadline, out refusal))
@@ -241,6 +251,7 @@ public sealed partial class GdbClient
         if (vcpu >= 0)
             Thread(tx, vcpu);
         tx.Close();
+        _synchronised.Clear();
         _selected = -1; // QEMU selects the vCPU that stops (gdb_set_stop_cpu).
         _earlyStop = null;
         _physicalMode = false;

@@ -10,7 +10,24 @@ internal static class QemuMemoryMapper
     internal readonly record struct Located(FlatRange Flat, ulong HostAddress);
 
     /// <summary>Asks QEMU for the layout and each run's host address, checked at both ends.</summary>
+    /// <remarks>Firmware rearranges the area below 1 MiB while it runs (the chipset's PAM registers), also between our questions: then once more.</remarks>
     public static IReadOnlyList<Located> Locate(QmpClient qmp)
+    {
+        const int attempts = 20;
+        for (int attempt = 1; ; attempt++)
+        {
+            try
+            {
+                return LocateOnce(qmp);
+            }
+            catch (LayoutChangedException) when (attempt < attempts)
+            {
+                // A fresh layout may fit.
+            }
+        }
+    }
+
+    private static List<Located> LocateOnce(QmpClient qmp)
     {
         string text = qmp.HumanMonitor("info mtree -f -o");
         if (!text.Contains("FlatView #", StringComparison.Ordinal))
@@ -22,11 +39,11 @@ internal static class QemuMemoryMapper
             {
                 if (flat.IsReadOnly)
                     continue; // Nobody needs a ROM that gpa2hva does not show.
-                throw new TargetException($"QEMU does not say where it keeps the guest's memory at {flat.Range.Start}");
+                throw new LayoutChangedException($"QEMU does not say where it keeps the guest's memory at {flat.Range.Start}");
             }
 
             if (HostAddress(qmp, flat.Range.End.Value - 1) != unchecked(start + flat.Range.Length - 1) || start > ulong.MaxValue - flat.Range.Length)
-                throw new TargetException($"QEMU's answers about the guest's memory at {flat.Range.Start} do not fit together");
+                throw new LayoutChangedException($"QEMU's answers about the guest's memory at {flat.Range.Start} do not fit together");
             located.Add(new Located(flat, start));
         }
 
@@ -105,4 +122,6 @@ internal static class QemuMemoryMapper
             ? host
             : null;
     }
+
+    private sealed class LayoutChangedException(string message) : TargetException(message);
 }

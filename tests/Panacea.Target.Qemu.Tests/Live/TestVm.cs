@@ -6,21 +6,25 @@ namespace Panacea.Target.Qemu.Tests.Live;
 /// <summary>A QEMU of the test's own, ended by pid when the test ends. It detaches only when its sockets listen, so nothing is waited for.</summary>
 internal sealed class TestVm : IDisposable
 {
+    /// <summary>Among the arguments: boot by QEMU's own BIOS from a disk.</summary>
+    public const string Bios = "bios";
+
     private readonly string _directory;
     private readonly Process _qemu;
 
-    public TestVm(byte[] bootSector, string accel = "tcg", int vcpus = 1, params string[] more)
+    public TestVm(byte[] sector, string accel = "tcg", int vcpus = 1, params string[] more)
     {
         _directory = Directory.CreateTempSubdirectory("pnc-vm-").FullName;
-        string disk = Path.Combine(_directory, "disk"), pidFile = Path.Combine(_directory, "pid");
-        File.WriteAllBytes(disk, bootSector);
+        string firmware = Path.Combine(_directory, "firmware"), disk = Path.Combine(_directory, "disk"), pidFile = Path.Combine(_directory, "pid");
+        File.WriteAllBytes(firmware, TinyGuest.Firmware(sector));
+        File.WriteAllBytes(disk, sector);
         QmpPath = Path.Combine(_directory, "qmp");
         var start = new ProcessStartInfo("qemu-system-x86_64") { RedirectStandardError = true, RedirectStandardOutput = true, WorkingDirectory = _directory };
         string[] arguments =
         [
             "-accel", accel, "-cpu", "qemu64", "-smp", vcpus.ToString(CultureInfo.InvariantCulture), "-nodefaults", "-display", "none", "-no-user-config",
-            "-drive", $"file={disk},format=raw,if=ide", "-qmp", $"unix:{QmpPath},server=on,wait=off", "-daemonize", "-pidfile", pidFile,
-            .. more.Contains("-m") ? Array.Empty<string>() : ["-m", "64"], .. more,
+            .. more.Contains(Bios) ? ["-drive", $"file={disk},format=raw,if=ide"] : (string[])["-bios", firmware], "-qmp", $"unix:{QmpPath},server=on,wait=off", "-daemonize", "-pidfile", pidFile,
+            .. more.Contains("-m") ? [] : (string[])["-m", "64"], .. more.Where(m => m != Bios),
         ];
         foreach (string argument in arguments)
             start.ArgumentList.Add(argument.Replace("$DIR", _directory, StringComparison.Ordinal));

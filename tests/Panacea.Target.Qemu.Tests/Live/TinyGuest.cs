@@ -1,7 +1,8 @@
 namespace Panacea.Target.Qemu.Tests.Live;
 
-/// <summary>Boot-sector guests of our own: 512 bytes that a BIOS loads at 0x7c00.</summary>
-internal static class BootSector
+/// <summary>Guests of our own: 512 bytes that run from 0x7c00 as a boot sector does. <see cref="Firmware"/> puts them there itself, at once: a BIOS
+/// takes seconds under some KVMs.</summary>
+internal static class TinyGuest
 {
     /// <summary>Real mode, one loop on the boot vCPU.</summary>
     internal static class Real
@@ -45,13 +46,27 @@ internal static class BootSector
         // 8080: inc qword [30000 + 8 * rbx]; 8088: nop; jmp 8080; 808b: lea rax,[rdi+rsi]; ret; 8090: jmp 8090; GDT
         public static byte[] Image() => Sector(
             "fa31c08ed88ec08ed0bc0070fcbe5f7cbf0080b9b700f3a4b800108ec031ff6631c0b9001066f3ab2666c706000003100100"
-            + "2666c70600100320010" + "02666c706181003300100" + "2666c70600208300000026" + "66c706b83f9300e0fe"
+            + "2666c7060010032001002666c7061810033001002666c7060020830000002666c706b83f9300e0fe"
             + "ea00800000"
             + "fa31c08ed8660f0116b1800f20e06683c8200f22e066b8000001000f22d866b9800000c00f32660d000100000f300f20c0660d010000800f22c0"
             + "66ea428000000800"
-            + "b8100000008ed88ec08ed0b82000e0fe8b18c1eb1889dcc1e40c81c40010020085db751aba0003e0fec70200450c00b940420f00ffc975fcc70208460c00"
+            + "b8100000008ed88ec08ed0b82000e0fe8b18c1eb1889dcc1e40c81c40010020085db751aba0003e0fec70200450c00b900100000ffc975fcc70208460c00"
             + "48ff04dd0000030090ebf5488d0437c3ebfe0f1f8000000000"
             + "0000000000000000" + "00000000009a2000" + "0000000000920000" + "170099800000");
+    }
+
+    /// <summary>A 64 KiB firmware that copies a sector to 0x7c00 and jumps there.</summary>
+    public static byte[] Firmware(byte[] sector)
+    {
+        byte[] rom = new byte[64 << 10];
+        sector.CopyTo(rom, 0);
+
+        // f000:1000: cli; ds = f000; es = 0; si = 0; di = 7c00; cx = 200; cld; rep movsb; jmp 0:7c00
+        Convert.FromHexString("fab800f08ed831c08ec031f6bf007cb90002fcf3a4ea007c0000").CopyTo(rom, 0x1000);
+
+        // The reset vector, fff0: jmp f000:1000
+        Convert.FromHexString("ea001000f0").CopyTo(rom, 0xfff0);
+        return rom;
     }
 
     private static byte[] Sector(string hex)
