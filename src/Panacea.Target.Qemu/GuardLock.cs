@@ -22,7 +22,11 @@ internal sealed class GuardLock : IDisposable
         string path = Path.Combine(RuntimeDirectory.ForLocks(), $"guard-{pid}-{StartTime(pid)}.lock");
         for (int attempt = 0; ; attempt++)
         {
-            SafeFileHandle file = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            const int readWriteCreateCloseOnExecNoFollow = 0x2 | 0x40 | 0x80000 | 0x20000;
+            int fd = Libc.Open(path, readWriteCreateCloseOnExecNoFollow, 0x180); // rw-------
+            if (fd < 0)
+                throw new TargetException($"cannot open the lock file {path}: {Libc.LastError}");
+            var file = new SafeFileHandle(fd, ownsHandle: true);
             try
             {
                 if (Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0)

@@ -70,13 +70,37 @@ public sealed partial class GdbClient
 
         ReadFeatures(features);
         Layout = RegisterLayout.Read(ReadAnnex);
-        Begin().Open("?"u8).Close(); // QEMU's handle_target_halt removes every breakpoint on it.
-        if (!StopReply.TryParse(Reply(Flush()), out _))
-            throw Break("the gdb stub does not say why the guest is stopped", GdbFailure.Protocol);
         Begin().Open("qqemu.PhyMemMode"u8).Close();
         HasPhysicalMode = Reply(Flush()) is [(byte)'0'] or [(byte)'1'];
         ReadThreads();
+        RemoveStaleBreakpoints();
         FindRegisters();
+    }
+
+    /// <summary><c>?</c> makes QEMU remove breakpoints that a client before left (handle_target_halt): under KVM those of all vCPUs, under TCG only
+    /// those of the vCPU that <c>Hc</c> names.</summary>
+    private void RemoveStaleBreakpoints()
+    {
+        for (int start = 0; start < _threads.Count; start += VcpusPerBatch)
+        {
+            int end = Math.Min(_threads.Count, start + VcpusPerBatch);
+            PacketBuilder tx = Begin();
+            for (int vcpu = start; vcpu < end; vcpu++)
+            {
+                tx.Open("Hc"u8);
+                Thread(tx, vcpu);
+                tx.Close();
+                tx.Open("?"u8).Close();
+            }
+
+            long deadline = Flush();
+            for (int vcpu = start; vcpu < end; vcpu++)
+            {
+                ExpectOk(deadline, $"select vCPU {vcpu}");
+                if (!StopReply.TryParse(Reply(deadline), out _))
+                    throw Break("the gdb stub does not say why the guest is stopped", GdbFailure.Protocol);
+            }
+        }
     }
 
     private void ReadFeatures(string features)

@@ -4,6 +4,7 @@ using Panacea.Target.Qemu.Native;
 namespace Panacea.Target.Qemu.HostMemory;
 
 /// <summary>Guest RAM that is QEMU's private memory: read and written with <c>process_vm_readv</c> and <c>process_vm_writev</c>.</summary>
+/// <remarks>Also the fallback for a shared file that cannot be opened here; its holes then cannot be told from data.</remarks>
 /// <param name="pid">QEMU.</param>
 /// <param name="hostAddress">QEMU's virtual address of the run.</param>
 /// <param name="flat">The run.</param>

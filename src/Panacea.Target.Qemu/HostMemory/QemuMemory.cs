@@ -12,10 +12,14 @@ public sealed class QemuMemory : IGuestMemory, IDisposable
     {
         _regions = [.. regions];
         var ranges = new List<PhysicalRange>();
+        ulong end = 0;
         foreach (RegionBacking region in _regions)
         {
-            if (ranges.Count > 0 && region.Range.Start.Value < ranges[^1].End.Value)
+            if (region.Range.Start.Value < end)
                 throw new ArgumentException("regions overlap or are not ascending", nameof(regions));
+            end = region.Range.End.Value;
+            if (region.IsReadOnly)
+                continue;
             if (ranges.Count > 0 && ranges[^1].End == region.Range.Start)
                 ranges[^1] = new PhysicalRange(ranges[^1].Start, ranges[^1].Length + region.Range.Length);
             else
@@ -26,6 +30,7 @@ public sealed class QemuMemory : IGuestMemory, IDisposable
     }
 
     /// <inheritdoc/>
+    /// <remarks>ROM (firmware) is not among them, though it can be read.</remarks>
     public IReadOnlyList<PhysicalRange> Ranges { get; }
 
     /// <summary>The runs and how each is reached.</summary>
@@ -87,7 +92,11 @@ public sealed class QemuMemory : IGuestMemory, IDisposable
     {
         var extents = new List<PhysicalRange>();
         foreach (RegionBacking region in _regions)
-            region.AddPopulated(extents);
+        {
+            if (!region.IsReadOnly)
+                region.AddPopulated(extents);
+        }
+
         return extents;
     }
 
