@@ -11,12 +11,12 @@ namespace Panacea.Kernel.Unwind;
 /// <param name="Caller">The frame it returns into.</param>
 public sealed record ReturnState(ulong Rip, ulong Rsp, KnownRegisters CalleeSaved, FunctionRange? Function, StackFrame Caller)
 {
-    /// <summary><paramref name="from"/> changed to this state with <paramref name="result"/> in RAX. Flags other than the arithmetic ones and DF are kept:
-    /// those, and the direction flag that the ABI wants clear, are cleared.</summary>
+    /// <summary><paramref name="from"/> changed to this state with <paramref name="result"/> in RAX. Of the flags, what belongs to the abandoned code is cleared: the
+    /// arithmetic ones, direction, single stepping, resume, and user access (AC, set by STAC); IF is kept.</summary>
     public PtRegs Apply(in PtRegs from, ulong result)
     {
-        // CF, PF, AF, ZF, SF, DF, OF; RF (bit 16) would let the next instruction escape a breakpoint.
-        const ulong Cleared = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x400 | 0x800 | 0x10000;
+        // CF, PF, AF, ZF, SF, TF, DF, OF, RF (it would let the next instruction escape a breakpoint), AC.
+        const ulong Cleared = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x800 | 0x10000 | 0x40000;
         PtRegs regs = from.With(Gpr.Rax, result);
         foreach (Gpr register in KnownRegisters.CalleeSaved)
         {

@@ -256,7 +256,7 @@ public sealed class OrcUnwinder(
         return false;
     }
 
-    /// <summary>Looks for return addresses from <paramref name="sp"/> up. If a whole unwind to the stack's end starts at one, that is taken; else all that were found are listed.</summary>
+    /// <summary>Looks for return addresses from <paramref name="sp"/> up, until a whole unwind to the stack's end starts at one.</summary>
     private void Scan(ulong sp, List<StackFrame> frames)
     {
         ulong at = unchecked(sp + 7) & ~7UL;
@@ -274,7 +274,7 @@ public sealed class OrcUnwinder(
             registers[Gpr.Rsp] = at + 8;
             if (unwinds++ < MaxScanUnwinds)
             {
-                var chain = new List<StackFrame>(frames);
+                List<StackFrame> chain = [.. frames, .. loose];
                 var from = new UnwindStart { Ip = word, Registers = registers, IsTrap = false };
                 if (Run(from, FrameReliability.Guess, chain).End is UnwindEnd.Complete or UnwindEnd.UserMode)
                 {

@@ -42,7 +42,7 @@ public class DwarfOracleTests
         try
         {
             string source = Path.Combine(directory, "f.c"), library = Path.Combine(directory, "f.so");
-            File.WriteAllText(source, GeneratedC.Source(20, 80));
+            File.WriteAllText(source, GeneratedC.Source(20, 40));
             if (!TryRun("gcc", ["-w", "-mno-red-zone", "-fno-jump-tables", "-fPIC", "-shared", "-nostdlib", "-fasynchronous-unwind-tables",
                 .. flags.Split(' '), "-o", library, source], out string said))
             {
@@ -58,7 +58,7 @@ public class DwarfOracleTests
                 Compare(text, function, dwarf, dwarf, tally);
             TestContext.Current.TestOutputHelper?.WriteLine($"{flags}: {tally}\n{string.Join("\n", tally.Refused.Take(5))}");
             Assert.True(tally.Wrong.Count == 0, string.Join("\n", tally.Wrong.Take(20)));
-            Assert.True(tally.Points > 4_000, tally.ToString());
+            Assert.True(tally.Points > 2_000, tally.ToString());
             Assert.True(tally.DeclineRate <= mostDeclined, tally.ToString());
         }
         finally
@@ -85,14 +85,20 @@ public class DwarfOracleTests
         DwarfFrames dwarf = DwarfFrames.Of(path);
         var calls = new Tally();
         var all = new Tally();
-        int index = 0;
+        int index = 0, analysed = 0;
+        var clock = new Stopwatch();
         foreach (FunctionParts function in text.Whole())
         {
-            if (index++ % every == 0)
-                Compare(text, function, orc, dwarf, all, calls, hints);
+            if (index++ % every != 0)
+                continue;
+            clock.Start();
+            PrologueAnalysis.TryAnalyse(text, function, orc, hints, out _, out _);
+            clock.Stop();
+            analysed++;
+            Compare(text, function, orc, dwarf, all, calls, hints);
         }
 
-        TestContext.Current.TestOutputHelper?.WriteLine($"instructions: {all}\ncall sites: {calls}\n{string.Join("\n", all.Wrong.Take(40))}\n{string.Join("\n", calls.Refused)}");
+        TestContext.Current.TestOutputHelper?.WriteLine($"{analysed} functions, {clock.Elapsed.TotalMicroseconds / Math.Max(analysed, 1):F1} us each\ninstructions: {all}\ncall sites: {calls}\n{string.Join("\n", all.Wrong.Take(40))}\n{string.Join("\n", calls.Refused)}");
         Assert.True(all.Wrong.Count == 0, string.Join("\n", all.Wrong.Take(40)));
         Assert.True(calls.DeclineRate < 0.1, calls.ToString());
     }
