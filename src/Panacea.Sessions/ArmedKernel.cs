@@ -52,7 +52,7 @@ internal sealed class ArmedKernel : IDisposable
                 && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
             return $"{next:x} {previous:x} {state} {gone}";
         }
-        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {
             return null;
         }
@@ -69,7 +69,7 @@ internal sealed class ArmedKernel : IDisposable
             Repair.Ladder.Choose(evidence, (_, _) => true, out _);
             new CrashReporter(_limits).Write(evidence);
         }
-        catch (Exception e) when (e is CaptureException or GuestMemoryException or KernelShapeException or OverflowException)
+        catch (Exception)
         {
             // The guest runs meanwhile: what does not fit together now will at a crash.
         }

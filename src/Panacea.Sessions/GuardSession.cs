@@ -25,9 +25,12 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
     private readonly List<PendingIncident> _pending = [];
     private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
-    private QemuTarget _target = null!;
+    private IGuestControl _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature;
+
+    /// <summary>How the VM is reached; another one in tests.</summary>
+    internal Func<IGuestControl> Attach { get; init; } = () => QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } });
 
     private enum Next
     {
@@ -46,19 +49,25 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     public void Run(CancellationToken cancel)
     {
         string reason = "error";
-        using (_target = QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } }))
+        using (_target = Attach())
         {
             try
             {
                 using CancellationTokenRegistration wake = cancel.Register(_target.Wake);
-                sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.Memory.IsShared ? "shared" : "private"));
+                sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.IsMemoryShared ? "shared" : "private"));
                 reason = Guard(cancel);
             }
             finally
             {
-                CloseAll(reason == "interrupted" ? "the guard was interrupted before health was verified" : "the guest ended before health was verified");
-                _armed?.Dispose();
+                // First of all the guest must run; records are written afterwards.
                 _target.Dispose();
+                CloseAll(reason switch
+                {
+                    "interrupted" => "the guard was interrupted before health was verified",
+                    "error" => "the guard ended by an error before health was verified",
+                    _ => "the guest ended before health was verified",
+                });
+                _armed?.Dispose();
             }
         }
 
@@ -93,7 +102,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         int misses = 0;
         while (!cancel.IsCancellationRequested)
         {
-            QemuStoppedGuest? found = _target.Stopped;
+            IHeldGuest? found = _target.Stopped;
             try
             {
                 long started = Stopwatch.GetTimestamp();
@@ -129,9 +138,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         return false;
     }
 
-    private IReadOnlyList<VcpuControlState> ReadControlRegisters(QemuStoppedGuest? held) =>
+    private IReadOnlyList<VcpuControlState> ReadControlRegisters(IHeldGuest? held) =>
         held is null
-            ? ControlRegisters.Read(_target.Qmp)
+            ? ControlRegisters.Parse(_target.HumanMonitor("info registers -a"))
             : [.. held.ReadAllRegisters().Select(r => new VcpuControlState(r.Cr0, r.Cr3, r.Cr4, r.Efer, 0))];
 
     private void Take(ArmedKernel kernel, long started)
@@ -141,9 +150,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _failed.Clear();
-        QemuStoppedGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
+        IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         long stopStart = Stopwatch.GetTimestamp();
-        QemuStoppedGuest? held = _target.ArmBreakpoints(kernel.Addresses);
+        IHeldGuest? held = _target.ArmBreakpoints(kernel.Addresses);
         long stoppedUs = found is null ? (long)Stopwatch.GetElapsedTime(stopStart).TotalMicroseconds : 0;
         sink.OnEvent(new ArmedEvent(_vm, kernel.Image.Meta.Release, kernel.Image.Id, imageUs, stoppedUs, kernel.Image.Meta.Without));
         if (found is not null)
@@ -159,7 +168,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     }
 
     /// <summary>A guard died and left the guest at a death point: the work goes on where it ended. One that stands elsewhere is let go.</summary>
-    private void CarryOn(QemuStoppedGuest guest, ArmedKernel kernel)
+    private void CarryOn(IHeldGuest guest, ArmedKernel kernel)
     {
         if (guest.FindVcpuAt(kernel.Addresses) >= 0)
             OnStop(guest, Stopwatch.GetTimestamp(), found: true);
@@ -169,7 +178,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private void Rehearse(ArmedKernel kernel)
     {
-        QemuStoppedGuest stop = _target.Stop();
+        IHeldGuest stop = _target.Stop();
         VcpuRegisters registers;
         try
         {
@@ -193,7 +202,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private Next Watch(CancellationToken cancel)
     {
         TimeSpan patience = _pending.Count > 0 ? HealthStep : ModuleStep;
-        QemuWait wait = _target.WaitForStop(patience);
+        GuestWait wait = _target.WaitForStop(patience);
         long seen = Stopwatch.GetTimestamp();
         switch (wait.Kind)
         {
@@ -244,8 +253,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             cancel.WaitHandle.WaitOne(BootStep);
     }
 
-    private void OnStop(QemuStoppedGuest guest, long seen, bool found)
+    private void OnStop(IHeldGuest guest, long seen, bool found)
     {
+        // A pause that an operator made between two of our steps: the next wait finds it.
+        if (guest.Reason == StopReason.Other)
+            return;
         int vcpu = found ? guest.FindVcpuAt(_armed!.Addresses) : guest.StoppedVcpu;
         DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
         if (point is null)
@@ -257,19 +269,25 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
+
+        // Letting go resumes the guest by whatever way still works; nothing may come before it.
+        if (stop.Lost is not null)
+            _target.Dispose();
         (long stoppedUs, string source) = Measure(stop, found);
         sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
         sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
         Record(id, at, stop, stoppedUs, source);
+        if (stop.Lost is { } lost)
+            throw new TargetException($"{_vm}: {lost.Message}", lost);
     }
 
     private (long Us, string Source) Measure(StopResult stop, bool found)
     {
         // A guest that was found standing has stood since its guard died; only the time from here on is ours to tell.
-        if (found)
+        if (found || stop.Lost is not null)
             return (stop.StoppedUs, "panacea");
         long sum = 0;
-        foreach (QemuStoppedGuest guest in stop.Stops)
+        foreach (IHeldGuest guest in stop.Stops)
         {
             if (!_target.TryMeasureStop(guest, TimeSpan.FromMilliseconds(200), out long us))
                 return (stop.StoppedUs, "panacea");
@@ -291,7 +309,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
-        HealthWatch? watch = stop.Applied is null ? null : new HealthWatch(_armed!.Image, _target.Memory, _target.VcpuCount);
+        HealthWatch? watch = stop.Applied is null || stop.Lost is not null ? null : new HealthWatch(_armed!.Image, _target.Memory, _target.VcpuCount);
         var errors = new List<string>(stop.Errors);
         CrashReport? report = null;
         IReadOnlyList<ConsoleLine> console = [];
@@ -313,9 +331,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch,
             WatchEndsTicks = Stopwatch.GetTimestamp() + (long)(options.HealthWindow.TotalSeconds * Stopwatch.Frequency),
         };
-        if (stop.Evidence is not null)
+        if (stop.Evidence is not null && stop.Lost is null)
             FailEarlier(pending);
-        if (watch is null)
+        if (stop is { Lost: { } lost, Applied: not null })
+            Close(pending, IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified", null);
+        else if (watch is null)
             Close(pending, stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop), null);
         else
             _pending.Add(pending);
@@ -376,8 +396,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             _moduleSignature = now;
             armed.Dispose();
         }
-        catch (Exception e) when (e is NotLinuxException or RepairImageException or IOException)
+        catch (Exception e) when (e is not TargetException)
         {
+            // The map so far still serves; what came in since is unknown code until the next change.
             sink.OnEvent(new WarningEvent(_vm, $"the module map could not be refreshed: {e.Message}"));
             _moduleSignature = now;
         }

@@ -7,6 +7,7 @@ using Panacea.Repair;
 using Panacea.Repair.Journal;
 using Panacea.Target;
 using Panacea.Target.Qemu;
+using Panacea.Target.Qemu.Gdb;
 
 namespace Panacea.Sessions;
 
@@ -33,7 +34,10 @@ internal sealed record StopResult
     public IReadOnlyList<string> Errors { get; init; } = [];
 
     /// <summary>The stops it took: one, or two where a repair has a second step.</summary>
-    public required IReadOnlyList<QemuStoppedGuest> Stops { get; init; }
+    public required IReadOnlyList<IHeldGuest> Stops { get; init; }
+
+    /// <summary>QEMU stopped answering: the guest may still stand, and the caller must let go of it. Null in the usual case.</summary>
+    public TargetException? Lost { get; init; }
 
     /// <summary>Microseconds by our own clock.</summary>
     public long StoppedUs { get; init; }
@@ -42,29 +46,29 @@ internal sealed record StopResult
 /// <summary>The stop window: read, decide, write, resume. Whatever fails, the guest goes on; where nothing was applied, to what it would have done alone.</summary>
 /// <param name="target">The guest.</param>
 /// <param name="kernel">What was armed.</param>
-internal sealed class StopWindow(QemuTarget target, ArmedKernel kernel)
+internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
 {
     private readonly List<TimelineEntry> _timeline = new(8);
     private static readonly TimeSpan SecondStep = TimeSpan.FromMilliseconds(500);
     private readonly List<string> _errors = [];
-    private readonly List<QemuStoppedGuest> _stops = new(2);
+    private readonly List<IHeldGuest> _stops = new(2);
+    private IReadOnlyList<JournalEntry> _journal = [];
+    private TargetException? _lost;
     private long _start;
 
-    /// <summary>Handles one death and resumes the guest.</summary>
+    /// <summary>Handles one death and resumes the guest. Throws nothing: what failed stands in the result.</summary>
     /// <param name="guest">The guest, standing at <paramref name="point"/>.</param>
     /// <param name="vcpu">The vCPU that stands there.</param>
     /// <param name="point">The death point.</param>
     /// <param name="allowed">The rungs that may be used.</param>
     /// <param name="detectedTicks">When the stop was seen (<see cref="Stopwatch"/>).</param>
-    /// <exception cref="TargetException">QEMU does not answer: the guest may still stand, and the caller must let go of it.</exception>
-    public StopResult Handle(QemuStoppedGuest guest, int vcpu, DeathPoint point, Func<RepairKind, CrashEvidence, bool> allowed, long detectedTicks)
+    public StopResult Handle(IHeldGuest guest, int vcpu, DeathPoint point, Func<RepairKind, CrashEvidence, bool> allowed, long detectedTicks)
     {
         _start = detectedTicks;
         Mark("detected");
         CrashEvidence? evidence = null;
         RepairPlan? applied = null;
         IReadOnlyList<LadderVerdict> ladder = [];
-        IReadOnlyList<JournalEntry> journal = [];
         try
         {
             VcpuRegisters registers = guest.ReadRegisters(vcpu);
@@ -73,113 +77,139 @@ internal sealed class StopWindow(QemuTarget target, ArmedKernel kernel)
             Mark("diagnosed");
             RepairPlan? plan = Ladder.Choose(evidence, allowed, out ladder);
             Mark("planned");
-            kernel.Capture.TouchForReport(evidence);
-            if (plan is not null)
+            Guarded(() => kernel.Capture.TouchForReport(evidence));
+            if (plan is not null && Apply(guest, vcpu, evidence, plan, live))
             {
-                (applied, journal) = Apply(guest, evidence, plan);
+                applied = plan;
                 Mark("applied");
-
-                // Resume steps over a breakpoint that was just hit; a guest that was found standing at one has to be stepped here.
-                if (live.EntryNopLength == 0 && live.Symbol == "oops_end" && guest.Reason != StopReason.Breakpoint)
-                    guest.StepOver(vcpu);
             }
         }
-        catch (Exception e) when (e is not TargetException)
+        catch (Exception e)
         {
-            // A bug of ours or a guest that lies: either way the guest must go on.
-            _errors.Add($"{e.GetType().Name}: {e.Message}");
+            // A bug of ours, a guest that lies, or a QEMU that does not answer: in any case the guest must go on.
+            Fail(e);
         }
 
         if (applied is null)
-            PassBy(guest, vcpu, point);
-        if (applied?.Continuation is { } next)
-            target.ArmBreakpoints([.. kernel.Addresses, next.Address]);
+            Guarded(() => PassBy(guest, vcpu, point));
         evidence?.Memory.Seal();
-        guest.Resume();
-        _stops.Add(guest);
-        if (applied?.Continuation is { } continuation)
-        {
-            (bool reached, IReadOnlyList<JournalEntry> more) = Continue(continuation);
-            journal = [.. journal, .. more];
-            if (!reached)
-                applied = null;
-        }
-
+        Resume(guest);
+        if (applied?.Continuation is { } continuation && _lost is null && !Continue(continuation))
+            applied = null;
         Mark("resumed");
         return new StopResult
         {
-            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = journal, Errors = _errors,
-            StoppedUs = _timeline[^1].AtUs, Stops = _stops,
+            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors,
+            StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost,
         };
     }
 
-    /// <summary>The second step of a repair. Where it is not reached in time, the guest goes on as the first step left it, and the incident says so.</summary>
-    private (bool Reached, IReadOnlyList<JournalEntry> Journal) Continue(PlannedContinuation next)
+    /// <summary>Resuming is the one thing that must work: where it does not, the caller lets go of the VM, which resumes it by every other way there is.</summary>
+    private void Resume(IHeldGuest guest)
     {
-        bool reached = false;
-        IReadOnlyList<JournalEntry> entries = [];
+        _stops.Add(guest);
+        if (!Guarded(guest.Resume))
+            _lost ??= new TargetException($"the guest could not be resumed: {_errors[^1]}");
+    }
+
+    private bool Guarded(Action step)
+    {
+        try
+        {
+            step();
+            return true;
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+            return false;
+        }
+    }
+
+    private void Fail(Exception e)
+    {
+        _errors.Add(e is TargetException or JournalException or CaptureException ? e.Message : $"{e.GetType().Name}: {e.Message}");
+        if ((e as GdbException ?? e.InnerException as GdbException) is { Kind: not GdbFailure.Refused } broken)
+            _lost ??= broken;
+    }
+
+    /// <summary>The second step of a repair. Where it is not reached in time, the guest goes on as the first step left it, and the incident says so.</summary>
+    /// <returns>True where it was reached and taken.</returns>
+    private bool Continue(PlannedContinuation next)
+    {
+        bool reached = false, isOurs = true;
+        IHeldGuest? guest = null;
+        if (!Guarded(() => guest = WaitFor(next)))
+            guest = target.Stopped;
+        else if (guest is not null && Guarded(() => isOurs = IsAt(guest, next)) && isOurs)
+            reached = Guarded(() => Take(guest, next));
+        else
+            _errors.Add("the second step of the repair was not reached in time: the process was left to the trap handler, which sends it a signal");
+        if (target.IsGone || _lost is not null)
+            return false;
+
+        // A breakpoint in the trap handler that nobody answers for would hold the guest at the next trap.
+        if (!Guarded(() => target.ArmBreakpoints(kernel.Addresses)))
+            _lost ??= new TargetException($"the second step's breakpoint could not be removed: {_errors[^1]}");
+
+        // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
+        if (guest is null || guest.IsResumed || (!isOurs && guest.Reason == StopReason.Breakpoint))
+            return reached;
+        Resume(guest);
+        return reached;
+    }
+
+    /// <summary>Waits until the guest stands: where the second step is to be taken, at another death point, or because the time is over.</summary>
+    private IHeldGuest? WaitFor(PlannedContinuation next)
+    {
         long deadline = Environment.TickCount64 + (long)SecondStep.TotalMilliseconds;
         while (true)
         {
             TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
-            QemuWait wait = target.WaitForStop(left);
+            GuestWait wait = target.WaitForStop(left);
             if (wait.Kind == QemuWaitKind.Gone)
-                return (false, entries);
+                return null;
             if (wait.Kind == QemuWaitKind.Woken && left > TimeSpan.Zero)
                 continue;
-            QemuStoppedGuest guest = wait.Guest ?? target.Stop();
-            VcpuRegisters registers = guest.ReadRegisters(next.Vcpu);
-            bool isHere = guest.Reason == StopReason.Breakpoint && registers.Rip == next.Address && registers.Gpr[Gpr.Rsp] == next.StackPointer;
-            bool isStray = !isHere && guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(guest.StoppedVcpu).Rip == next.Address;
-            if (isStray)
-            {
-                guest.Resume();
-                continue;
-            }
+            IHeldGuest guest = wait.Guest ?? target.Stop();
 
-            if (isHere)
-            {
-                var journal = new RepairJournal(guest, kernel.Image.SpaceOver(target.Memory));
-                try
-                {
-                    journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = next.Registers, Lost = [], Risks = [] });
-                    reached = true;
-                    entries = journal.Entries;
-                }
-                catch (JournalException e)
-                {
-                    _errors.Add(e.Message);
-                }
-            }
-            else
-            {
-                _errors.Add("the second step of the repair was not reached in time: the process was left to the trap handler, which sends it a signal");
-            }
-
-            target.ArmBreakpoints(kernel.Addresses);
-
-            // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
-            if (isHere || guest.Reason != StopReason.Breakpoint)
-                guest.Resume();
-            _stops.Add(guest);
-            return (reached, entries);
+            // Another activation of the same handler: another task's, or one that interrupted this one.
+            if (IsAt(guest, next) || guest.Reason != StopReason.Breakpoint || guest.ReadRegisters(guest.StoppedVcpu).Rip != next.Address)
+                return guest;
+            guest.Resume();
         }
     }
 
-    private (RepairPlan?, IReadOnlyList<JournalEntry>) Apply(QemuStoppedGuest guest, CrashEvidence evidence, RepairPlan plan)
+    private static bool IsAt(IHeldGuest guest, PlannedContinuation next) =>
+        guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(next.Vcpu) is var registers
+        && registers.Rip == next.Address && registers.Gpr[Gpr.Rsp] == next.StackPointer;
+
+    private void Take(IHeldGuest guest, PlannedContinuation next)
+    {
+        var journal = new RepairJournal(guest, kernel.Image.SpaceOver(target.Memory));
+        journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = next.Registers, Lost = [], Risks = [] });
+        _journal = [.. _journal, .. journal.Entries];
+    }
+
+    /// <summary>Writes the plan and prepares its second step. Where any of it fails, what was written is put back.</summary>
+    private bool Apply(IHeldGuest guest, int vcpu, CrashEvidence evidence, RepairPlan plan, DeathPoint live)
     {
         // Over live memory, not over the capture: what is read back must be what is there.
         var journal = new RepairJournal(guest, evidence.Kernel.Space.Over(target.Memory));
-        try
+        bool done = Guarded(() =>
         {
             journal.Apply(plan);
-            return (plan, journal.Entries);
-        }
-        catch (JournalException e)
-        {
-            _errors.Add(e.IsUndone ? e.Message : $"{e.Message}; not everything could be put back");
-            return (null, journal.Entries);
-        }
+
+            // Resume steps over a breakpoint that was just hit; a guest that was found standing at one has to be stepped here.
+            if (live.EntryNopLength == 0 && live.Symbol == "oops_end" && guest.Reason != StopReason.Breakpoint)
+                guest.StepOver(vcpu);
+            if (plan.Continuation is { } next)
+                target.ArmBreakpoints([.. kernel.Addresses, next.Address]);
+        });
+        if (!done && !journal.Undo())
+            _errors.Add("not everything that had been written could be put back");
+        _journal = journal.Entries;
+        return done;
     }
 
     /// <summary>The point as it is now: a NOP at its entry may have been patched since (ftrace, kprobes).</summary>
@@ -191,13 +221,14 @@ internal sealed class StopWindow(QemuTarget target, ArmedKernel kernel)
         return point with { EntryNopLength = length };
     }
 
-    /// <summary>Lets the kernel go on dying: past the NOP at the breakpoint where there is one, which saves a single step.</summary>
-    private void PassBy(QemuStoppedGuest guest, int vcpu, DeathPoint point)
+    /// <summary>Lets the kernel go on dying: past the NOP at the breakpoint where there is one, which saves a single step. RIP may have been written and put back, after which
+    /// resuming does not step by itself.</summary>
+    private void PassBy(IHeldGuest guest, int vcpu, DeathPoint point)
     {
         DeathPoint now = Checked(point);
         if (now.EntryNopLength > 0)
             guest.WriteRegister(vcpu, WritableRegister.Rip, now.Address + (ulong)now.EntryNopLength);
-        else if (vcpu != guest.StoppedVcpu || guest.Reason != StopReason.Breakpoint)
+        else
             guest.StepOver(vcpu);
     }
 
