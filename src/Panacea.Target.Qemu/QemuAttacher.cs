@@ -32,21 +32,10 @@ internal static class QemuAttacher
             RefuseWhatIsNotServed(qmp);
             bool kvm = QmpJson.Flag(qmp.Execute("query-kvm"), "enabled") ?? false;
             IReadOnlyList<QemuMemoryMapper.Located> located = QemuMemoryMapper.Locate(qmp);
-            int pid = FindPid(qmp, located);
-            if (spec.Pid != 0 && spec.Pid != pid)
-                throw new AttachException(AttachFailure.NoQmp, $"the QMP socket {path} of pid {spec.Pid} is served by another process (pid {pid})");
+            int pid = FindPid(qmp, located, spec, path);
             GuardLock guard = GuardLock.Take(pid);
             undo.Push(guard);
-            QemuMemory memory;
-            try
-            {
-                memory = QemuMemoryMapper.Open(pid, located, options.AllowSharedMapping);
-            }
-            catch (TargetException e) when (e is not AttachException)
-            {
-                throw new AttachException(AttachFailure.MemoryUnreachable, e.Message, e);
-            }
-
+            QemuMemory memory = OpenMemory(pid, located, options);
             undo.Push(memory);
             var target = OpenStub(qmp, path, pid, kvm, guard, memory, wake, clock, events, options);
             undo.Clear();
@@ -68,9 +57,47 @@ internal static class QemuAttacher
         }
     }
 
+    /// <summary>The first steps alone: QMP, refusals, memory.</summary>
+    public static QemuView View(QemuTargetSpec spec, QemuAttachOptions options)
+    {
+        (QmpClient qmp, string path) = ConnectQmp(spec, options, _ => { });
+        try
+        {
+            RefuseWhatIsNotServed(qmp);
+            IReadOnlyList<QemuMemoryMapper.Located> located = QemuMemoryMapper.Locate(qmp);
+            int pid = FindPid(qmp, located, spec, path);
+            return new QemuView(qmp, pid, OpenMemory(pid, located, options));
+        }
+        catch
+        {
+            qmp.Dispose();
+            throw;
+        }
+    }
+
     /// <summary>QEMU's process id: that of the socket's other end, or the process of its first vCPU's thread (a manager may have made the socket);
     /// whichever has the guest's memory.</summary>
     public static int FindPid(QmpClient qmp) => FindPid(qmp, QemuMemoryMapper.Locate(qmp));
+
+    private static int FindPid(QmpClient qmp, IReadOnlyList<QemuMemoryMapper.Located> located, QemuTargetSpec spec, string path)
+    {
+        int pid = FindPid(qmp, located);
+        return spec.Pid == 0 || spec.Pid == pid
+            ? pid
+            : throw new AttachException(AttachFailure.NoQmp, $"the QMP socket {path} of pid {spec.Pid} is served by another process (pid {pid})");
+    }
+
+    private static QemuMemory OpenMemory(int pid, IReadOnlyList<QemuMemoryMapper.Located> located, QemuAttachOptions options)
+    {
+        try
+        {
+            return QemuMemoryMapper.Open(pid, located, options.AllowSharedMapping);
+        }
+        catch (TargetException e) when (e is not AttachException)
+        {
+            throw new AttachException(AttachFailure.MemoryUnreachable, e.Message, e);
+        }
+    }
 
     private static int FindPid(QmpClient qmp, IReadOnlyList<QemuMemoryMapper.Located> located)
     {
