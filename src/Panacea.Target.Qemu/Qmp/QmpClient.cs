@@ -69,12 +69,23 @@ public sealed class QmpClient : IDisposable
         catch (SocketException e)
         {
             socket.Dispose();
-            throw new QmpConnectionException($"cannot connect to the QMP socket {path}: {e.Message}");
+            throw new QmpConnectionException(WhyNot(path, e));
         }
 
         socket.Blocking = true;
         return Start(socket, path, options, onEvent);
     }
+
+    /// <summary>The runtime's words for a missing unix socket are those of network addresses.</summary>
+    private static string WhyNot(string path, SocketException e) => e.SocketErrorCode switch
+    {
+        SocketError.AddressNotAvailable or SocketError.HostNotFound => $"there is no QMP socket {path}: check the path, or name the VM by pid:N",
+        SocketError.ConnectionRefused => File.Exists(path) && !Directory.Exists(path)
+            ? $"nobody serves the QMP socket {path}: its QEMU has ended, or it is no socket"
+            : $"{path} is no socket: check the path, or name the VM by pid:N",
+        SocketError.AccessDenied => $"no permission to connect to the QMP socket {path}: run Panacea as its owner or as root",
+        _ => $"cannot connect to the QMP socket {path}: {e.Message}",
+    };
 
     /// <summary>The same over a socket that is connected already; takes ownership of it.</summary>
     public static QmpClient Start(Socket socket, string name, QmpOptions? options = null, Action<QmpEvent>? onEvent = null)
