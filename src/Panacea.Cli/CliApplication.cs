@@ -2,6 +2,7 @@ using System.CommandLine;
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
+using Panacea.Kernel;
 using Panacea.Kernel.Image;
 using Panacea.Target;
 
@@ -56,7 +57,7 @@ internal static class CliApplication
             CliException e => (e.ExitCode, e.Message),
             OperationCanceledException => (ExitCodes.Interrupted, "interrupted"),
             RepairImageException e => (ExitCodes.Image, e.Message),
-            TargetException or GuestMemoryException => (ExitCodes.Target, failure.Message),
+            TargetException or GuestMemoryException or NotLinuxException or KernelShapeException => (ExitCodes.Target, failure.Message),
             UnauthorizedAccessException or IOException => (ExitCodes.Failure, failure.Message),
             _ => (ExitCodes.Bug, $"a bug in panacea {Version}: {failure.GetType().Name}: {failure.Message}"),
         };

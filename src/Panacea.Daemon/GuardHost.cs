@@ -1,3 +1,4 @@
+using Panacea.Kernel;
 using Panacea.Kernel.Image;
 using Panacea.Sessions;
 using Panacea.Target;
@@ -67,8 +68,8 @@ public sealed class GuardHost(EventQueue queue, IncidentStore store, Action<stri
         (GuardEnd end, string message) = failure switch
         {
             RepairImageException => (GuardEnd.ImageProblem, failure.Message),
-            TargetException or GuestMemoryException => (GuardEnd.TargetProblem, failure.Message),
-            _ => (GuardEnd.Bug, $"a bug in panacea ended the guarding of this VM: {failure.Message}"),
+            TargetException or GuestMemoryException or NotLinuxException or KernelShapeException => (GuardEnd.TargetProblem, failure.Message),
+            _ => (GuardEnd.Bug, $"a bug in panacea ended the guarding of this VM: {failure.GetType().Name}: {failure.Message}"),
         };
         if (end == GuardEnd.Bug)
             onBug(vm.Vm, failure);

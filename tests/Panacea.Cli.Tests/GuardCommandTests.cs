@@ -42,7 +42,7 @@ public class GuardCommandTests
     {
         Outcome outcome = Emitting(AllEvents).Run("guard", "--json", "pid:1");
         Assert.Equal(ExitCodes.Ok, outcome.ExitCode);
-        Assert.Equal("", outcome.Error);
+        Assert.Equal("panacea: pid:1: careful\\n\n", outcome.Error);
         string[] lines = outcome.Out.TrimEnd('\n').Split('\n');
         Assert.Equal(AllEvents.Length, lines.Length);
         Assert.All(lines, line => Assert.Equal("pid:1", JsonDocument.Parse(line).RootElement.GetProperty("vm").GetString()));
@@ -106,7 +106,8 @@ public class GuardCommandTests
         Assert.Equal("error", JsonDocument.Parse(json.Out).RootElement.GetProperty("event").GetString());
         Outcome human = harness.Run("guard", "pid:7");
         Assert.Equal(ExitCodes.Target, human.ExitCode);
-        Assert.Contains("error      there is no process 7", human.Out, StringComparison.Ordinal);
+        Assert.Equal(("", "panacea: pid:7: there is no process 7; list the running ones with 'pgrep -a qemu'\n"), (human.Out, human.Error));
+        Assert.Equal(human.Error, json.Error);
     }
 
     [Fact]
@@ -131,6 +132,6 @@ public class GuardCommandTests
     {
         Outcome outcome = new Harness { Guard = (_, _, _) => throw new InvalidOperationException("oh") }.Run("guard", "--json", "pid:1");
         Assert.Equal(ExitCodes.Bug, outcome.ExitCode);
-        Assert.Contains("pid:1: a bug in panacea", outcome.Error, StringComparison.Ordinal);
+        Assert.Contains("pid:1: a bug in panacea ended the guarding of this VM: InvalidOperationException: oh", outcome.Error, StringComparison.Ordinal);
     }
 }

@@ -1,15 +1,19 @@
 using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis.Rendering;
+using Panacea.Target.Qemu;
 
 namespace Panacea.Cli.CommandLine;
 
 /// <summary>A running VM as the user named it: <c>qmp:/path/to/socket</c> or <c>pid:N</c>.</summary>
-/// <param name="Text">As it was written; the VM's name in events and records.</param>
+/// <param name="Text">The VM's name in events and records: as it was written, with the full path of the socket.</param>
 /// <param name="Socket">Path of the QMP socket, or null.</param>
 /// <param name="Pid">QEMU's process id, or null.</param>
 internal sealed record TargetName(string Text, string? Socket, int? Pid)
 {
+    /// <summary>As the hypervisor's room names it.</summary>
+    public QemuTargetSpec Spec => new(Socket, Pid ?? 0);
+
     // sun_path of struct sockaddr_un, include/uapi/linux/un.h, with its NUL.
     private const int MaxSocketPathBytes = 107;
 
@@ -21,9 +25,9 @@ internal sealed record TargetName(string Text, string? Socket, int? Pid)
     {
         (target, error) = (null, null);
         if (text.StartsWith("qmp:", StringComparison.Ordinal))
-            return TrySocket(text, text[4..], out target, out error);
+            return TrySocket(text[4..], out target, out error);
         if (text.StartsWith("pid:", StringComparison.Ordinal))
-            return TryPid(text, text[4..], out target, out error);
+            return TryPid(text[4..], out target, out error);
 
         string shown = Safe.Text(text, 256);
         error = int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int pid) && pid > 0
@@ -34,7 +38,7 @@ internal sealed record TargetName(string Text, string? Socket, int? Pid)
         return false;
     }
 
-    private static bool TrySocket(string text, string path, out TargetName? target, out string? error)
+    private static bool TrySocket(string path, out TargetName? target, out string? error)
     {
         (target, error) = (null, null);
         if (path.Length == 0)
@@ -52,16 +56,16 @@ internal sealed record TargetName(string Text, string? Socket, int? Pid)
             return false;
         }
 
-        target = new TargetName(text, full, null);
+        target = new TargetName($"qmp:{full}", full, null);
         return true;
     }
 
-    private static bool TryPid(string text, string number, out TargetName? target, out string? error)
+    private static bool TryPid(string number, out TargetName? target, out string? error)
     {
         (target, error) = (null, null);
         if (int.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out int pid) && pid > 0)
         {
-            target = new TargetName(text, null, pid);
+            target = new TargetName($"pid:{pid}", null, pid);
             return true;
         }
 

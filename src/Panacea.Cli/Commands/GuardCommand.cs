@@ -78,9 +78,9 @@ internal static class GuardCommand
             ? new JsonEventWriter(console.Out)
             : new HumanEventWriter(console.Out, console.Paint, services.Time, Math.Min(40, targets.Max(t => t.Text.Length)));
         var store = new IncidentStore(Path.GetFullPath(records ?? StatePaths.Incidents), console.Note);
-        using var queue = new EventQueue([writer], console.Note);
+        using var queue = new EventQueue([writer, new ErrorEventWriter(console, warnings: json)], console.Note);
         queue.Start();
-        var host = new GuardHost(queue, store, (vm, failure) => OnBug(console, vm, failure));
+        var host = new GuardHost(queue, store, (_, failure) => OnBug(console, failure));
         IReadOnlyList<GuardEnd> ends = host.Run(vms, interrupts.Token);
         if (!queue.Close(WritersPatience))
             console.Note("the last events could not be written: the reader of standard output does not read");
@@ -93,10 +93,9 @@ internal static class GuardCommand
         };
     }
 
-    private static void OnBug(CliConsole console, string vm, Exception failure)
+    private static void OnBug(CliConsole console, Exception failure)
     {
-        console.ErrorLine($"{vm}: a bug in panacea {CliApplication.Version}: {failure.GetType().Name}: {failure.Message}");
-        console.Note("Please report it; PANACEA_DEBUG=1 shows where it happened.");
+        console.Note("Please report what comes next; PANACEA_DEBUG=1 shows where it happened.");
         if (Environment.GetEnvironmentVariable("PANACEA_DEBUG") == "1")
             console.Trace(failure);
     }

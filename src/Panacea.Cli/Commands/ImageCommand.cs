@@ -143,7 +143,7 @@ internal static class ImageCommand
         if (image.File is not null)
             Line("file", $"{image.File}, {N(image.Bytes)} bytes");
         if (image.BuildUs is { } built)
-            Line("built in", IncidentReport.Duration(built) + (image.StoppedUs is { } held ? $", guest held for {IncidentReport.Duration(held)}" : ""));
+            Line("built in", IncidentReport.Duration(built) + (image.StoppedUs switch { null => "", 0 => ", the guest was not stopped", { } held => $", guest held for {IncidentReport.Duration(held)}" }));
         Line("symbols", N(image.Symbols));
         Line("types", N(image.Types));
         Line("unwind rows", N(image.UnwindRows));

@@ -14,6 +14,9 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
     /// <inheritdoc/>
     public void Write(SessionEvent sessionEvent)
     {
+        // Errors go to standard error, see ErrorEventWriter.
+        if (sessionEvent is ErrorEvent)
+            return;
         (string word, Func<string, string> colour, string text) = Describe(sessionEvent);
         string clock = time.GetLocalNow().ToString("HH:mm:ss", CultureInfo.InvariantCulture);
         to.WriteLine($"{paint.Dim(clock)}  {Safe.Text(sessionEvent.Vm, 256).PadRight(vmWidth)}  {colour(word.PadRight(WordWidth))}  {text}");
@@ -29,7 +32,6 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
         IncidentEvent e => Incident(e),
         ResetEvent => ("reset", paint.Yellow, "the guest was reset; arming again when its kernel is up"),
         WarningEvent e => ("warning", paint.Yellow, Safe.Text(e.Message)),
-        ErrorEvent e => ("error", paint.Red, Safe.Text(e.Message)),
         DetachedEvent e => ("detached", Plain, Detached(e)),
         _ => ("event", Plain, Safe.Text(sessionEvent.ToString())),
     };

@@ -26,9 +26,9 @@ internal sealed record CliServices
     /// <summary>The real ones.</summary>
     public static CliServices Real() => new()
     {
-        Guards = new NotWired(),
-        Images = new NotWired(),
-        Inspection = new NotWired(),
+        Guards = new LiveGuards(),
+        Images = new LiveImages(),
+        Inspection = new LiveInspection(),
         Lab = new NotWired(),
     };
 }

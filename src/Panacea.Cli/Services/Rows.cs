@@ -9,12 +9,12 @@ namespace Panacea.Cli.Services;
 /// <param name="BuildId">GNU build id, lower-case hex; null where the kernel has none.</param>
 /// <param name="File">The file, or null where it was only built in memory.</param>
 /// <param name="Bytes">Bytes on disk; 0 where there is no file.</param>
-/// <param name="BuildUs">Microseconds that building took; null for a file that was only read.</param>
+/// <param name="BuildUs">Microseconds that building took.</param>
 /// <param name="StoppedUs">Microseconds for which building held the guest; null for a file that was only read.</param>
-/// <param name="Symbols">Symbols of kernel and modules.</param>
-/// <param name="Types">Types of kernel and modules.</param>
-/// <param name="UnwindRows">Unwind rows of kernel and modules.</param>
-/// <param name="TextBytes">Bytes of pristine text.</param>
+/// <param name="Symbols">Symbols of the kernel proper.</param>
+/// <param name="Types">Types of the kernel proper.</param>
+/// <param name="UnwindRows">Unwind rows of the kernel proper.</param>
+/// <param name="TextBytes">Bytes of pristine text of the kernel proper.</param>
 /// <param name="Modules">Names of the modules it covers.</param>
 /// <param name="DeathPoints">Symbols at which guests of this kernel are stopped.</param>
 /// <param name="Without">What the kernel lacks and what that costs, in sentences.</param>
