@@ -221,7 +221,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
                     stored[i] = ImageContainer.ReadSection(stream, entries[i], name);
             }
 
-            return Map(Store(DerivedSections.Complete(entries, stored, name), ImageContainer.ContentId(entries), cache));
+            return MapAndUnlink(Store(DerivedSections.Complete(entries, stored, name), cache));
         }
 
         // Stored sections are checked through the file, not through the mapping, so that checking does not make every page resident.
@@ -241,20 +241,23 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
     internal static RepairImage FromSections(IReadOnlyList<ImageContainer.Section> sections) => new(sections, "", null);
 
     /// <summary>Stores sections unpacked in the cache and maps them.</summary>
-    internal static RepairImage StoreAndMap(IReadOnlyList<ImageContainer.Section> sections, string cache) => Map(Store(sections, null, cache));
+    internal static RepairImage StoreAndMap(IReadOnlyList<ImageContainer.Section> sections, string cache) => MapAndUnlink(Store(sections, cache));
 
-    private static string Store(IReadOnlyList<ImageContainer.Section> sections, string? id, string cache)
+    private static string Store(IReadOnlyList<ImageContainer.Section> sections, string cache)
     {
-        Directory.CreateDirectory(cache);
-        string path = Path.Combine(cache, $"{id ?? $"new-{Environment.ProcessId}-{Guid.NewGuid():n}"}.unpacked");
+        // Kernel text and addresses are nobody else's business.
+        Directory.CreateDirectory(cache, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        string path = Path.Combine(cache, $"{Environment.ProcessId}-{Guid.NewGuid():n}.unpacked");
         ImageContainer.Write(path, sections, null);
-        if (id is not null)
-            return path;
-        string final;
-        using (FileStream stream = File.OpenRead(path))
-            final = Path.Combine(cache, $"{ImageContainer.ContentId(ImageContainer.ReadTable(stream, path))}.unpacked");
-        File.Move(path, final, overwrite: true);
-        return final;
+        return path;
+    }
+
+    /// <summary>Maps an unpacked image and removes its name: it is of one boot of one guest, and goes when the last mapping of it does.</summary>
+    private static RepairImage MapAndUnlink(string path)
+    {
+        RepairImage image = Map(path);
+        File.Delete(path);
+        return image;
     }
 
     private static RepairImage Map(string path)
