@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Panacea.Formats;
 
 namespace Panacea.Kernel.Image;
 
@@ -24,6 +25,8 @@ internal enum SectionFilter : uint
 /// <summary>Applies and undoes filters.</summary>
 internal static class SectionFilters
 {
+    private const int OrcRowBytes = 6;
+
     /// <summary>The filter that suits a section.</summary>
     public static SectionFilter For(ImageSection kind) => kind switch
     {
@@ -38,98 +41,70 @@ internal static class SectionFilters
     public static byte[] Apply(SectionFilter filter, ReadOnlySpan<byte> raw)
     {
         byte[] result = raw.ToArray();
-        if (filter is SectionFilter.Delta32 or SectionFilter.SlotDelta32)
+        switch (filter)
         {
-            uint previous = 0;
-            for (int i = 0; i + 4 <= result.Length; i += 4)
-            {
-                Span<byte> at = result.AsSpan(i, 4);
-                uint value = BinaryPrimitives.ReadUInt32LittleEndian(at);
-                if (filter == SectionFilter.SlotDelta32)
-                    value = unchecked(value + (uint)i);
-                BinaryPrimitives.WriteUInt32LittleEndian(at, unchecked(value - previous));
-                previous = value;
-            }
+            case SectionFilter.Branches:
+                CallTargets.Encode(result);
+                return result;
+            case SectionFilter.SlotDelta32:
+                AddSlots(result, sign: 1);
+                WordDelta.Encode(result.ToArray(), result);
+                return result;
+            case SectionFilter.Delta32:
+                WordDelta.Encode(raw, result);
+                return result;
+            case SectionFilter.Planes6:
+                Transpose(raw, result, OrcRowBytes, split: true);
+                return result;
+            default:
+                return result;
         }
-
-        if (filter == SectionFilter.Branches)
-            Translate(result, toAbsolute: true);
-        return Stride(filter) is { } stride ? Split(result, stride) : result;
     }
 
     /// <summary>The raw bytes again.</summary>
     public static byte[] Undo(SectionFilter filter, byte[] filtered)
     {
-        if (filter == SectionFilter.Branches)
-            Translate(filtered, toAbsolute: false);
-        byte[] result = Stride(filter) is { } stride ? Join(filtered, stride) : filtered;
-        if (filter is SectionFilter.Delta32 or SectionFilter.SlotDelta32)
+        byte[] result = new byte[filtered.Length];
+        switch (filter)
         {
-            uint previous = 0;
-            for (int i = 0; i + 4 <= result.Length; i += 4)
+            case SectionFilter.Branches:
+                CallTargets.Decode(filtered);
+                return filtered;
+            case SectionFilter.SlotDelta32:
+                WordDelta.Decode(filtered, result);
+                AddSlots(result, sign: -1);
+                return result;
+            case SectionFilter.Delta32:
+                WordDelta.Decode(filtered, result);
+                return result;
+            case SectionFilter.Planes6:
+                Transpose(filtered, result, OrcRowBytes, split: false);
+                return result;
+            default:
+                return filtered;
+        }
+    }
+
+    private static void AddSlots(byte[] words, int sign)
+    {
+        for (int i = 0; i + 4 <= words.Length; i += 4)
+            BinaryPrimitives.WriteInt32LittleEndian(words.AsSpan(i), unchecked(BinaryPrimitives.ReadInt32LittleEndian(words.AsSpan(i)) + (sign * i)));
+    }
+
+    private static void Transpose(ReadOnlySpan<byte> from, Span<byte> to, int stride, bool split)
+    {
+        int records = from.Length / stride;
+        for (int plane = 0, packed = 0; plane < stride; plane++)
+        {
+            for (int i = 0, spread = plane; i < records; i++, packed++, spread += stride)
             {
-                Span<byte> at = result.AsSpan(i, 4);
-                previous = unchecked(previous + BinaryPrimitives.ReadUInt32LittleEndian(at));
-                BinaryPrimitives.WriteUInt32LittleEndian(at, filter == SectionFilter.SlotDelta32 ? unchecked(previous - (uint)i) : previous);
+                if (split)
+                    to[packed] = from[spread];
+                else
+                    to[spread] = from[packed];
             }
         }
 
-        return result;
-    }
-
-    /// <summary>The E8 translation of cabinet files (MS-PATCH, LZX DELTA 2.6.3.1, there for CALL alone), a bijection: a displacement that leads inside becomes the offset it leads to; the
-    /// displacements that those offsets would be mistaken for take their place.</summary>
-    private static void Translate(byte[] code, bool toAbsolute)
-    {
-        int size = code.Length;
-        for (int i = 0; i + 5 <= size; i++)
-        {
-            if ((code[i] & 0xfe) != 0xe8)
-                continue;
-            Span<byte> operand = code.AsSpan(i + 1, 4);
-            long value = BinaryPrimitives.ReadInt32LittleEndian(operand);
-            long result = value;
-            if (toAbsolute)
-                result = value >= -i && value < size - i ? value + i : value >= size - i && value < size ? value - size : value;
-            else if (value >= -i && value < size)
-                result = value >= 0 ? value - i : value + size;
-            BinaryPrimitives.WriteInt32LittleEndian(operand, (int)result);
-            i += 4;
-        }
-    }
-
-    private static int? Stride(SectionFilter filter) => filter switch
-    {
-        SectionFilter.Delta32 or SectionFilter.SlotDelta32 => 4,
-        SectionFilter.Planes6 => 6,
-        _ => null,
-    };
-
-    private static byte[] Split(byte[] bytes, int stride)
-    {
-        int records = bytes.Length / stride;
-        byte[] result = new byte[bytes.Length];
-        for (int plane = 0, to = 0; plane < stride; plane++)
-        {
-            for (int i = 0, from = plane; i < records; i++, from += stride)
-                result[to++] = bytes[from];
-        }
-
-        bytes.AsSpan(records * stride).CopyTo(result.AsSpan(records * stride));
-        return result;
-    }
-
-    private static byte[] Join(byte[] bytes, int stride)
-    {
-        int records = bytes.Length / stride;
-        byte[] result = new byte[bytes.Length];
-        for (int plane = 0, from = 0; plane < stride; plane++)
-        {
-            for (int i = 0, to = plane; i < records; i++, to += stride)
-                result[to] = bytes[from++];
-        }
-
-        bytes.AsSpan(records * stride).CopyTo(result.AsSpan(records * stride));
-        return result;
+        from[(records * stride)..].CopyTo(to[(records * stride)..]);
     }
 }
