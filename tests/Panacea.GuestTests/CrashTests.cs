@@ -33,8 +33,7 @@ public abstract class CrashTests(SharedGuest shared)
         Task reset = guest.Monitor.NextEventAsync("RESET");
         long mark = await DieAsync(guest, "panic", "Kernel panic - not syncing: crashtest: an explicit panic");
         await reset.WaitAsync(Limit);
-        long after = guest.Console.TextFrom(mark).IndexOf("Linux version", StringComparison.Ordinal) is int at and >= 0 ? mark + at : guest.Console.Mark();
-        await guest.WaitUntilReadyAsync(guest.Spec.BootTimeout, default, after);
+        await guest.WaitUntilRebootedAsync(mark, guest.Spec.BootTimeout);
         Assert.NotEqual(before, await guest.MustAsync("cat /proc/sys/kernel/random/boot_id"));
     }
 

@@ -36,23 +36,34 @@ public abstract class WorkloadTests(SharedGuest shared)
     }
 
     [Fact]
-    public async Task What_was_acknowledged_is_on_the_disk_after_shutdown()
+    public async Task What_was_promised_is_there_after_shutdown()
     {
         await using Guest guest = await Guest.StartAsync(shared.Spec);
-        await using RedisLoad redis = await RedisLoad.StartAsync(guest.RedisPort);
-        await using RecordLoad records = await RecordLoad.StartAsync(guest);
-        await redis.WaitForAnswersAsync(50, Limit);
-        await records.WaitForRecordsAsync(50, Limit);
-        await redis.StopAsync();
-        Assert.Empty(await redis.VerifyAsync());
-        Assert.True(redis.Status.LongestGap > TimeSpan.Zero);
-
-        FsckResult? fsck = await guest.ShutDownAsync();
-        Assert.True(fsck?.IsClean, fsck?.Output);
-        Assert.True(records.Promised >= 50);
-        Assert.Empty(records.Messages);
-        Assert.Empty(await records.VerifyAsync(guest.DiskPath!));
+        await using ServerLoad load = await ServerLoad.StartAsync(guest);
+        await load.WaitForProgressAsync(50, Limit);
+        Assert.Empty(await load.FinishAsync());
+        Assert.True(load.Records.Promised >= 50);
+        Assert.True(load.Redis.Status.LongestGap > TimeSpan.Zero);
         Assert.Contains("panacea-lab: shut down", guest.Console.TextFrom(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_crash_and_reboot_lose_what_was_in_memory_but_nothing_that_was_promised()
+    {
+        await using Guest guest = await Guest.StartAsync(shared.Spec with { PanicTimeout = -1 });
+        await using ServerLoad load = await ServerLoad.StartAsync(guest);
+        await load.WaitForProgressAsync(20, Limit);
+        string before = await guest.MustAsync("cat /proc/sys/kernel/random/boot_id");
+        long mark = guest.Console.Mark();
+        Task reset = guest.Monitor.NextEventAsync("RESET");
+        await Assert.ThrowsAnyAsync<Exception>(() => guest.RunAsync("echo null-write > /dev/crashtest", TimeSpan.FromSeconds(5)));
+        await reset.WaitAsync(Limit);
+        await load.Redis.WaitForAnswersAsync(20, guest.Spec.BootTimeout);
+        await guest.WaitUntilRebootedAsync(mark, guest.Spec.BootTimeout);
+
+        Assert.True(load.Redis.Status.Reconnects > 0);
+        Assert.NotEqual(before, await guest.MustAsync("cat /proc/sys/kernel/random/boot_id"));
+        Assert.Empty(await load.FinishAsync(rebooted: true));
     }
 }
 

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.RegularExpressions;
 using Panacea.Lab.Setup;
 
@@ -7,7 +8,7 @@ namespace Panacea.Lab.Guests;
 /// <summary>A running guest of the lab. Disposing it kills its QEMU (by its pid) and deletes its run directory.</summary>
 public sealed partial class Guest : IAsyncDisposable
 {
-    private const string UserSpace = "panacea-lab: user space", Ready = "panacea-lab: ready";
+    private const string FirstWords = "Linux version ", UserSpace = "panacea-lab: user space", Ready = "panacea-lab: ready";
     private static readonly string[] EarlyDeaths = ["Kernel panic - not syncing", "---[ end trace"];
     private static int _earlyDeaths;
 
@@ -154,6 +155,20 @@ public sealed partial class Guest : IAsyncDisposable
         }
 
         TimeSpan Left() => TimeSpan.FromMilliseconds(Math.Max(1, deadline - Environment.TickCount64));
+    }
+
+    /// <summary>Waits until the guest has booted again and is ready.</summary>
+    /// <param name="consoleMark">The console's mark from before what makes it reboot.</param>
+    /// <param name="timeout">For all of it.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="TimeoutException">It was not ready in time.</exception>
+    /// <exception cref="LabException">It died again before user space, or QEMU ended.</exception>
+    public async Task WaitUntilRebootedAsync(long consoleMark, TimeSpan timeout, CancellationToken cancel = default)
+    {
+        await Console.WaitForAsync(FirstWords, timeout, consoleMark, cancel);
+        string before = Console.TextFrom(consoleMark);
+        before = before[..before.IndexOf(FirstWords, StringComparison.Ordinal)];
+        await WaitUntilReadyAsync(timeout, cancel, consoleMark + Encoding.UTF8.GetByteCount(before));
     }
 
     /// <summary>Runs a shell command in the guest; see <see cref="GuestControl.RunAsync"/>.</summary>

@@ -47,7 +47,11 @@ internal static class GuestPrograms
             {
                 // The headers of 6.1 have no vmlinux to base BTF on, so kbuild leaves it out; those of 6.12 have.
                 if (!(await HostCommand.MustAsync("objdump", ["-h", module], null, cancel)).Contains(" .BTF ", StringComparison.Ordinal))
-                    await HostCommand.MustAsync("pahole", ["-J", $"--btf_base={kernel.Vmlinux}", module], directory, cancel);
+                {
+                    // By itself pahole looks for LLVM's objcopy; kbuild tells it the same way.
+                    await HostCommand.MustAsync("env", ["LLVM_OBJCOPY=objcopy", "pahole", "-J", $"--btf_base={kernel.Vmlinux}", module], directory, cancel);
+                }
+
                 await HostCommand.MustAsync("objcopy", ["--strip-debug", module], directory, cancel);
             }
         }, cancel);

@@ -118,11 +118,8 @@ public static partial class KernelPackages
     private static async Task<IReadOnlyList<string>> ServedAsync(string line, CancellationToken cancel)
     {
         string[] search = ["search", "--names-only", "^linux-image-6[.].*-cloud-amd64-unsigned$"];
-        IReadOnlyList<string> releases = ReleasesIn(await HostCommand.MustAsync("apt-cache", search, null, cancel), line);
-        if (releases.Count > 0)
-            return releases;
-        // A fresh machine has no package lists yet.
-        await HostCommand.MustAsync("apt-get", ["update", "-qq"], null, cancel);
+        // A fresh machine has no package lists, an older one lists kernels that are gone.
+        await Apt.UpdateAsync(cancel);
         return ReleasesIn(await HostCommand.MustAsync("apt-cache", search, null, cancel), line);
     }
 

@@ -57,7 +57,7 @@ public static class Prerequisites
 
     /// <summary>The command that installs some prerequisites, as a person would type it.</summary>
     public static string InstallCommand(IEnumerable<Prerequisite> missing) =>
-        $"{(IsRoot ? "" : "sudo ")}apt-get install -y --no-install-recommends {string.Join(' ', missing.Select(p => p.Package).Distinct())}";
+        $"{(Apt.IsRoot ? "" : "sudo ")}apt-get install -y --no-install-recommends {string.Join(' ', missing.Select(p => p.Package).Distinct())}";
 
     /// <summary>Installs what is missing for a use; asks once unless told to assume yes.</summary>
     /// <param name="use">For what.</param>
@@ -83,11 +83,11 @@ public static class Prerequisites
 
         report?.Invoke($"installing {string.Join(", ", missing.Select(p => p.Package))}");
         string[] install = ["install", "-y", "-qq", "--no-install-recommends", .. missing.Select(p => p.Package).Distinct()];
-        if ((await AptAsync(install, cancel)).ExitCode != 0)
+        if ((await Apt.GetAsync(install, cancel)).ExitCode != 0)
         {
             // Package lists that are missing or old.
-            await AptAsync(["update", "-qq"], cancel);
-            HostCommandResult again = await AptAsync(install, cancel);
+            await Apt.UpdateAsync(cancel);
+            HostCommandResult again = await Apt.GetAsync(install, cancel);
             if (again.ExitCode != 0)
                 throw new LabException($"{InstallCommand(missing)} failed: {again.Error.Trim()}");
         }
@@ -95,10 +95,4 @@ public static class Prerequisites
         if (Missing(use) is { Count: > 0 } left)
             throw new LabException($"still missing after installation: {string.Join(", ", left.Select(p => $"{p.Probe} (package {p.Package})"))}");
     }
-
-    private static bool IsRoot => Environment.UserName == "root";
-
-    private static Task<HostCommandResult> AptAsync(string[] arguments, CancellationToken cancel) => IsRoot
-        ? HostCommand.RunAsync("env", ["DEBIAN_FRONTEND=noninteractive", "apt-get", .. arguments], null, cancel)
-        : HostCommand.RunAsync("sudo", ["DEBIAN_FRONTEND=noninteractive", "apt-get", .. arguments], null, cancel);
 }
