@@ -7,14 +7,6 @@ namespace Panacea.Kernel.Image;
 /// <remarks>Immutable; safe for concurrent use.</remarks>
 public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
 {
-    /// <summary>Functions that do not return (tools/objtool/noreturns.h names them for the kernel's own checks; a name that a kernel lacks costs nothing).</summary>
-    private static readonly string[] NoReturns =
-    [
-        "panic", "vpanic", "do_exit", "do_group_exit", "make_task_dead", "rewind_stack_and_make_dead", "rewind_stack_do_exit", "__stack_chk_fail", "fortify_panic",
-        "__fortify_panic", "usercopy_abort", "__module_put_and_kthread_exit", "kthread_exit", "kthread_complete_and_exit", "machine_real_restart", "do_task_dead", "nmi_panic_self_stop", "__reiserfs_panic",
-        "cpu_startup_entry", "play_dead", "stop_this_cpu", "ex_handler_msr_mce", "hlt_play_dead", "panic_smp_self_stop", "crash_smp_send_stop",
-    ];
-
     /// <summary>Return addresses that stand for others: kernel/trace/fgraph.c, arch/x86/kernel/rethook.c, kprobes before 6.1.</summary>
     private static readonly string[] Trampolines = ["return_to_handler", "arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline"];
 
@@ -26,7 +18,7 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
     public CodeMap(RepairImage image)
     {
         _image = image;
-        foreach (string name in NoReturns)
+        foreach (string name in ControlFlowTable.NoReturnNames)
         {
             if (image.TryFindSymbol(name, out ulong address))
                 _noReturn.Add(address);
@@ -58,10 +50,10 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
     public bool IsNoReturn(ulong target) => _noReturn.Contains(target);
 
     /// <inheritdoc/>
-    public bool ContinuesAfterTrap(ulong instruction) => false;
+    public bool ContinuesAfterTrap(ulong instruction) => _image.ControlFlowAt(instruction)?.ContinuesAfterTrap(instruction) ?? false;
 
     /// <inheritdoc/>
-    public IReadOnlyList<ulong> ExtraTargets(ulong instruction) => [];
+    public IReadOnlyList<ulong> ExtraTargets(ulong instruction) => _image.ControlFlowAt(instruction)?.ExtraTargets(instruction) ?? [];
 
     /// <inheritdoc/>
     /// <remarks>GCC names what it moves away <c>name.cold</c>. Where a name stands more than once (static functions of one name), which cold part belongs to which can't be told:

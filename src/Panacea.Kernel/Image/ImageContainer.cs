@@ -32,6 +32,9 @@ public enum ImageSection : uint
     /// <summary>.orc_unwind.</summary>
     OrcRows = 8,
 
+    /// <summary>Jump labels, exception fixups, WARNs, see <see cref="Code.ControlFlowTable"/>.</summary>
+    ControlFlow = 9,
+
     /// <summary>Symbol table, first part.</summary>
     Symbols0 = 16,
 

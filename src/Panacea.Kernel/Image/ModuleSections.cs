@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using Panacea.Formats;
 using Panacea.Formats.Kallsyms;
 using Panacea.Formats.Orc;
+using Panacea.Kernel.Code;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Types;
 using Panacea.Target;
@@ -34,11 +35,30 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
             sections.Add(new(ImageSection.OrcRows, owner, rows));
         }
 
+        sections.Add(new(ImageSection.ControlFlow, owner, ControlFlow(kernel, t.Jumps, t.Exceptions, t.Bugs, module.Memory.Min(m => m.Start), limits)));
         if (ReadBtf(module) is { } btf && TypeCatalog.TryIndex(btf, kernel.Image.Types, out var types, out var names, out _))
         {
             sections.Add(new(ImageSection.Btf, owner, btf));
             sections.Add(new(ImageSection.BtfTypeIndex, owner, types));
             sections.Add(new(ImageSection.BtfNameIndex, owner, names));
+        }
+    }
+
+    /// <summary>Jump labels, exception fixups and WARNs of the kernel or of one module; what can't be read is left out.</summary>
+    public static byte[] ControlFlow(LinuxKernel kernel, CountedArray jumps, CountedArray exceptions, CountedArray bugs, ulong baseAddress, TargetLimits limits)
+    {
+        BugEntryLayout layout = kernel.Image.Types.TrySizeOf("bug_entry", out int size) && kernel.Image.Types.TryMember("bug_entry.flags", out MemberInfo flags)
+            ? new BugEntryLayout(size, flags.ByteOffset)
+            : default;
+        return ControlFlowTable.Build(Table(jumps, 16), Table(exceptions, 12), Table(bugs, layout.Size), layout, baseAddress);
+
+        KernelTable Table(CountedArray array, int element)
+        {
+            long length = (long)array.Count * element;
+            if (array.Address == 0 || length <= 0 || length > limits.MaxModuleBytes)
+                return default;
+            byte[] bytes = new byte[length];
+            return kernel.Space.TryRead(new VirtualAddress(array.Address), bytes, out _) ? new KernelTable(array.Address, bytes) : default;
         }
     }
 

@@ -48,7 +48,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
     }
 
     private sealed record OwnerTables(
-        SymbolTable? Symbols, ulong SymbolBase, OrcTable? Orc, ReadOnlyMemory<byte> Text, TypeCatalog? Types, ImageModule? Module);
+        SymbolTable? Symbols, ulong SymbolBase, OrcTable? Orc, ReadOnlyMemory<byte> Text, TypeCatalog? Types, ControlFlowTable? Flow, ImageModule? Module);
 
     /// <summary>Content address.</summary>
     public string Id { get; }
@@ -177,6 +177,9 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         types = _owners.Values.FirstOrDefault(o => o.Module?.Name == module)?.Types ?? TypeCatalog.Empty;
         return types.IsPresent;
     }
+
+    /// <summary>Jump labels, exception fixups and WARNs of the kernel or of the module that an address belongs to; null where there are none.</summary>
+    public ControlFlowTable? ControlFlowAt(ulong address) => OwnerOf(address)?.Flow;
 
     /// <inheritdoc/>
     public bool TryFind(ulong instruction, out OrcEntry entry)
@@ -313,7 +316,11 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         ReadOnlyMemory<byte> btf = owner == 0 ? default : Find(ImageSection.Btf, owner);
         if (!btf.IsEmpty)
             types = TypeCatalog.Open(btf, Find(ImageSection.BtfTypeIndex, owner), Find(ImageSection.BtfNameIndex, owner), Types);
-        return new OwnerTables(symbols, symbolBase, orc, Find(ImageSection.Text, owner), types, module);
+        ReadOnlyMemory<byte> flow = Find(ImageSection.ControlFlow, owner);
+        ControlFlowTable? controlFlow = null;
+        if (!flow.IsEmpty && !ControlFlowTable.TryOpen(flow, symbolBase, out controlFlow))
+            throw new RepairImageException($"the control flow table of {module?.Name ?? "the kernel"} can't be used; build the image again");
+        return new OwnerTables(symbols, symbolBase, orc, Find(ImageSection.Text, owner), types, controlFlow, module);
     }
 
     private ReadOnlyMemory<byte> Find(ImageSection kind, uint owner)

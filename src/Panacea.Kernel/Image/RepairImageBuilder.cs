@@ -234,6 +234,8 @@ public sealed class RepairImageBuilder
             return meta;
         using RepairImage first = RepairImage.FromSections(WithMeta(meta));
         LinuxKernel kernel = first.KernelOver(_bootstrapSpace.Memory);
+        if (!_sections.Exists(s => s is { Kind: ImageSection.ControlFlow, Owner: 0 }))
+            AddControlFlow(kernel, meta.TextBase);
         var modules = new List<ImageModule>();
         uint owner = 0;
         foreach (LinuxModule module in ReadModulesTwice(kernel))
@@ -247,6 +249,21 @@ public sealed class RepairImageBuilder
         }
 
         return meta with { Modules = modules };
+    }
+
+    /// <summary>The kernel's own jump labels, exception fixups and WARNs (include/asm-generic/vmlinux.lds.h names their bounds).</summary>
+    private void AddControlFlow(LinuxKernel kernel, ulong textBase)
+    {
+        int bug = kernel.Image.Types.TrySizeOf("bug_entry", out int bytes) ? bytes : 0;
+        byte[] table = ModuleSections.ControlFlow(
+            kernel, Between("__start___jump_table", "__stop___jump_table", 16), Between("__start___ex_table", "__stop___ex_table", 12),
+            Between("__start___bug_table", "__stop___bug_table", bug), textBase, _limits);
+        _sections.Add(new(ImageSection.ControlFlow, 0, table));
+
+        CountedArray Between(string start, string stop, int element) =>
+            element > 0 && kernel.Image.TryFindSymbol(start, out ulong from) && kernel.Image.TryFindSymbol(stop, out ulong to) && to > from
+                ? new CountedArray(from, (uint)Math.Min((to - from) / (ulong)element, uint.MaxValue))
+                : default;
     }
 
     private List<LinuxModule> ReadModulesTwice(LinuxKernel kernel)

@@ -16,7 +16,22 @@ public readonly record struct ModuleMemory(ulong Start, ulong Size, bool IsText)
 /// <param name="OrcIps">.orc_unwind_ip, 0 where there is none.</param>
 /// <param name="OrcRows">.orc_unwind.</param>
 /// <param name="OrcCount">Rows.</param>
-public readonly record struct ModuleTables(ulong Symtab, uint SymbolCount, ulong Strtab, ulong Typetab, ulong OrcIps, ulong OrcRows, uint OrcCount);
+public readonly record struct ModuleTables(ulong Symtab, uint SymbolCount, ulong Strtab, ulong Typetab, ulong OrcIps, ulong OrcRows, uint OrcCount)
+{
+    /// <summary>Jump labels (struct jump_entry).</summary>
+    public CountedArray Jumps { get; init; }
+
+    /// <summary>Exception fixups (struct exception_table_entry).</summary>
+    public CountedArray Exceptions { get; init; }
+
+    /// <summary>BUG and WARN places (struct bug_entry).</summary>
+    public CountedArray Bugs { get; init; }
+}
+
+/// <summary>An array that a module points to.</summary>
+/// <param name="Address">Guest-virtual address of its first element.</param>
+/// <param name="Count">Elements; 0 where there is none.</param>
+public readonly record struct CountedArray(ulong Address, uint Count);
 
 /// <summary>One loaded module.</summary>
 /// <param name="Address">Guest-virtual address of its struct module.</param>
@@ -82,11 +97,20 @@ public static class Modules
                     OrcRows = kernel.Read(module, "module.arch.orc_unwind"),
                 };
             }
+
+            tables = tables with
+            {
+                Jumps = Array("jump_entries", "num_jump_entries"), Exceptions = Array("extable", "num_exentries"), Bugs = Array("bug_table", "num_bugs"),
+            };
         }
 
         return new LinuxModule(
             module, kernel.ReadText(module, "module.name"), state, kernel.HasMember("module.taints") ? kernel.Read(module, "module.taints") : 0,
             state == 3 ? [] : ReadMemory(kernel, module, limits), tables);
+
+        CountedArray Array(string pointer, string count) => kernel.HasMember($"module.{pointer}") && kernel.HasMember($"module.{count}")
+            ? new CountedArray(kernel.Read(module, $"module.{pointer}"), (uint)kernel.Read(module, $"module.{count}"))
+            : default;
     }
 
     /// <summary>module.mem[] since 6.4 (commit ac3b43283923, "module: replace module_layout with module_memory"), core_layout before it.</summary>

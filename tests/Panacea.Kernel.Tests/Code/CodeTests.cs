@@ -171,8 +171,9 @@ public class CodeTests
         Put(bug, 0, Start + 0x20, Bugs);
         bug[10] = 1;
         Put(bug, 12, Start + 0x30, Bugs);
-        var tables = ControlFlowTables.Create(
-            [new KernelTable(Jumps, jump)], [new KernelTable(Exceptions, exception)], [new KernelTable(Bugs, bug)], BugEntryLayout.Verbose, [Panic]);
+        byte[] built = ControlFlowTable.Build(
+            new KernelTable(Jumps, jump), new KernelTable(Exceptions, exception), new KernelTable(Bugs, bug), BugEntryLayout.Verbose, Start);
+        Assert.True(ControlFlowTable.TryOpen(built, Start, out ControlFlowTable tables, new HashSet<ulong> { Panic }));
         Assert.Equal(3, tables.Count);
         Assert.Equal([Start + 0x60, Start + 0x90], tables.ExtraTargets(Start + 0x50).Order());
         Assert.Equal([Start + 0x80], tables.ExtraTargets(Start + 0x10));
@@ -183,8 +184,20 @@ public class CodeTests
         Assert.False(tables.IsNoReturn(Lock));
 
         // A layout that makes no sense gives no warnings, and an exception none either.
-        tables = ControlFlowTables.Create([], [], [new KernelTable(Bugs, bug)], new BugEntryLayout(0, 10), []);
+        built = ControlFlowTable.Build(default, default, new KernelTable(Bugs, bug), new BugEntryLayout(0, 10), Start);
+        Assert.True(ControlFlowTable.TryOpen(built, Start, out tables));
         Assert.False(tables.ContinuesAfterTrap(Start + 0x20));
+        Assert.False(tables.IsNoReturn(Panic));
+
+        // At another base the same bytes; what is too far away is nowhere; bytes that are no table are refused.
+        built = ControlFlowTable.Build(new KernelTable(Jumps, jump), default, default, default, Start);
+        Assert.True(ControlFlowTable.TryOpen(built, Start + 0x1000, out tables));
+        Assert.Equal([Start + 0x1060], tables.ExtraTargets(Start + 0x1050));
+        Assert.Empty(tables.ExtraTargets(0x50));
+        Assert.Equal(8, ControlFlowTable.Build(new KernelTable(Jumps, jump), default, default, default, 0xffff_8880_0000_0000).Length);
+        Assert.False(ControlFlowTable.TryOpen(built.AsMemory(1), Start, out _));
+        Assert.False(ControlFlowTable.TryOpen(new byte[] { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff }, Start, out _));
+        Assert.False(ControlFlowTable.TryOpen(default, Start, out _));
         static void Put(byte[] bytes, int at, ulong value, ulong table) =>
             BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(at), unchecked((int)(value - table - (ulong)at)));
     }
@@ -207,7 +220,7 @@ public class CodeTests
         var jump = new byte[16];
         BinaryPrimitives.WriteInt32LittleEndian(jump, unchecked((int)(f["label"] - Jumps)));
         BinaryPrimitives.WriteInt32LittleEndian(jump.AsSpan(4), unchecked((int)(f["target"] - Jumps - 4)));
-        var tables = ControlFlowTables.Create([new KernelTable(Jumps, jump)], [], [], BugEntryLayout.Verbose, []);
+        Assert.True(ControlFlowTable.TryOpen(ControlFlowTable.Build(new KernelTable(Jumps, jump), default, default, default, Start), Start, out ControlFlowTable tables));
         var orc = new OneRow(16);
         Assert.False(PrologueAnalysis.TryLocate(f.Code, f.Parts, CodePoint.Trap(f["next"]), orc, null, out _, out _));
         Assert.True(PrologueAnalysis.TryLocate(f.Code, f.Parts, CodePoint.Trap(f["next"]), orc, tables, out RegisterLocations found, out _));

@@ -76,8 +76,9 @@ public class DwarfOracleTests
             Assert.Skip("PANACEA_TEST_VMLINUX is not set (a vmlinux with .debug_frame, from a linux-image-…-dbg package)");
         int every = int.TryParse(Environment.GetEnvironmentVariable("PANACEA_TEST_VMLINUX_EVERY"), out int given) ? given : 20;
         var text = new ElfText(path, name => name is ".orc_unwind" or ".orc_unwind_ip" or ".rodata" or "__ex_table" or "__bug_table");
-        var noReturn = text.Functions.Values.Where(f => ControlFlowTables.NoReturnNames.Contains(f.Name)).Select(f => f.Start);
-        var hints = ControlFlowTables.Create([text.Table("__jump_table")], [text.Table("__ex_table")], [text.Table("__bug_table")], BugEntryLayout.Verbose, noReturn);
+        var noReturn = text.Functions.Values.Where(f => ControlFlowTable.NoReturnNames.Contains(f.Name)).Select(f => f.Start);
+        byte[] flow = ControlFlowTable.Build(text.Table("__jump_table"), text.Table("__ex_table"), text.Table("__bug_table"), BugEntryLayout.Verbose, text.Sections[".text"].Address);
+        Assert.True(ControlFlowTable.TryOpen(flow, text.Sections[".text"].Address, out ControlFlowTable hints, noReturn.ToHashSet()));
         Assert.True(OrcFormat.TryDetect(text.Sections[".orc_unwind"].Bytes, out OrcVersion version, out string whyNot), whyNot);
         Assert.True(OrcTable.TryOpen(
             text.Sections[".orc_unwind_ip"].Bytes, text.Sections[".orc_unwind"].Bytes, text.Sections[".orc_unwind_ip"].Address, version,
