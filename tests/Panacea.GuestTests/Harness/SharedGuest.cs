@@ -3,8 +3,8 @@ using Panacea.Lab.Setup;
 
 namespace Panacea.GuestTests.Harness;
 
-/// <summary>One guest of a kernel line with its three workloads' programs ready, booted once and shared by the tests of a collection. They leave it alive; a test that kills
-/// its guest boots one of its own.</summary>
+/// <summary>One guest of a kernel line with its three workloads' programs ready, booted once and shared by the tests of a collection. Tests leave it alive; those whose point is
+/// its death begin with <see cref="AliveAsync"/>, as does whoever comes after them.</summary>
 public abstract class SharedGuest(string line) : IAsyncLifetime
 {
     private Guest? _guest;
@@ -15,10 +15,22 @@ public abstract class SharedGuest(string line) : IAsyncLifetime
     /// <summary>What it is started from.</summary>
     public GuestSpec Spec { get; } = new() { Line = line, Start = ["redis", "counter"] };
 
+    /// <summary>The guest, or another one where a test has killed it.</summary>
+    public async Task<Guest> AliveAsync()
+    {
+        if (!await LivesAsync(Guest))
+        {
+            await Guest.DisposeAsync();
+            _guest = await Guest.StartAsync(Spec);
+        }
+
+        return Guest;
+    }
+
     /// <inheritdoc/>
     public async ValueTask InitializeAsync()
     {
-        await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, assumeYes: Environment.GetEnvironmentVariable("CI") is "true");
+        await Prerequisites.EnsureAsync(PrerequisiteUse.Guests | PrerequisiteUse.Tests, assumeYes: Environment.GetEnvironmentVariable("CI") is "true");
         _guest = await Guest.StartAsync(Spec);
     }
 
@@ -28,6 +40,18 @@ public abstract class SharedGuest(string line) : IAsyncLifetime
         GC.SuppressFinalize(this);
         if (_guest is not null)
             await _guest.DisposeAsync();
+    }
+
+    private static async Task<bool> LivesAsync(Guest guest)
+    {
+        try
+        {
+            return guest.IsRunning && (await guest.RunAsync("true", TimeSpan.FromSeconds(10))).Succeeded;
+        }
+        catch (Exception e) when (e is IOException or TimeoutException)
+        {
+            return false;
+        }
     }
 }
 

@@ -1,0 +1,113 @@
+using System.Text.RegularExpressions;
+using Panacea.GuestTests.Harness;
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Lab.Guests;
+using Panacea.Target;
+
+namespace Panacea.GuestTests.Understanding;
+
+/// <summary>The unwinder against the kernel's own: the stack of every waiting task, as /proc/PID/stack shows it.</summary>
+public abstract partial class StackTests(SharedGuest shared)
+{
+    private const int Rounds = 10;
+
+    [Fact]
+    public async Task The_stack_of_every_waiting_task_is_what_the_kernel_says()
+    {
+        Guest guest = await shared.AliveAsync();
+        using KernelView view = KernelView.Open(guest);
+        string[] wrong = [];
+        Dictionary<int, string> before = await TheirsAsync(guest);
+        for (int round = 0; round < Rounds; round++)
+        {
+            Dictionary<int, string> ours = KernelView.Settled(() => Ours(view));
+            Dictionary<int, string> after = await TheirsAsync(guest);
+            int[] still = [.. before.Where(b => after.TryGetValue(b.Key, out string? now) && now == b.Value && b.Value.Length > 0 && ours.ContainsKey(b.Key)).Select(b => b.Key)];
+            wrong = [.. still.Where(pid => ours[pid] != before[pid]).Select(pid => $"{pid}:\n{before[pid]}ours:\n{ours[pid]}")];
+            if (wrong.Length == 0)
+            {
+                Assert.True(still.Length > 30, $"{still.Length} stacks");
+                return;
+            }
+
+            before = after;
+        }
+
+        Assert.Fail($"{wrong.Length} still different after {Rounds} rounds:\n{string.Join('\n', wrong.Take(5))}");
+    }
+
+    [Fact]
+    public async Task The_running_vcpus_have_plausible_stacks()
+    {
+        Guest guest = await shared.AliveAsync();
+        // JSON: [{"vcpu":0,"pid":…,"user_mode":false,"frames":[{"address":"0x…","location":"…","reliable":true},…]},…]
+        string json = await PanaceaCommand.MustAsync("inspect", $"qmp:{guest.QmpPath}", "bt", "--json");
+        using var rows = System.Text.Json.JsonDocument.Parse(json);
+        Assert.Equal(2, rows.RootElement.GetArrayLength());
+        foreach (System.Text.Json.JsonElement row in rows.RootElement.EnumerateArray().Where(r => !r.GetProperty("user_mode").GetBoolean()))
+        {
+            string[] reliable = [.. row.GetProperty("frames").EnumerateArray().Where(f => f.GetProperty("reliable").GetBoolean()).Select(f => f.GetProperty("location").GetString()!)];
+            Assert.NotEmpty(reliable);
+            // Wherever a CPU is, its outermost frame is one of the few ways into the kernel; or the first CPU's idle loop, whose callers are initialisation code that has been freed.
+            Assert.Matches("^(entry_|asm_|arch_call_rest_init|rest_init|start_kernel|secondary_startup_64|ret_from_fork|common_startup_64|x86_64_start_|syscall_return|early_setup_idt|native_iret|irqentry_|error_)", reliable[^1]);
+        }
+
+        await guest.AssertLivesAsync();
+    }
+
+    /// <summary>struct inactive_task_frame lies at the saved stack pointer (arch/x86/include/asm/switch_to.h).</summary>
+    private static Dictionary<int, string> Ours(KernelView view)
+    {
+        LinuxKernel kernel = view.Kernel;
+        var map = new CodeMap(view.Image);
+        ulong frameSize = (ulong)view.Image.Types.SizeOf("inactive_task_frame"), fork = kernel.Symbol(kernel.HasSymbol("ret_from_fork_asm") ? "ret_from_fork_asm" : "ret_from_fork");
+        (ulong Start, ulong End)[] skipped = [(kernel.Symbol("__sched_text_start"), kernel.Symbol("__sched_text_end")), (kernel.Symbol("__lock_text_start"), kernel.Symbol("__lock_text_end"))];
+        var all = new Dictionary<int, string>();
+        foreach (LinuxTask task in Tasks.Enumerate(kernel, TargetLimits.Default).Where(t => t.Pid != 0 && kernel.Read(t.Address, "task_struct.on_cpu") == 0))
+        {
+            ulong sp = kernel.Read(task.Address, "task_struct.thread.sp");
+            var stacks = new StackMap([.. Stacks.Of(kernel, null, task.Address).Select(s => new StackBounds(s.Start, s.End, StackKind.Task))]);
+            KnownRegisters saved = default;
+            saved[Gpr.Rbp] = kernel.Read(sp, "inactive_task_frame.bp");
+            ulong back = kernel.Read(sp, "inactive_task_frame.ret_addr");
+            Backtrace trace = new OrcUnwinder(view.Image, map, view.Image, kernel.Space, stacks, TargetLimits.Default)
+                .Unwind(UnwindStart.Inactive(back, unchecked(sp + frameSize), saved, isNew: back == fork));
+            all[task.Pid] = string.Concat(trace.Frames.Where(f => f.Reliability == FrameReliability.Exact && !skipped.Any(s => f.Ip >= s.Start && f.Ip < s.End)).Select(f => Name(view.Image, f) + "\n"));
+        }
+
+        return all;
+    }
+
+    private static string Name(RepairImage image, StackFrame frame) => image.Symbolize(frame.Point.LookupAddress) is { } at
+        ? (at with { Offset = at.Offset + (frame.Ip - frame.Point.LookupAddress) }).ToString() : $"0x{frame.Ip:x}";
+
+    private static async Task<Dictionary<int, string>> TheirsAsync(Guest guest)
+    {
+        var all = new Dictionary<int, string>();
+        int pid = 0;
+        foreach (string line in await guest.MustLinesAsync("head -v -n 999 /proc/[0-9]*/task/[0-9]*/stack; true"))
+        {
+            if (Heading().Match(line) is { Success: true } heading)
+                all[pid = int.Parse(heading.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture)] = "";
+            else if (line.StartsWith("[<0>] ", StringComparison.Ordinal))
+                all[pid] += line[6..] + "\n";
+        }
+
+        return all;
+    }
+
+    [GeneratedRegex("^==> /proc/[0-9]+/task/([0-9]+)/stack <==$")]
+    private static partial Regex Heading();
+}
+
+/// <inheritdoc/>
+[Collection(nameof(Guest61))]
+public sealed class StackTests61(Guest61 guest) : StackTests(guest);
+
+/// <inheritdoc/>
+[Collection(nameof(Guest612))]
+public sealed class StackTests612(Guest612 guest) : StackTests(guest);
