@@ -13,7 +13,25 @@ internal sealed record GdbStub(EndPoint EndPoint, string? SessionDirectory)
 {
     /// <summary>Finds the stub that is open already, or opens one at run time.</summary>
     /// <exception cref="AttachException"><see cref="AttachFailure.StubUnreachable"/>: another debugger uses it, or it cannot be opened.</exception>
-    public static GdbStub FindOrOpen(QmpClient qmp, int pid) => Find(qmp, pid) ?? Open(qmp, pid);
+    public static GdbStub FindOrOpen(QmpClient qmp, int pid) => FindFree(qmp, pid) ?? Open(qmp, pid);
+
+    /// <summary>The stub that is open already, or null; where somebody is connected, waits a moment for him to go: QEMU notices only later that a
+    /// client before us has died.</summary>
+    public static GdbStub? FindFree(QmpClient qmp, int pid)
+    {
+        const int patienceMs = 500, pauseMs = 5;
+        for (long deadline = Environment.TickCount64 + patienceMs; ;)
+        {
+            try
+            {
+                return Find(qmp, pid);
+            }
+            catch (AttachException e) when (e.Reason == AttachFailure.StubUnreachable && Environment.TickCount64 < deadline)
+            {
+                Thread.Sleep(pauseMs);
+            }
+        }
+    }
 
     /// <summary>The stub that is open already, or null.</summary>
     public static GdbStub? Find(QmpClient qmp, int pid)

@@ -44,8 +44,9 @@ internal static class QemuAttacher
             void OnEvent(QmpEvent e)
             {
                 clock.OnEvent(e);
-                if (events.Count < MaxQueuedEvents)
-                    events.Enqueue(e);
+                if (events.Count >= MaxQueuedEvents)
+                    events.TryDequeue(out _);
+                events.Enqueue(e);
                 if (Array.IndexOf(s_quietEvents, e.Name) < 0)
                     wake.Signal();
             }
@@ -203,8 +204,23 @@ internal static class QemuAttacher
         GdbClient? gdb = null;
         try
         {
-            gdb = GdbClient.Connect(stub.EndPoint, options.Gdb);
+            try
+            {
+                gdb = GdbClient.Connect(stub.EndPoint, options.Gdb);
+            }
+            catch (GdbException) when (stub.SessionDirectory != null)
+            {
+                // A dead guard's stub whose socket has been cleaned away.
+                stub.Close(qmp);
+                stub = GdbStub.FindOrOpen(qmp, pid);
+                gdb = GdbClient.Connect(stub.EndPoint, options.Gdb);
+            }
+
             gdb.Handshake();
+
+            // A breakpoint of a dead guard may have been hit between our question and the connection.
+            if (before.IsRunning && !gdb.StoppedByConnecting)
+                before = QemuTarget.QueryRunState(qmp);
             return new QemuTarget(qmp, path, pid, kvm, guard, memory, wake, clock, events, options, stub, gdb, before, startUs);
         }
         catch (Exception e)

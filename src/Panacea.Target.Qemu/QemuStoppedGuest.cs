@@ -122,9 +122,14 @@ public sealed partial class QemuStoppedGuest : IStoppedGuest
         gdb.ChangeBreakpoints(here, []);
         try
         {
-            _registers[vcpu] = null;
-            gdb.Step(vcpu);
-            AwaitStop(gdb, "the vCPU to step");
+            // Another vCPU's stop that was already under way can end the step before the instruction; one that jumps to itself ends it likewise.
+            const int attempts = 4;
+            for (int i = 0; i < attempts && ReadRegisters(vcpu).Rip == at; i++)
+            {
+                _registers[vcpu] = null;
+                gdb.Step(vcpu);
+                AwaitStop(gdb, "the vCPU to step");
+            }
         }
         finally
         {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using Panacea.Target.Qemu.Gdb;
 using Panacea.Target.Qemu.HostMemory;
 using Panacea.Target.Qemu.Native;
@@ -86,7 +87,7 @@ public sealed partial class QemuTarget : IDisposable
     public void Wake() => _wake.Signal();
 
     /// <summary>Takes the next QMP event, oldest first. STOP and RESUME are among them.</summary>
-    public bool TryTakeEvent(out QmpEvent? e) => _events.TryDequeue(out e);
+    public bool TryTakeEvent([NotNullWhen(true)] out QmpEvent? e) => _events.TryDequeue(out e);
 
     /// <summary>Sets hardware breakpoints, in place of all that were armed. Stops a running guest for about a millisecond, and resumes it.</summary>
     /// <param name="addresses">Guest-virtual addresses, at most <see cref="MaxHardwareBreakpoints"/>.</param>

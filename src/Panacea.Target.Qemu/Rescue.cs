@@ -10,13 +10,15 @@ public static class Rescue
     /// <param name="qmpPath">The QMP socket.</param>
     /// <param name="options">Patience.</param>
     /// <returns>QEMU's run state afterwards.</returns>
-    /// <exception cref="TargetException">QEMU cannot be reached.</exception>
+    /// <exception cref="TargetException">QEMU cannot be reached, or another debugger is connected to its stub.</exception>
     public static QemuRunState Free(string qmpPath, QemuAttachOptions? options = null)
     {
         options ??= new QemuAttachOptions();
         using QmpClient qmp = QmpClient.Connect(qmpPath, options.Qmp);
         QemuRunState before = QemuTarget.QueryRunState(qmp);
-        ClearAndResume(qmp, QemuAttacher.FindPid(qmp), options.Gdb, resume: before.IsRunning || before.IsDebug);
+        int pid = QemuAttacher.FindPid(qmp);
+        _ = GdbStub.FindFree(qmp, pid); // Another debugger's stop is not ours to end.
+        ClearAndResume(qmp, pid, options.Gdb, resume: before.IsRunning || before.IsDebug);
         return QemuTarget.QueryRunState(qmp);
     }
 
@@ -25,7 +27,7 @@ public static class Rescue
     {
         try
         {
-            if (GdbStub.Find(qmp, pid) is { } stub)
+            if (GdbStub.FindFree(qmp, pid) is { } stub)
             {
                 using (GdbClient gdb = GdbClient.Connect(stub.EndPoint, options))
                 {

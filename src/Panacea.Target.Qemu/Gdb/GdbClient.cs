@@ -69,6 +69,7 @@ public sealed partial class GdbClient : IDisposable
     /// <exception cref="GdbException">The stub refused the resume that came before, went out of protocol or closed the connection.</exception>
     public GdbWait WaitForStop(int wakeFd, TimeSpan timeout, out StopReply reply)
     {
+        ThrowIfBroken();
         if (_earlyStop is { } early)
         {
             _earlyStop = null;
@@ -116,6 +117,7 @@ public sealed partial class GdbClient : IDisposable
     /// <summary>Asks a running guest to stop (byte 0x03). The stop reply follows; where the guest has just stopped by itself, only that one does.</summary>
     public void Interrupt()
     {
+        ThrowIfBroken();
         _tx.Clear();
         _tx.Raw(3);
         Send(Deadline());
@@ -131,13 +133,18 @@ public sealed partial class GdbClient : IDisposable
         _socket.Dispose();
     }
 
+    private void ThrowIfBroken()
+    {
+        if (IsBroken)
+            throw new GdbException("the gdb connection is broken", GdbFailure.Closed);
+    }
+
     private long Deadline() => Environment.TickCount64 + (long)CommandTimeout.TotalMilliseconds;
 
     /// <summary>Starts a batch of packets; the acknowledgement of what was read last goes in front.</summary>
     private PacketBuilder Begin()
     {
-        if (IsBroken)
-            throw new GdbException("the gdb connection is broken", GdbFailure.Closed);
+        ThrowIfBroken();
         if (_repliesOwed > 0)
         {
             // A refusal in the middle of a batch left the answers behind it unread.

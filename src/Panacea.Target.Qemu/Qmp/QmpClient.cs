@@ -189,7 +189,8 @@ public sealed class QmpClient : IDisposable
         _stopReading.Signal();
         if (_reader.IsAlive && Thread.CurrentThread != _reader)
             _reader.Join();
-        _socket.Dispose();
+        lock (_sendGate)
+            _socket.Dispose();
         _stopReading.Dispose();
     }
 
@@ -258,12 +259,13 @@ public sealed class QmpClient : IDisposable
     {
         lock (_sendGate)
         {
+            ThrowIfClosed();
             while (!bytes.IsEmpty)
             {
                 nint sent;
                 fixed (byte* p = bytes)
                 {
-                    // SAFETY: p is pinned and bytes.Length long; the socket outlives the lock's holder (Dispose waits for nobody, but closed fds answer EBADF).
+                    // SAFETY: p is pinned and bytes.Length long; Dispose closes the socket under the same lock.
                     sent = Libc.Send(_fd, p, (nuint)bytes.Length, Libc.MsgNoSignal | Libc.MsgDontWait);
                 }
 

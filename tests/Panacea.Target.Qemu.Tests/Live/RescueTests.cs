@@ -64,6 +64,17 @@ public sealed class RescueTests
     }
 
     [Fact]
+    public void A_dead_guards_stub_without_its_socket_is_replaced()
+    {
+        using var vm = new TestVm(TinyGuest.Long.Image());
+        DieAtBreakpoint(vm);
+        using (QmpClient qmp = QmpClient.Connect(vm.QmpPath))
+            RuntimeDirectory.RemoveSession(GdbStub.FindFree(qmp, vm.Pid)!.SessionDirectory!);
+        using QemuTarget target = QemuTarget.Attach(vm.Spec);
+        Assert.Equal(TinyGuest.Long.Point, target.FoundStopped!.ReadRegisters(0).Rip);
+    }
+
+    [Fact]
     public void Disposing_while_the_guest_is_held_lets_it_run()
     {
         using var vm = new TestVm(TinyGuest.Long.Image(), vcpus: 2);
