@@ -1,4 +1,5 @@
 using Panacea.Cli.CommandLine;
+using Panacea.Daemon;
 using Panacea.Kernel.Image;
 using Panacea.Sessions;
 using Panacea.Target;
@@ -35,8 +36,7 @@ internal sealed class GuestKernel : IDisposable
                 cancel.ThrowIfCancellationRequested();
                 try
                 {
-                    return new GuestKernel(view, ScratchCache.Use(
-                        cache => RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), cache, TargetLimits.Default)));
+                    return new GuestKernel(view, RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), StatePaths.Images, TargetLimits.Default));
                 }
                 catch (NotLinuxException) when (attempt < Attempts)
                 {

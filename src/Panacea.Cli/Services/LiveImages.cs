@@ -1,4 +1,5 @@
 using Panacea.Cli.CommandLine;
+using Panacea.Daemon;
 using Panacea.Kernel.Image;
 using Panacea.Target;
 
@@ -24,7 +25,7 @@ internal sealed class LiveImages : IImageService
     /// <inheritdoc/>
     public ImageSummary Show(string file)
     {
-        using RepairImage image = ScratchCache.Use(cache => RepairImage.Open(file, cache));
+        using RepairImage image = RepairImage.Open(file, StatePaths.Images);
         return Describe(image, Path.GetFullPath(file), new FileInfo(file).Length, stoppedUs: null);
     }
 
@@ -38,7 +39,7 @@ internal sealed class LiveImages : IImageService
     /// <inheritdoc/>
     public ImageMatch Verify(string file, TargetName target, CancellationToken cancel)
     {
-        using RepairImage image = ScratchCache.Use(cache => RepairImage.Open(file, cache));
+        using RepairImage image = RepairImage.Open(file, StatePaths.Images);
         using GuestKernel guest = GuestKernel.Open(target, cancel);
         ImageMeta was = image.Meta, now = guest.Image.Meta;
         if (was.BuildId != now.BuildId || was.Banner != now.Banner)
