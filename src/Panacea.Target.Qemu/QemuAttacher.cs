@@ -135,7 +135,7 @@ internal static class QemuAttacher
         throw new AttachException(AttachFailure.QmpUnreachable, first!.Message, first);
     }
 
-    private static void RefuseWhatIsNotServed(QmpClient qmp)
+    internal static void RefuseWhatIsNotServed(QmpClient qmp)
     {
         foreach (JsonElement cpu in QmpJson.Elements(qmp.Execute("query-cpus-fast")))
         {

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using Panacea.Target.Qemu.Qmp;
@@ -8,15 +7,12 @@ namespace Panacea.Target.Qemu.Tests.Qmp;
 
 public sealed class QmpClientTests
 {
-    private const string Greeting =
-        "{\"QMP\": {\"version\": {\"qemu\": {\"micro\": 22, \"minor\": 2, \"major\": 7}, \"package\": \"Debian\"}, \"capabilities\": [\"oob\"]}}\r\n";
-
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 
     [Fact]
     public void Greets_and_executes()
     {
-        using var server = new FakeQmp(Greeting, (command, id) => command == "query-status" ? $"{{\"return\": {{\"status\": \"running\"}}, \"id\": {id}}}" : null);
+        using var server = new FakeQmp(FakeQmp.Greeting, (command, id) => command == "query-status" ? $"{{\"return\": {{\"status\": \"running\"}}, \"id\": {id}}}" : null);
         using QmpClient qmp = server.Open();
         Assert.Equal("7.2.22", qmp.Version.ToString());
         Assert.Equal("running", qmp.Execute("query-status").GetProperty("status").GetString());
@@ -27,7 +23,7 @@ public sealed class QmpClientTests
     [Fact]
     public void Arguments_are_escaped_and_strings_with_braces_do_not_confuse()
     {
-        using var server = new FakeQmp(Greeting, (command, id) => command == "human-monitor-command" ? $"{{\"id\": {id}, \"return\": \"}}}}{{ \\\"a\\\\\"}}" : null);
+        using var server = new FakeQmp(FakeQmp.Greeting, (command, id) => command == "human-monitor-command" ? $"{{\"id\": {id}, \"return\": \"}}}}{{ \\\"a\\\\\"}}" : null);
         using QmpClient qmp = server.Open();
         Assert.Equal("}}{ \"a\\", qmp.HumanMonitor("info \"x\"\n{"));
         using JsonDocument sent = JsonDocument.Parse(server.Received.Last());
@@ -37,7 +33,7 @@ public sealed class QmpClientTests
     [Fact]
     public void Errors_are_typed()
     {
-        using var server = new FakeQmp(Greeting, (command, id) => command switch
+        using var server = new FakeQmp(FakeQmp.Greeting, (command, id) => command switch
         {
             "bogus" => $"{{\"id\": {id}, \"error\": {{\"class\": \"CommandNotFound\", \"desc\": \"The command bogus has not been found\"}}}}",
             "odd" => $"{{\"id\": {id}, \"error\": 5}}",
@@ -58,7 +54,7 @@ public sealed class QmpClientTests
     {
         var held = new ConcurrentQueue<string>();
         FakeQmp server = null!;
-        server = new FakeQmp(Greeting, (command, id) =>
+        server = new FakeQmp(FakeQmp.Greeting, (command, id) =>
         {
             if (command == "qmp_capabilities")
                 return null;
@@ -83,7 +79,7 @@ public sealed class QmpClientTests
     public void Events_come_with_qemus_own_time()
     {
         var events = new BlockingCollection<QmpEvent>();
-        using var server = new FakeQmp(Greeting, (_, _) => null);
+        using var server = new FakeQmp(FakeQmp.Greeting, (_, _) => null);
         using QmpClient qmp = server.Open(events.Add);
         server.Send("{\"timestamp\": {\"seconds\": 1795441682, \"microseconds\": 769938}, \"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n");
         server.Send("{\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}, \"event\": \"STOP\"}{\"event\":\"RESUME\",\"timestamp\":7}");
@@ -100,7 +96,7 @@ public sealed class QmpClientTests
     public void Messages_may_come_in_any_pieces_and_pretty()
     {
         using var server = new FakeQmp(
-            Greeting.Replace(", ", ",\r\n    ", StringComparison.Ordinal), (command, id) => $"{{\r\n    \"return\": {{\r\n        \"x\": [1,\r\n 2]\r\n    }},\r\n    \"id\": {id}\r\n}}\r\n")
+            FakeQmp.Greeting.Replace(", ", ",\r\n    ", StringComparison.Ordinal), (command, id) => $"{{\r\n    \"return\": {{\r\n        \"x\": [1,\r\n 2]\r\n    }},\r\n    \"id\": {id}\r\n}}\r\n")
         { Trickle = true };
         using QmpClient qmp = server.Open();
         Assert.Equal(2, qmp.Execute("query-x").GetProperty("x")[1].GetInt32());
@@ -109,7 +105,7 @@ public sealed class QmpClientTests
     [Fact]
     public void A_long_message_is_taken_up_to_the_limit()
     {
-        using var server = new FakeQmp(Greeting, (command, id) => command switch
+        using var server = new FakeQmp(FakeQmp.Greeting, (command, id) => command switch
         {
             "fits" => $"{{\"return\": \"{new string('x', 90_000)}\", \"id\": {id}}}",
             "long" => $"{{\"return\": \"{new string('x', 120_000)}\", \"id\": {id}}}",
@@ -125,7 +121,7 @@ public sealed class QmpClientTests
     public void Silence_after_a_command_ends_by_timeout_and_a_late_answer_is_dropped()
     {
         long late = 0;
-        using var server = new FakeQmp(Greeting, (command, id) =>
+        using var server = new FakeQmp(FakeQmp.Greeting, (command, id) =>
         {
             if (command == "slow")
                 late = id;
@@ -175,7 +171,7 @@ public sealed class QmpClientTests
     {
         using var closed = new ManualResetEventSlim();
         FakeQmp server = null!;
-        server = new FakeQmp(Greeting, (command, _) =>
+        server = new FakeQmp(FakeQmp.Greeting, (command, _) =>
         {
             if (command == "quit")
                 server.Close();
@@ -198,7 +194,7 @@ public sealed class QmpClientTests
     [InlineData("{\"a\": \u0001}")]
     public void Junk_in_the_stream_closes_the_connection_with_a_reason(string junk)
     {
-        using var server = new FakeQmp(Greeting, (_, _) => null);
+        using var server = new FakeQmp(FakeQmp.Greeting, (_, _) => null);
         using QmpClient qmp = server.Open();
         server.Send(junk);
         Assert.True(SpinWait.SpinUntil(() => qmp.ClosedBecause != null, s_patience));
@@ -209,64 +205,5 @@ public sealed class QmpClientTests
     {
         Assert.Contains("/nonexistent/qmp", Assert.Throws<QmpConnectionException>(() => QmpClient.Connect("/nonexistent/qmp")).Message, StringComparison.Ordinal);
         Assert.Contains("too long", Assert.Throws<QmpConnectionException>(() => QmpClient.Connect("/" + new string('x', 200))).Message, StringComparison.Ordinal);
-    }
-
-    /// <summary>A QMP server by script. Where the script says null, the answer is an empty return.</summary>
-    private sealed class FakeQmp : IDisposable
-    {
-        private readonly SocketPair _pair = new();
-        private readonly Func<string, long, string?> _answer;
-        private readonly Thread _thread;
-
-        public FakeQmp(string greeting, Func<string, long, string?> answer)
-        {
-            _answer = answer;
-            _thread = new Thread(() => Serve(greeting)) { IsBackground = true };
-        }
-
-        public ConcurrentQueue<string> Received { get; } = new();
-
-        public bool Trickle { get; init; }
-
-        public QmpClient Open(Action<QmpEvent>? onEvent = null, QmpOptions? options = null)
-        {
-            _thread.Start();
-            return QmpClient.Start(_pair.Client, "fake", options, onEvent);
-        }
-
-        public void Send(string text)
-        {
-            byte[] bytes = Encoding.UTF8.GetBytes(text);
-            for (int i = 0; i < bytes.Length; i += Trickle ? 1 : bytes.Length)
-                _pair.Server.Send(bytes, i, Trickle ? 1 : bytes.Length, SocketFlags.None);
-        }
-
-        public void Close() => _pair.Server.Shutdown(SocketShutdown.Both);
-
-        public void Dispose()
-        {
-            _pair.Dispose();
-            _thread.Join();
-        }
-
-        private void Serve(string greeting)
-        {
-            try
-            {
-                Send(greeting);
-                using var reader = new StreamReader(new NetworkStream(_pair.Server));
-                while (reader.ReadLine() is { } line)
-                {
-                    Received.Enqueue(line);
-                    using JsonDocument document = JsonDocument.Parse(line);
-                    long id = document.RootElement.GetProperty("id").GetInt64();
-                    Send(_answer(document.RootElement.GetProperty("execute").GetString()!, id) ?? $"{{\"return\": {{}}, \"id\": {id}}}\r\n");
-                }
-            }
-            catch (Exception e) when (e is IOException or SocketException or ObjectDisposedException)
-            {
-                // The test is over.
-            }
-        }
     }
 }
