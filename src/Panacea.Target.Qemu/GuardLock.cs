@@ -16,10 +16,28 @@ internal sealed class GuardLock : IDisposable
         _path = path;
     }
 
+    /// <summary>The process that guards a VM, as it wrote itself down; null where nobody does.</summary>
+    public static string? HolderOf(int pid)
+    {
+        try
+        {
+            using SafeFileHandle file = File.OpenHandle(PathFor(pid), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
+            return Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0 ? ReadHolder(file) : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>What is said when a VM is guarded already.</summary>
+    public static AttachException Held(int pid, string holder) =>
+        new(AttachFailure.AlreadyGuarded, $"this VM (QEMU pid {pid}) is guarded already, by Panacea with pid {holder}");
+
     /// <exception cref="AttachException"><see cref="AttachFailure.AlreadyGuarded"/>, naming the holder.</exception>
     public static GuardLock Take(int pid)
     {
-        string path = Path.Combine(RuntimeDirectory.ForLocks(), $"guard-{pid}-{StartTime(pid)}.lock");
+        string path = PathFor(pid);
         for (int attempt = 0; ; attempt++)
         {
             const int readWriteCreateCloseOnExecNoFollow = 0x2 | 0x40 | 0x80000 | 0x20000;
@@ -31,11 +49,7 @@ internal sealed class GuardLock : IDisposable
             {
                 if (Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0)
                 {
-                    byte[] text = new byte[20];
-                    int length = RandomAccess.Read(file, text, 0);
-                    string holder = System.Text.Encoding.ASCII.GetString(text, 0, length).Trim();
-                    throw new AttachException(
-                        AttachFailure.AlreadyGuarded, $"this VM (QEMU pid {pid}) is guarded already, by Panacea with pid {(holder.Length > 0 ? holder : "unknown")}");
+                    throw Held(pid, ReadHolder(file));
                 }
 
                 // The one before may have unlinked the file between our open and our lock: then the lock is on nothing.
@@ -57,6 +71,16 @@ internal sealed class GuardLock : IDisposable
             if (attempt == 100)
                 throw new TargetException($"the lock file {path} keeps vanishing");
         }
+    }
+
+    private static string PathFor(int pid) => Path.Combine(RuntimeDirectory.ForLocks(), $"guard-{pid}-{StartTime(pid)}.lock");
+
+    private static string ReadHolder(SafeFileHandle file)
+    {
+        byte[] text = new byte[20];
+        int length = RandomAccess.Read(file, text, 0);
+        string holder = System.Text.Encoding.ASCII.GetString(text, 0, length).Trim();
+        return holder.Length > 0 ? holder : "unknown";
     }
 
     public void Dispose()

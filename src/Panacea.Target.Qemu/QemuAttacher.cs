@@ -132,7 +132,11 @@ internal static class QemuAttacher
             }
         }
 
-        throw new AttachException(AttachFailure.QmpUnreachable, first!.Message, first);
+        // A guard holds the QMP socket for as long as it guards: say so, rather than that somebody does.
+        int pid = spec.Pid != 0 ? spec.Pid : first!.PeerPid;
+        if (first!.IsTimeout && pid > 0 && GuardLock.HolderOf(pid) is { } holder)
+            throw GuardLock.Held(pid, holder);
+        throw new AttachException(AttachFailure.QmpUnreachable, first.Message, first);
     }
 
     internal static void RefuseWhatIsNotServed(QmpClient qmp)

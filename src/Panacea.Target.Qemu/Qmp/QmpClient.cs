@@ -203,7 +203,7 @@ public sealed class QmpClient : IDisposable
         {
             // The socket's backlog accepts a second client, but QEMU greets it only when the first has gone.
             if (Libc.WaitReadable(_fd, -1, deadline) == 0)
-                throw Held(_name);
+                throw Held(_name, PeerPid);
             if (!Receive())
                 throw new QmpConnectionException($"{_name} closed the connection instead of a QMP greeting");
         }
@@ -230,8 +230,8 @@ public sealed class QmpClient : IDisposable
             from.TryGetProperty(name, out JsonElement e) && e.ValueKind == JsonValueKind.Number && e.TryGetInt32(out int n) ? n : 0;
     }
 
-    private static QmpConnectionException Held(string name) =>
-        new($"another client, perhaps libvirt, holds the QMP socket {name}: QEMU serves one at a time; give Panacea a socket of its own (-qmp unix:…)", isTimeout: true);
+    private static QmpConnectionException Held(string name, int peer = 0) =>
+        new($"another client, perhaps libvirt, holds the QMP socket {name}: QEMU serves one at a time; give Panacea a socket of its own (-qmp unix:…)", isTimeout: true) { PeerPid = peer };
 
     private unsafe int ReadPeerPid()
     {

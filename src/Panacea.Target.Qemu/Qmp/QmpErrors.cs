@@ -22,6 +22,9 @@ public sealed class QmpCommandException(string command, string errorClass, strin
 /// <param name="isTimeout">QEMU did not answer in time (the connection may still be there).</param>
 public sealed class QmpConnectionException(string message, bool isTimeout = false) : TargetException(message)
 {
+    /// <summary>Process at the other end of the socket, 0 where it is not known.</summary>
+    public int PeerPid { get; init; }
+
     /// <summary>QEMU did not answer in time.</summary>
     public bool IsTimeout { get; } = isTimeout;
 }
