@@ -1,0 +1,178 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Threading.Channels;
+
+namespace Panacea.Lab.Tour;
+
+/// <summary>What a process has used so far.</summary>
+/// <param name="ResidentBytes">Resident memory now.</param>
+/// <param name="PeakBytes">The most that it has had.</param>
+/// <param name="CpuSeconds">CPU time, user and system, counted by the kernel in hundredths of a second.</param>
+public sealed record ProcessUsage(long ResidentBytes, long PeakBytes, double CpuSeconds);
+
+/// <summary><c>panacea guard … --json</c> as a child process. Disposing it interrupts it and waits for its end.</summary>
+public sealed partial class GuardProcess : IAsyncDisposable
+{
+    private const int Sigint = 2;
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    private readonly Process _process;
+    private readonly Channel<GuardEvent> _events = Channel.CreateUnbounded<GuardEvent>();
+    private readonly List<string> _notes = [];
+    private readonly Task _output, _error;
+
+    private GuardProcess(Process process, string commandLine)
+    {
+        _process = process;
+        CommandLine = commandLine;
+        _output = Task.Run(ReadEventsAsync);
+        _error = Task.Run(ReadNotesAsync);
+    }
+
+    /// <summary>As a person would type it.</summary>
+    public string CommandLine { get; }
+
+    /// <summary>Its pid.</summary>
+    public int Pid => _process.Id;
+
+    /// <summary>The event of being armed.</summary>
+    public GuardEvent Armed { get; private set; } = null!;
+
+    /// <summary>Starts guarding a VM and waits until its death points are armed.</summary>
+    /// <param name="panacea">The executable.</param>
+    /// <param name="target">The VM, as <c>qmp:…</c> or <c>pid:…</c>.</param>
+    /// <param name="directory">Where incident records and repair images go.</param>
+    /// <param name="healthWindow">How long a repaired guest is watched.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="LabException">It could not guard the VM; the message has what it said.</exception>
+    public static async Task<GuardProcess> StartAsync(
+        PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, CancellationToken cancel = default)
+    {
+        string window = string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms");
+        string[] arguments =
+        [
+            "guard", target, "--json", "--health-window", window, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
+        ];
+        var start = new ProcessStartInfo(panacea.Path, arguments)
+        {
+            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
+        };
+        Process process = Process.Start(start) ?? throw new LabException("panacea guard did not start");
+        process.StandardInput.Close();
+        var guard = new GuardProcess(process, $"panacea guard {target} --json");
+        try
+        {
+            guard.Armed = await guard.NextAsync("armed", Patience, cancel);
+            return guard;
+        }
+        catch
+        {
+            await guard.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>The next event of a name; those before it are passed over.</summary>
+    /// <exception cref="LabException">The guard ended or reported an error first.</exception>
+    /// <exception cref="TimeoutException">It did not come in time.</exception>
+    public async Task<GuardEvent> NextAsync(string name, TimeSpan timeout, CancellationToken cancel = default)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(timeout);
+        try
+        {
+            while (await _events.Reader.WaitToReadAsync(limit.Token))
+            {
+                while (_events.Reader.TryRead(out GuardEvent? e))
+                {
+                    if (e.Event == name)
+                        return e;
+                    if (e.Event == "error")
+                        throw new LabException($"panacea guard: {e.Message}");
+                }
+            }
+
+            throw new LabException($"panacea guard ended before the event \"{name}\": {Notes()}");
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new TimeoutException($"panacea guard did not tell \"{name}\" within {timeout.TotalSeconds:0.#} s{(Notes() is { Length: > 0 } notes ? $": {notes}" : "")}");
+        }
+    }
+
+    /// <summary>Forgets the events so far: arm it, then act.</summary>
+    public void DropEvents()
+    {
+        while (_events.Reader.TryRead(out _))
+        {
+        }
+    }
+
+    /// <summary>What it uses.</summary>
+    public ProcessUsage Usage() =>
+        ProcStat.Parse(File.ReadAllText($"/proc/{Pid}/stat"), File.ReadAllText($"/proc/{Pid}/status"));
+
+    /// <summary>Interrupts it as Ctrl-C does and waits until it has let go of the VM.</summary>
+    /// <returns>Its exit code.</returns>
+    public async Task<int> DetachAsync(CancellationToken cancel = default)
+    {
+        if (!_process.HasExited)
+            _ = Kill(_process.Id, Sigint);
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(Patience);
+        await _process.WaitForExitAsync(limit.Token);
+        await _output;
+        return _process.ExitCode;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            await DetachAsync();
+        }
+        catch (OperationCanceledException)
+        {
+            _process.Kill();
+        }
+
+        await Task.WhenAll(_output, _error);
+        _process.Dispose();
+    }
+
+    private string Notes()
+    {
+        lock (_notes)
+            return string.Join("; ", _notes.TakeLast(5));
+    }
+
+    private async Task ReadEventsAsync()
+    {
+        Exception? failure = null;
+        try
+        {
+            while (await _process.StandardOutput.ReadLineAsync() is { } line)
+                _events.Writer.TryWrite(GuardEvent.Parse(line));
+        }
+        catch (Exception e) when (e is LabException or IOException)
+        {
+            failure = e;
+        }
+
+        _events.Writer.TryComplete(failure);
+    }
+
+    private async Task ReadNotesAsync()
+    {
+        while (await _process.StandardError.ReadLineAsync() is { } line)
+        {
+            lock (_notes)
+                _notes.Add(line);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int pid, int signal);
+}
