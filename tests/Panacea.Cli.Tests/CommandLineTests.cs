@@ -146,7 +146,7 @@ public class CommandLineTests
     {
         Services.DemoRequest? seen = null;
         Outcome outcome = new Harness { RunDemo = request => { seen = request; return 0; } }.Run("demo", "--yes", "--json");
-        Assert.Equal(new Services.DemoRequest(true, true), seen);
+        Assert.Equal(new Services.DemoRequest(true, true, "6.1"), seen);
         Assert.Equal(0, outcome.ExitCode);
     }
 }

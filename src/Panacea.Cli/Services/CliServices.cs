@@ -29,7 +29,7 @@ internal sealed record CliServices
         Guards = new LiveGuards(),
         Images = new LiveImages(),
         Inspection = new LiveInspection(),
-        Lab = new NotWired(),
+        Lab = new LiveLab(),
     };
 }
 
@@ -98,10 +98,13 @@ internal interface ILab
 /// <summary>Options of <c>demo</c>.</summary>
 /// <param name="Json">JSON lines instead of the shown tour.</param>
 /// <param name="Yes">Install what is missing without asking.</param>
-internal sealed record DemoRequest(bool Json, bool Yes);
+/// <param name="Kernel">The guest's kernel line.</param>
+internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 
 /// <summary>Options of <c>bench recovery</c>.</summary>
 /// <param name="Json">One JSON object instead of a table.</param>
 /// <param name="Yes">Install what is missing without asking.</param>
 /// <param name="Crashes">Crashes per kernel.</param>
-internal sealed record BenchRequest(bool Json, bool Yes, int Crashes);
+/// <param name="Kernels">Kernel lines.</param>
+/// <param name="UpdateDocs">Write the figures into docs/performance.md.</param>
+internal sealed record BenchRequest(bool Json, bool Yes, int Crashes, IReadOnlyList<string> Kernels, bool UpdateDocs);

@@ -1,0 +1,84 @@
+using Panacea.Cli.Output;
+using Panacea.Lab;
+using Panacea.Lab.Bench;
+using Panacea.Lab.Setup;
+using Panacea.Lab.Tour;
+using Spectre.Console;
+
+namespace Panacea.Cli.Services;
+
+/// <summary>The tour and the benchmarks, on guests of our own.</summary>
+internal sealed class LiveLab : ILab
+{
+    public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel)
+    {
+        ITourView view = request.Json ? new JsonTourView(console.Out, Watched(console)) : new ScreenTourView(Screen(console));
+        return Run(async () =>
+        {
+            var options = new TourOptions { Panacea = PanaceaProgram.Self(), Line = request.Kernel, AssumeYes = request.Yes, Ask = Asking(console) };
+            SummaryStep summary = await new TourRun(options, view).RunAsync(cancel);
+            return summary.Ok ? ExitCodes.Ok : ExitCodes.Failure;
+        });
+    }
+
+    public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+    {
+        // Before the guests boot, not after they have crashed for minutes.
+        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
+        var options = new BenchOptions
+        {
+            Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Crashes, AssumeYes = request.Yes, Ask = Asking(console),
+        };
+        BenchReport report = await new RecoveryBench(options, new ProgressLine(request.Json ? Watching(console) : Screen(console))).RunAsync(cancel);
+        if (request.Json)
+            console.Out.WriteLine(BenchRendering.Json(report));
+        else
+            BenchRendering.Show(report, Screen(console));
+        if (docs is not null)
+        {
+            PerformanceDocument.Update(docs, report);
+            console.Note($"wrote {docs}");
+        }
+
+        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
+    });
+
+    private static int Run(Func<Task<int>> work)
+    {
+        try
+        {
+            return work().GetAwaiter().GetResult();
+        }
+        catch (Exception failure) when (failure is LabException or TimeoutException)
+        {
+            throw new CliException(ExitCodes.Failure, failure.Message, failure);
+        }
+    }
+
+    private static IAnsiConsole Screen(CliConsole console) => AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Out = new AnsiConsoleOutput(console.Out),
+        Ansi = console.Paint.Enabled ? AnsiSupport.Detect : AnsiSupport.No,
+        Interactive = console.Paint.Enabled ? InteractionSupport.Detect : InteractionSupport.No,
+    });
+
+    /// <summary>Standard error, for what moves while standard output is for programs.</summary>
+    private static IAnsiConsole Watching(CliConsole console) => AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Out = new AnsiConsoleOutput(console.Error),
+        Ansi = console.IsInteractive ? AnsiSupport.Detect : AnsiSupport.No,
+        Interactive = console.IsInteractive ? InteractionSupport.Detect : InteractionSupport.No,
+    });
+
+    private static ProgressLine? Watched(CliConsole console) => console.IsInteractive ? new ProgressLine(Watching(console)) : null;
+
+    /// <summary>Lists what is missing and asks once; null where nobody can answer.</summary>
+    private static Func<IReadOnlyList<Prerequisite>, bool>? Asking(CliConsole console) => Console.IsInputRedirected || !console.IsInteractive ? null : missing =>
+    {
+        console.Error.WriteLine("This needs, and does not find:");
+        foreach (Prerequisite each in missing)
+            console.Error.WriteLine($"  {each.Package,-18}{each.Why}");
+        console.Error.Write($"Install with: {Prerequisites.InstallCommand(missing)} ? [y/N] ");
+        return Console.ReadLine()?.Trim().StartsWith("y", StringComparison.OrdinalIgnoreCase) == true;
+    };
+}
