@@ -18,6 +18,30 @@ internal static class CliApplication
     /// <summary>Parses and runs.</summary>
     public static int Run(string[] args, CliConsole console, CliServices services)
     {
+        int code = RunUnflushed(args, console, services);
+        try
+        {
+            console.Out.Flush();
+            return code;
+        }
+        catch (BrokenPipeException)
+        {
+            return ExitCodes.BrokenPipe;
+        }
+        catch (IOException failure) when (code == ExitCodes.Ok)
+        {
+            // An answer that was not written out is no answer.
+            console.ErrorLine($"standard output could not be written: {failure.Message}");
+            return ExitCodes.Failure;
+        }
+        catch (IOException)
+        {
+            return code;
+        }
+    }
+
+    private static int RunUnflushed(string[] args, CliConsole console, CliServices services)
+    {
         try
         {
             // The commonest question of scripts needs no parser.
@@ -43,10 +67,6 @@ internal static class CliApplication
         {
             return Report(failure, console);
         }
-        finally
-        {
-            console.Flush();
-        }
     }
 
     /// <summary>Says what went wrong; one line for a user's mistake or a guest's, two for a bug.</summary>
@@ -55,17 +75,17 @@ internal static class CliApplication
         (int code, string message) = failure switch
         {
             CliException e => (e.ExitCode, e.Message),
+            BrokenPipeException => (ExitCodes.BrokenPipe, ""),
             OperationCanceledException => (ExitCodes.Interrupted, "interrupted"),
             RepairImageException e => (ExitCodes.Image, e.Message),
             TargetException or GuestMemoryException or NotLinuxException or KernelShapeException => (ExitCodes.Target, failure.Message),
             UnauthorizedAccessException or IOException => (ExitCodes.Failure, failure.Message),
             _ => (ExitCodes.Bug, $"a bug in panacea {Version}: {failure.GetType().Name}: {failure.Message}"),
         };
-        console.ErrorLine(message);
+        if (code != ExitCodes.BrokenPipe)
+            console.ErrorLine(message);
         if (code == ExitCodes.Bug)
-        {
             console.Note("Please report it with the command you ran; PANACEA_DEBUG=1 shows where it happened.");
-        }
 
         if (Environment.GetEnvironmentVariable("PANACEA_DEBUG") == "1")
             console.Trace(failure);

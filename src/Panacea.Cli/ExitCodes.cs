@@ -26,4 +26,7 @@ internal static class ExitCodes
 
     /// <summary>Interrupted by SIGINT or SIGTERM before it was done; <c>guard</c>, which is ended this way, exits with <see cref="Ok"/>.</summary>
     public const int Interrupted = 130;
+
+    /// <summary>The reader of standard output closed its end, as <c>head</c> does: the code that a shell shows for SIGPIPE. Said without a word.</summary>
+    public const int BrokenPipe = 141;
 }

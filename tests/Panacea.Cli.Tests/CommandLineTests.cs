@@ -6,6 +6,32 @@ namespace Panacea.Cli.Tests;
 
 public class CommandLineTests
 {
+    private sealed class Unwritable(Exception failure) : StringWriter
+    {
+        public override void Flush() => throw failure;
+    }
+
+    private static (int Code, string Error) RunInto(TextWriter output, params string[] args)
+    {
+        var error = new StringWriter { NewLine = "\n" };
+        var parts = new Harness();
+        var services = new Services.CliServices { Guards = parts, Images = parts, Inspection = parts, Lab = parts };
+        return (CliApplication.Run(args, new Output.CliConsole(output, error, false, false), services), error.ToString());
+    }
+
+    [Fact]
+    public void An_answer_that_cannot_be_written_is_a_failure() => Assert.Equal(
+        (ExitCodes.Failure, "panacea: standard output could not be written: No space left on device\n"),
+        RunInto(new Unwritable(new IOException("No space left on device")), "--version"));
+
+    [Fact]
+    public void A_reader_that_has_seen_enough_is_not_an_error_worth_a_word() =>
+        Assert.Equal((ExitCodes.BrokenPipe, ""), RunInto(new Unwritable(new Output.BrokenPipeException()), "guard", "--help"));
+
+    [Fact]
+    public void An_error_of_the_command_outlives_one_of_the_output() =>
+        Assert.Equal(ExitCodes.Usage, RunInto(new Unwritable(new IOException("x")), "gaurd").Code);
+
     public static TheoryData<string> CommandPaths =>
     [
         "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",

@@ -26,8 +26,8 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool colou
     public static CliConsole Process()
     {
         var utf8 = new UTF8Encoding(encoderShouldEmitUTF8Identifier: false);
-        var output = new StreamWriter(Console.OpenStandardOutput(), utf8, 4096) { AutoFlush = !Console.IsOutputRedirected, NewLine = "\n" };
-        var error = new StreamWriter(Console.OpenStandardError(), utf8, 512) { AutoFlush = true, NewLine = "\n" };
+        var output = new StreamWriter(new DescriptorStream(1), utf8, 4096) { AutoFlush = !Console.IsOutputRedirected, NewLine = "\n" };
+        var error = new StreamWriter(new DescriptorStream(2), utf8, 512) { AutoFlush = true, NewLine = "\n" };
         bool plain = Environment.GetEnvironmentVariable("NO_COLOR") is { Length: > 0 } || Environment.GetEnvironmentVariable("TERM") is null or "" or "dumb";
         return new CliConsole(output, error, !plain && !Console.IsOutputRedirected, !plain && !Console.IsErrorRedirected);
     }
@@ -55,28 +55,27 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool colou
     {
         if (!IsInteractive)
             return work();
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Error) });
+        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(Error),
+            Ansi = AnsiSupport.Yes,
+            ColorSystem = ColorSystemSupport.Standard,
+            Interactive = InteractionSupport.Yes,
+        });
         return console.Status().Spinner(Spinner.Known.Dots).Start(Safe.Markup(what), _ => work());
-    }
-
-    /// <summary>Writes out what is buffered; a reader that is gone is no error.</summary>
-    public void Flush()
-    {
-        try
-        {
-            Out.Flush();
-            Error.Flush();
-        }
-        catch (IOException)
-        {
-            // The reader has closed its end: there is nobody left to tell.
-        }
     }
 
     private void Line(string prefix, string message)
     {
-        lock (_gate)
-            Error.WriteLine($"{prefix} {Safe.Text(message)}");
+        try
+        {
+            lock (_gate)
+                Error.WriteLine($"{prefix} {Safe.Text(message)}");
+        }
+        catch (IOException)
+        {
+            // Nobody can be told, and nothing else may fail because of it.
+        }
     }
 }
 
