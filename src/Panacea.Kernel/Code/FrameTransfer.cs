@@ -6,8 +6,9 @@ namespace Panacea.Kernel.Code;
 /// <summary>What one instruction does to a <see cref="FrameState"/>.</summary>
 /// <remarks>
 /// Two things are taken for granted, as every compiler does: callees keep the ABI (callee-saved registers and the stack pointer come back unchanged),
-/// and nobody stores into a save slot except through an operand based directly on a register that holds a known stack address. String instructions
-/// are left out of that: a compiler clears its locals with <c>rep stos</c>, whose length is not known here.
+/// and nobody stores into a save slot except through an operand based on RSP, or on RBP where it is the frame pointer. Any other pointer to a local is not taken for more than that: the first round of a
+/// list iteration holds an address before the list head, where on paths that never happen it would seem to overwrite a save slot.
+/// String instructions are left out too: a compiler clears its locals with <c>rep stos</c>, whose length is not known here.
 /// </remarks>
 internal sealed class FrameTransfer
 {
@@ -81,7 +82,11 @@ internal sealed class FrameTransfer
         }
 
         NameOtherStack(instruction, state);
-        StoreChecked(state, AddressOf(instruction, state), 8, RegisterValue(state, instruction.Op1Register));
+        Symbol value = RegisterValue(state, instruction.Op1Register);
+        Symbol address = AddressOf(instruction, state);
+        bool isSave = value.Kind == SymbolKind.Entry && KnownRegisters.CalleeSaved.Contains((Gpr)value.Which);
+        if (IsFrameRegister(instruction.MemoryBase, state) || isSave || (address.IsFrame && address.Base == FrameBase.OtherStack))
+            StoreChecked(state, address, 8, value);
         return true;
     }
 
@@ -140,7 +145,7 @@ internal sealed class FrameTransfer
         // Memory operands are computed from the registers as they are before the instruction.
         foreach (UsedMemory memory in info.GetUsedMemory())
         {
-            if (!Writes(memory.Access) || instruction.IsStringInstruction)
+            if (!Writes(memory.Access) || instruction.IsStringInstruction || !IsFrameRegister(memory.Base, state))
                 continue;
             int size = memory.MemorySize.GetSize();
             Symbol address = memory.Index == Register.None ? BaseValue(state, memory.Base).Plus(unchecked((long)memory.Displacement)) : Symbol.Unknown;
@@ -171,6 +176,10 @@ internal sealed class FrameTransfer
         bool below = sp.IsFrame && address.IsFrame && sp.Base == address.Base && address.Offset < sp.Offset;
         state.Store(address, size, below ? Symbol.Unknown : value);
     }
+
+    /// <summary>RSP, or RBP where it points at the saved RBP.</summary>
+    private static bool IsFrameRegister(Register register, FrameState state) =>
+        register == Register.RSP || (register == Register.RBP && state.Load(state[Gpr.Rbp]) == Symbol.Entry(Gpr.Rbp));
 
     private static Symbol AddressOf(in Instruction instruction, FrameState state)
     {

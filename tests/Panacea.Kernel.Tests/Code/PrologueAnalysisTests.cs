@@ -286,6 +286,30 @@ public partial class PrologueAnalysisTests
     }
 
     [Fact]
+    public void AnIteratorOverALocalListIsNoStoreIntoASaveSlot()
+    {
+        // list_for_each_entry over a list head at [rsp]: the entry that the head itself would be lies 0x20 below it; its member at 0x38 would be where rbx was saved.
+        var f = new AssembledFunction((a, at) =>
+        {
+            a.push(rbx);
+            a.sub(rsp, 0x18);
+            a.xor(ebx, ebx);
+            a.lea(rax, __qword_ptr[rsp - 0x20]);
+            at.Mark(a, "loop");
+            a.mov(__dword_ptr[rax + 0x38], ecx);
+            a.mov(__qword_ptr[rax + 0x38], rcx);
+            a.test(rcx, rcx);
+            a.jne(at["loop"]);
+            at.Mark(a, "fault");
+            a.mov(rcx, __qword_ptr[rsi]);
+            a.add(rsp, 0x18);
+            a.pop(rbx);
+            a.ret();
+        });
+        IsAt(Locate(f, CodePoint.Trap(f["fault"]), new OneRow(0x28)), Gpr.Rbx, -16);
+    }
+
+    [Fact]
     public void CallThatNeverComesBackDoesNotSpoilTheNextBlock()
     {
         var f = new AssembledFunction((a, at) =>
