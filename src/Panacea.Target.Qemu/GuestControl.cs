@@ -93,7 +93,7 @@ public sealed partial class QemuTarget : IGuestControl
 
     IHeldGuest? IGuestControl.FoundStopped => FoundStopped;
 
-    GuestWait IGuestControl.WaitForStop(TimeSpan timeout) 
+    GuestWait IGuestControl.WaitForStop(TimeSpan timeout)
     {
         QemuWait wait = WaitForStop(timeout);
         return new GuestWait(wait.Kind, wait.Guest);

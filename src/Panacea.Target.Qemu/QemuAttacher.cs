@@ -14,7 +14,7 @@ internal static class QemuAttacher
     private const int MaxQueuedEvents = 1024;
 
     /// <summary>Events that nobody needs to be woken for.</summary>
-    private static readonly string[] s_quietEvents = ["STOP", "RESUME", "RTC_CHANGE", "NIC_RX_FILTER_CHANGED", "BALLOON_CHANGE", "JOB_STATUS_CHANGE"];
+    private static readonly string[] QuietEvents = ["STOP", "RESUME", "RTC_CHANGE", "NIC_RX_FILTER_CHANGED", "BALLOON_CHANGE", "JOB_STATUS_CHANGE"];
 
     public static QemuTarget Attach(QemuTargetSpec spec, QemuAttachOptions options)
     {
@@ -47,7 +47,7 @@ internal static class QemuAttacher
                 if (events.Count >= MaxQueuedEvents)
                     events.TryDequeue(out _);
                 events.Enqueue(e);
-                if (Array.IndexOf(s_quietEvents, e.Name) < 0)
+                if (Array.IndexOf(QuietEvents, e.Name) < 0)
                     wake.Signal();
             }
         }

@@ -5,7 +5,7 @@ namespace Panacea.Target.Qemu;
 
 public sealed partial class QemuStoppedGuest
 {
-    private static readonly WritableRegister[] s_arguments =
+    private static readonly WritableRegister[] Arguments =
         [WritableRegister.Rdi, WritableRegister.Rsi, WritableRegister.Rdx, WritableRegister.Rcx, WritableRegister.R8, WritableRegister.R9];
 
     /// <summary>Calls a function of the stopped kernel on one vCPU, the others held, and restores the vCPU's integer registers.</summary>
@@ -20,7 +20,7 @@ public sealed partial class QemuStoppedGuest
     /// <exception cref="TargetException">Not in kernel mode, stack unwritable, or the function did not come back; the registers are restored.</exception>
     public ulong CallFunction(int vcpu, VirtualAddress function, params ReadOnlySpan<ulong> arguments)
     {
-        if (arguments.Length > s_arguments.Length)
+        if (arguments.Length > Arguments.Length)
             throw new ArgumentException("at most six arguments", nameof(arguments));
         GdbClient gdb = Gdb();
         VcpuRegisters saved = ReadRegisters(vcpu);
@@ -46,7 +46,7 @@ public sealed partial class QemuStoppedGuest
             writes[0] = new RegisterWrite(WritableRegister.Rip, function.Value);
             writes[1] = new RegisterWrite(WritableRegister.Rsp, stack);
             for (int i = 0; i < arguments.Length; i++)
-                writes[2 + i] = new RegisterWrite(s_arguments[i], arguments[i]);
+                writes[2 + i] = new RegisterWrite(Arguments[i], arguments[i]);
             WriteRegisters(vcpu, writes);
             gdb.Continue(vcpu);
             _ = AwaitStop(gdb, $"the function at {function}");

@@ -20,7 +20,16 @@ public class DocumentedShapeTests
     [Fact]
     public void A_bare_incident_has_them_too() => Assert.Empty(Schema.Validate(Json(Samples.Incident() with
     {
-        Report = null, Health = null, Ladder = [], Journal = [], Timeline = [], Console = [], Errors = [], Lost = [], Repair = RepairKind.None, Outcome = IncidentOutcome.Declined,
+        Report = null,
+        Health = null,
+        Ladder = [],
+        Journal = [],
+        Timeline = [],
+        Console = [],
+        Errors = [],
+        Lost = [],
+        Repair = RepairKind.None,
+        Outcome = IncidentOutcome.Declined,
     })));
 
     [Fact]

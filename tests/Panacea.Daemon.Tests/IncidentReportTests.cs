@@ -30,7 +30,15 @@ public class IncidentReportTests
     {
         Incident bare = Samples.Incident() with
         {
-            Report = null, Repair = RepairKind.None, Outcome = IncidentOutcome.Failed, Health = null, Lost = [], Ladder = [], Journal = [], Timeline = [], Console = [],
+            Report = null,
+            Repair = RepairKind.None,
+            Outcome = IncidentOutcome.Failed,
+            Health = null,
+            Lost = [],
+            Ladder = [],
+            Journal = [],
+            Timeline = [],
+            Console = [],
         };
         string text = IncidentReport.Render(bare);
         Assert.Contains("# Crash without a diagnosis", text, StringComparison.Ordinal);

@@ -100,7 +100,9 @@ public static class Modules
 
             tables = tables with
             {
-                Jumps = Array("jump_entries", "num_jump_entries"), Exceptions = Array("extable", "num_exentries"), Bugs = Array("bug_table", "num_bugs"),
+                Jumps = Array("jump_entries", "num_jump_entries"),
+                Exceptions = Array("extable", "num_exentries"),
+                Bugs = Array("bug_table", "num_bugs"),
             };
         }
 

@@ -174,41 +174,41 @@ public sealed class OrcUnwinder(
         switch (row.Type)
         {
             case OrcType.Call:
-            {
-                ulong at = unchecked(cfa - 8);
-                if (!TryStack(at, out ulong back, out end) || !TryBp(frame, row, cfa, out ulong? bp, out end))
-                    return false;
-                KnownRegisters registers = default;
-                registers[Gpr.Rsp] = cfa;
-                registers[Gpr.Rbp] = bp;
-                next = new Outer(back, registers, row.Signal, null, null, cfa, at);
-                return true;
-            }
+                {
+                    ulong at = unchecked(cfa - 8);
+                    if (!TryStack(at, out ulong back, out end) || !TryBp(frame, row, cfa, out ulong? bp, out end))
+                        return false;
+                    KnownRegisters registers = default;
+                    registers[Gpr.Rsp] = cfa;
+                    registers[Gpr.Rbp] = bp;
+                    next = new Outer(back, registers, row.Signal, null, null, cfa, at);
+                    return true;
+                }
 
             case OrcType.Regs:
-            {
-                Span<byte> raw = stackalloc byte[PtRegs.Size];
-                if (!TryStackBytes(cfa, raw, out end))
-                    return false;
-                PtRegs regs = PtRegs.Read(raw);
-                next = new Outer(regs.Ip, KnownRegisters.All(regs.Gpr), true, regs, cfa, cfa, null);
-                return true;
-            }
+                {
+                    Span<byte> raw = stackalloc byte[PtRegs.Size];
+                    if (!TryStackBytes(cfa, raw, out end))
+                        return false;
+                    PtRegs regs = PtRegs.Read(raw);
+                    next = new Outer(regs.Ip, KnownRegisters.All(regs.Gpr), true, regs, cfa, cfa, null);
+                    return true;
+                }
 
             default:
-            {
-                // Only ip, cs, flags, sp and ss are there; entry code has not touched the other registers yet, but only RBP is vouched for by the row.
-                Span<byte> raw = stackalloc byte[PtRegs.Size];
-                raw.Clear();
-                if (!TryStackBytes(cfa, raw[PtRegs.IretFrameOffset..], out end) || !TryBp(frame, row, cfa, out ulong? bp, out end))
-                    return false;
-                PtRegs part = PtRegs.Read(raw);
-                KnownRegisters registers = default;
-                registers[Gpr.Rsp] = part.Sp;
-                registers[Gpr.Rbp] = bp;
-                next = new Outer(part.Ip, registers, true, part.IsUserMode ? part : null, unchecked(cfa - PtRegs.IretFrameOffset), cfa, null);
-                return true;
-            }
+                {
+                    // Only ip, cs, flags, sp and ss are there; entry code has not touched the other registers yet, but only RBP is vouched for by the row.
+                    Span<byte> raw = stackalloc byte[PtRegs.Size];
+                    raw.Clear();
+                    if (!TryStackBytes(cfa, raw[PtRegs.IretFrameOffset..], out end) || !TryBp(frame, row, cfa, out ulong? bp, out end))
+                        return false;
+                    PtRegs part = PtRegs.Read(raw);
+                    KnownRegisters registers = default;
+                    registers[Gpr.Rsp] = part.Sp;
+                    registers[Gpr.Rbp] = bp;
+                    next = new Outer(part.Ip, registers, true, part.IsUserMode ? part : null, unchecked(cfa - PtRegs.IretFrameOffset), cfa, null);
+                    return true;
+                }
         }
     }
 

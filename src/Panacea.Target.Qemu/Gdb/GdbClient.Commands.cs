@@ -12,7 +12,7 @@ public sealed partial class GdbClient
     /// <summary>vCPUs whose registers are asked for in one write: replies of this many fit the socket's buffer with room to spare.</summary>
     private const int VcpusPerBatch = 16;
 
-    private static readonly string[] s_gprNames =
+    private static readonly string[] GprNames =
         ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 
     private readonly GdbRegister[] _gpr = new GdbRegister[16];
@@ -317,7 +317,7 @@ public sealed partial class GdbClient
     private void FindRegisters()
     {
         for (int i = 0; i < 16; i++)
-            _gpr[i] = Layout.Require(s_gprNames[i]);
+            _gpr[i] = Layout.Require(GprNames[i]);
         _rip = Layout.Require("rip");
         _rflags = Layout.Require("eflags");
         _cs = Layout.Require("cs");

@@ -6,7 +6,7 @@ namespace Panacea.Target.Qemu.Tests.Gdb;
 
 public sealed class GdbClientTests
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     [Theory]
     [InlineData(false)]
@@ -48,7 +48,7 @@ public sealed class GdbClientTests
         Assert.Equal("vCont;c:p1.2", sent[^1]);
         Assert.Equal("+", sent[^2]);
         stub.Send(FakeStub.Frame("T05thread:p01.02;"));
-        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, s_patience, out StopReply reply));
+        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, Patience, out StopReply reply));
         Assert.Equal((true, 1), (reply.IsTrap, gdb.VcpuOf(reply.Thread)));
 
         // The stop itself is not acknowledged until there is a command.
@@ -93,7 +93,7 @@ public sealed class GdbClientTests
         gdb.WritePhysical(0x2000, [1]);
         var again = new Thread(() =>
         {
-            SpinWait.SpinUntil(() => stub.Received.Contains("-"), s_patience);
+            SpinWait.SpinUntil(() => stub.Received.Contains("-"), Patience);
             stub.Send(FakeStub.Frame("OK"));
         });
         again.Start();
@@ -200,7 +200,7 @@ public sealed class GdbClientTests
         Assert.Equal(GdbWait.TimedOut, gdb.WaitForStop(wake.Fd, TimeSpan.Zero, out _));
         var signal = new Thread(wake.Signal);
         signal.Start();
-        Assert.Equal(GdbWait.Woken, gdb.WaitForStop(wake.Fd, s_patience, out _));
+        Assert.Equal(GdbWait.Woken, gdb.WaitForStop(wake.Fd, Patience, out _));
         signal.Join();
         wake.Clear();
         wake.Clear();
@@ -209,7 +209,7 @@ public sealed class GdbClientTests
         // A stop wins over a wake.
         wake.Signal();
         stub.Send(FakeStub.Frame("T05thread:p01.01;"));
-        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(wake.Fd, s_patience, out _));
+        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(wake.Fd, Patience, out _));
     }
 
     [Fact]
@@ -220,7 +220,7 @@ public sealed class GdbClientTests
         for (int i = 0; i < 50; i++)
         {
             gdb.Continue();
-            Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, s_patience, out StopReply reply));
+            Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, Patience, out StopReply reply));
             Assert.True(reply.IsTrap);
         }
     }
@@ -233,7 +233,7 @@ public sealed class GdbClientTests
         var e = Assert.Throws<GdbException>(() =>
         {
             gdb.Continue();
-            gdb.WaitForStop(-1, s_patience, out _);
+            gdb.WaitForStop(-1, Patience, out _);
         });
         Assert.Equal(GdbFailure.Refused, e.Kind);
     }
@@ -245,10 +245,10 @@ public sealed class GdbClientTests
         using GdbClient gdb = Open(stub);
         gdb.Continue();
         stub.Send(FakeStub.Frame("W00"));
-        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, s_patience, out StopReply reply));
+        Assert.Equal(GdbWait.Stopped, gdb.WaitForStop(-1, Patience, out StopReply reply));
         Assert.Equal(StopKind.Exited, reply.Kind);
         stub.Raw.Shutdown(System.Net.Sockets.SocketShutdown.Both);
-        Assert.Equal(GdbFailure.Closed, Assert.Throws<GdbException>(() => gdb.WaitForStop(-1, s_patience, out _)).Kind);
+        Assert.Equal(GdbFailure.Closed, Assert.Throws<GdbException>(() => gdb.WaitForStop(-1, Patience, out _)).Kind);
     }
 
     [Theory]
@@ -272,7 +272,7 @@ public sealed class GdbClientTests
             using var pair = new SocketPair();
             pair.Server.Send(noise);
             pair.Server.Shutdown(System.Net.Sockets.SocketShutdown.Send);
-            using var gdb = new GdbClient(pair.Client) { CommandTimeout = s_patience };
+            using var gdb = new GdbClient(pair.Client) { CommandTimeout = Patience };
             Assert.Throws<GdbException>(gdb.Handshake);
         }
     }
@@ -301,7 +301,7 @@ public sealed class GdbClientTests
 
     private static GdbClient Open(FakeStub stub)
     {
-        var gdb = new GdbClient(stub.Client) { CommandTimeout = s_patience };
+        var gdb = new GdbClient(stub.Client) { CommandTimeout = Patience };
         gdb.Handshake();
         return gdb;
     }

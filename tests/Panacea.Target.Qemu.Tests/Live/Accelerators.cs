@@ -3,12 +3,12 @@ namespace Panacea.Target.Qemu.Tests.Live;
 /// <summary>Which accelerators run a guest here: found by running one, for a device node says nothing.</summary>
 internal static class Accelerators
 {
-    private static readonly Lazy<string?> s_noKvm = new(ProbeKvm);
+    private static readonly Lazy<string?> NoKvm = new(ProbeKvm);
 
     /// <summary>Skips the test, with the reason, where the accelerator does not run a guest of our own to a breakpoint.</summary>
     public static void Need(string accel)
     {
-        if (accel == "kvm" && s_noKvm.Value is { } why)
+        if (accel == "kvm" && NoKvm.Value is { } why)
             Assert.Skip($"KVM does not run a guest of our own here: {why}");
     }
 

@@ -9,7 +9,7 @@ namespace Panacea.Target.Qemu.Tests.Live;
 [Collection("live")]
 public sealed class ControlTests
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     [Theory]
     [InlineData("tcg")]
@@ -92,7 +92,7 @@ public sealed class ControlTests
             Assert.Equal(2, guest.ReadAllRegisters().Count);
             guest.Resume();
             Assert.True(target.QueryRunState().IsRunning);
-            Assert.True(target.TryMeasureStop(guest, s_patience, out long us));
+            Assert.True(target.TryMeasureStop(guest, Patience, out long us));
             Assert.InRange(us, 1, 30_000_000);
         }
     }
@@ -197,7 +197,7 @@ public sealed class ControlTests
         target.CommandTimeout = TimeSpan.FromMilliseconds(300);
         before = guest.ReadRegisters(vcpu);
         Assert.Throws<TargetException>(() => guest.CallFunction(vcpu, new VirtualAddress(TinyGuest.Long.Spin)));
-        target.CommandTimeout = s_patience;
+        target.CommandTimeout = Patience;
         Assert.Equal(before, guest.ReadRegisters(vcpu));
         guest.Resume();
         guest = TestVm.Hit(target);
@@ -210,11 +210,11 @@ public sealed class ControlTests
         using var vm = new TestVm(TinyGuest.Real.Image(), more: TestVm.Bios); // Attached to while firmware rearranges memory.
         using QemuTarget target = QemuTarget.Attach(vm.Spec);
         target.Wake();
-        Assert.Equal(QemuWaitKind.Woken, target.WaitForStop(s_patience).Kind);
+        Assert.Equal(QemuWaitKind.Woken, target.WaitForStop(Patience).Kind);
         Assert.Equal(QemuWaitKind.TimedOut, target.WaitForStop(TimeSpan.Zero).Kind);
 
         target.Qmp.Execute("system_reset");
-        Assert.Equal(QemuWaitKind.Woken, target.WaitForStop(s_patience).Kind);
+        Assert.Equal(QemuWaitKind.Woken, target.WaitForStop(Patience).Kind);
         var names = new List<string>();
         while (target.TryTakeEvent(out QmpEvent? e))
             names.Add(e!.Name);
@@ -224,12 +224,12 @@ public sealed class ControlTests
 
         vm.Kill();
         QemuWait wait;
-        while ((wait = target.WaitForStop(s_patience)).Kind == QemuWaitKind.Woken)
+        while ((wait = target.WaitForStop(Patience)).Kind == QemuWaitKind.Woken)
         {
         }
 
         Assert.Equal(QemuWaitKind.Gone, wait.Kind);
-        Assert.True(SpinWait.SpinUntil(() => target.IsGone, s_patience));
+        Assert.True(SpinWait.SpinUntil(() => target.IsGone, Patience));
         Assert.False(target.Memory.TryRead(new PhysicalAddress(0), new byte[16], out MemoryFault fault));
         Assert.Equal(MemoryFaultKind.Gone, fault.Kind);
         Assert.Throws<QmpConnectionException>(() => target.QueryRunState());

@@ -7,7 +7,7 @@ namespace Panacea.Target.Qemu.Tests.Qmp;
 
 public sealed class QmpClientTests
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     [Fact]
     public void Greets_and_executes()
@@ -66,7 +66,7 @@ public sealed class QmpClientTests
             using QmpClient qmp = server.Open();
             string[] names = ["a", "b", "c", "d"];
             string?[] answers = new string?[4];
-            Thread[] threads = [.. names.Select((n, i) => new Thread(() => answers[i] = qmp.Execute(n, timeout: s_patience).GetString()))];
+            Thread[] threads = [.. names.Select((n, i) => new Thread(() => answers[i] = qmp.Execute(n, timeout: Patience).GetString()))];
             foreach (Thread thread in threads)
                 thread.Start();
             foreach (Thread thread in threads)
@@ -83,12 +83,12 @@ public sealed class QmpClientTests
         using QmpClient qmp = server.Open(events.Add);
         server.Send("{\"timestamp\": {\"seconds\": 1795441682, \"microseconds\": 769938}, \"event\": \"RESET\", \"data\": {\"guest\": true}}\r\n");
         server.Send("{\"timestamp\": {\"seconds\": -1, \"microseconds\": -1}, \"event\": \"STOP\"}{\"event\":\"RESUME\",\"timestamp\":7}");
-        Assert.True(events.TryTake(out QmpEvent? e, s_patience));
+        Assert.True(events.TryTake(out QmpEvent? e, Patience));
         Assert.Equal(("RESET", 1795441682769938L), (e.Name, e.TimestampUs));
         Assert.True(e.Data.GetProperty("guest").GetBoolean());
-        Assert.True(events.TryTake(out e, s_patience));
+        Assert.True(events.TryTake(out e, Patience));
         Assert.Equal(("STOP", 0L, JsonValueKind.Undefined), (e.Name, e.TimestampUs, e.Data.ValueKind));
-        Assert.True(events.TryTake(out e, s_patience));
+        Assert.True(events.TryTake(out e, Patience));
         Assert.Equal(("RESUME", 0L), (e.Name, e.TimestampUs));
     }
 
@@ -181,8 +181,8 @@ public sealed class QmpClientTests
         {
             using QmpClient qmp = server.Open();
             qmp.OnClosed = closed.Set;
-            Assert.False(Assert.Throws<QmpConnectionException>(() => qmp.Execute("quit", timeout: s_patience)).IsTimeout);
-            Assert.True(closed.Wait(s_patience));
+            Assert.False(Assert.Throws<QmpConnectionException>(() => qmp.Execute("quit", timeout: Patience)).IsTimeout);
+            Assert.True(closed.Wait(Patience));
             Assert.Throws<QmpConnectionException>(() => qmp.Execute("query-status"));
             Assert.NotNull(qmp.ClosedBecause);
         }
@@ -197,7 +197,7 @@ public sealed class QmpClientTests
         using var server = new FakeQmp(FakeQmp.Greeting, (_, _) => null);
         using QmpClient qmp = server.Open();
         server.Send(junk);
-        Assert.True(SpinWait.SpinUntil(() => qmp.ClosedBecause != null, s_patience));
+        Assert.True(SpinWait.SpinUntil(() => qmp.ClosedBecause != null, Patience));
     }
 
     [Fact]

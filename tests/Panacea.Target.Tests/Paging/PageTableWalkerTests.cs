@@ -6,7 +6,7 @@ namespace Panacea.Target.Tests.Paging;
 public sealed class PageTableWalkerTests
 {
     private const ulong Tables = 0x10_0000;
-    private static readonly ulong[] s_sizes = [PageTableBuilder.Size4K, PageTableBuilder.Size2M, PageTableBuilder.Size1G];
+    private static readonly ulong[] Sizes = [PageTableBuilder.Size4K, PageTableBuilder.Size2M, PageTableBuilder.Size1G];
 
     [Theory]
     [InlineData(PagingMode.FourLevel, 1)]
@@ -22,7 +22,7 @@ public sealed class PageTableWalkerTests
         int width = mode == PagingMode.FiveLevel ? 57 : 48;
         while (mapped.Count < 300)
         {
-            ulong size = s_sizes[random.Next(3)];
+            ulong size = Sizes[random.Next(3)];
             ulong address = Canonical((ulong)random.NextInt64() & ~(size - 1), width);
 
             // Most pages lie close to one another, so that tables are shared.
@@ -91,7 +91,7 @@ public sealed class PageTableWalkerTests
             if (PageTableWalker.TryTranslate(memory, new PhysicalAddress(root), mode, 0, new VirtualAddress(address), out Translation t, out MemoryFault fault))
             {
                 translated++;
-                Assert.Contains(t.PageSize, s_sizes);
+                Assert.Contains(t.PageSize, Sizes);
                 Assert.Equal(address % t.PageSize, t.Physical.Value % t.PageSize);
             }
             else

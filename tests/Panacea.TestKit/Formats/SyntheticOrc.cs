@@ -64,12 +64,29 @@ public sealed class SyntheticOrc(ulong ipAddress, OrcVersion version)
     private int Register(OrcRegister r) => version == OrcVersion.V4
         ? r switch
         {
-            OrcRegister.Ax => 1, OrcRegister.Dx => 2, OrcRegister.Sp => 3, OrcRegister.Bp => 4, OrcRegister.Di => 5, OrcRegister.R10 => 6,
-            OrcRegister.R13 => 7, OrcRegister.PrevSp => 8, OrcRegister.SpIndirect => 9, OrcRegister.BpIndirect => 10, _ => 0,
+            OrcRegister.Ax => 1,
+            OrcRegister.Dx => 2,
+            OrcRegister.Sp => 3,
+            OrcRegister.Bp => 4,
+            OrcRegister.Di => 5,
+            OrcRegister.R10 => 6,
+            OrcRegister.R13 => 7,
+            OrcRegister.PrevSp => 8,
+            OrcRegister.SpIndirect => 9,
+            OrcRegister.BpIndirect => 10,
+            _ => 0,
         }
         : r switch
         {
-            OrcRegister.PrevSp => 1, OrcRegister.Dx => 2, OrcRegister.Di => 3, OrcRegister.Bp => 4, OrcRegister.Sp => 5, OrcRegister.R10 => 6,
-            OrcRegister.R13 => 7, OrcRegister.BpIndirect => 8, OrcRegister.SpIndirect => 9, _ => 0,
+            OrcRegister.PrevSp => 1,
+            OrcRegister.Dx => 2,
+            OrcRegister.Di => 3,
+            OrcRegister.Bp => 4,
+            OrcRegister.Sp => 5,
+            OrcRegister.R10 => 6,
+            OrcRegister.R13 => 7,
+            OrcRegister.BpIndirect => 8,
+            OrcRegister.SpIndirect => 9,
+            _ => 0,
         };
 }
