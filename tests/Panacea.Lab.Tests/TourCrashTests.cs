@@ -10,7 +10,7 @@ public sealed class TourCrashTests
     {
         CrashStep step = TourCrash.NullWrite.Judge(1, Samples.Survived(), 0);
         Assert.Empty(step.Failures);
-        Assert.Equal("process 143 lives on; write() said \"Input/output error\"", step.Process);
+        Assert.Equal("process 143 lives on; write(): Input/output error", step.Process);
         Assert.Equal("echo null-write > /dev/crashtest", step.Command);
         Assert.Equal(3400, step.StoppedUs);
         Assert.Equal(21_000, step.ClientGapUs);

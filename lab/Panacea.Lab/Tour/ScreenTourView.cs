@@ -15,7 +15,7 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
         [("", 1), ("crash", 7), ("cause", 20), ("repair", 10), ("stopped", 8), ("client's gap", 8), ("lost", 11)];
 
     private readonly ProgressLine _progress = new(console);
-    private bool _begun;
+    private bool _begun, _afterCrash;
 
     /// <inheritdoc/>
     public Task<T> DuringAsync<T>(string what, Func<Action<string>, Task<T>> work)
@@ -29,10 +29,13 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
     /// <inheritdoc/>
     public void Show(TourStep step)
     {
+        if (_afterCrash && step is not CrashStep)
+            console.WriteLine();
+        _afterCrash = step is CrashStep;
         switch (step)
         {
             case GuestStep e:
-                Done("guest", $"Debian {e.Kernel}, {e.Vcpus} vCPUs, {(e.Accelerator == "kvm" ? "KVM" : "emulated")}; booted in {Time(e.TookUs)}");
+                Done("guest", $"Debian {e.Kernel}, {(e.Accelerator == "kvm" ? "KVM" : "emulated")}; up in {Time(e.TookUs)}");
                 break;
             case WorkStep e:
                 Done("work", "redis (each write fsynced), a recorder on ext4, a counter in memory");
@@ -49,11 +52,10 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
                 Crash(e);
                 break;
             case DetachStep e:
-                console.WriteLine();
                 Mark(e.ExitCode == 0, "guard", "interrupted; it let go of the guest, which runs on without it");
                 break;
             case CheckStep e:
-                Check(e);
+                Mark(e.Ok, "check", $"{e.What}: {e.Detail}");
                 break;
             case SummaryStep e:
                 Summary(e);
@@ -83,12 +85,6 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
             Mark(false, "not as expected", failure);
     }
 
-    private void Check(CheckStep e)
-    {
-        // The first check stands between crashes, the others follow the last one.
-        Mark(e.Ok, "check", $"{e.What}: {e.Detail}");
-    }
-
     private void Summary(SummaryStep e)
     {
         console.WriteLine();
@@ -106,7 +102,7 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
         long stopped = e.Crashes.Sum(c => c.StoppedUs ?? 0), away = e.Crashes.Sum(c => c.AwayUs ?? 0);
         int guarded = e.Crashes.Count(c => c.Guarded);
         Wrapped($"{guarded} crashes under Panacea's guard: {Time(stopped)} of standstill in all. One without: {Time(away)} until redis answered again"
-            + (e.Ratio is { } ratio ? $", {Ratio(ratio)} times a repair's median." : "."));
+            + (e.Ratio is { } ratio ? $", {Ratio(ratio)} times the median standstill." : "."));
     }
 
     /// <summary>crash, cause, repair, time stopped, the client's longest gap, what was lost.</summary>

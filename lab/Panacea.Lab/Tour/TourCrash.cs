@@ -68,7 +68,7 @@ public sealed partial record TourCrash(string Crash, string What, string Shown, 
     {
         Number = number,
         Crash = $"{Crash}, without Panacea",
-        What = $"the same as 1, without Panacea: {What}",
+        What = "the same as 1, without Panacea",
         Command = Shown,
         Guarded = false,
         Cause = result.Panic,
@@ -93,7 +93,7 @@ public sealed partial record TourCrash(string Crash, string What, string Shown, 
         else if (!alive.Success)
             process = result.Output.Length == 0 ? $"status {result.Status}" : result.Output.Trim();
         else
-            process = $"process {alive.Groups[2].Value} lives on; write() said \"{(error.Success ? error.Groups[1].Value : "nothing")}\"";
+            process = $"process {alive.Groups[2].Value} lives on; write(): {(error.Success ? error.Groups[1].Value : "no error")}";
         return alive.Success && alive.Groups[1].Value != "0" && error.Success;
     }
 
