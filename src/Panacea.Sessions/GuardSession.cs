@@ -24,10 +24,14 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private readonly string _vm = spec.ToString();
     private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
     private readonly List<PendingIncident> _pending = [];
+
+    // Images that a newer module map has replaced while a pending incident still reads through them.
+    private readonly List<ArmedKernel> _retired = [];
     private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
     private IGuestControl _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature;
+    private bool _isLost;
 
     /// <summary>How the VM is reached; another one in tests.</summary>
     internal Func<IGuestControl> Attach { get; init; } = () => QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } });
@@ -57,6 +61,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.IsMemoryShared ? "shared" : "private"));
                 reason = Guard(cancel);
             }
+            catch (TargetException) when (!_isLost && HasQemuEnded())
+            {
+                // It went while it was being asked something, which is no error of anybody's.
+                reason = "gone";
+            }
             finally
             {
                 // First of all the guest must run; records are written afterwards.
@@ -68,6 +77,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                     _ => "the guest ended before health was verified",
                 });
                 _armed?.Dispose();
+                DropRetired();
             }
         }
 
@@ -146,7 +156,6 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private void Take(ArmedKernel kernel, long started)
     {
         long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
-        _armed?.Dispose();
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _failed.Clear();
@@ -154,17 +163,15 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         long stopStart = Stopwatch.GetTimestamp();
         IHeldGuest? held = _target.ArmBreakpoints(kernel.Addresses);
         long stoppedUs = found is null ? (long)Stopwatch.GetElapsedTime(stopStart).TotalMicroseconds : 0;
+
+        // Whoever reads "armed" may rely on it that the guest is not stopped any more but by a crash: QEMU forgets an operator's pause that comes during a stop of ours.
+        if (found is null)
+            stoppedUs += Rehearse(kernel);
         sink.OnEvent(new ArmedEvent(_vm, kernel.Image.Meta.Release, kernel.Image.Id, imageUs, stoppedUs, kernel.Image.Meta.Without));
         if (found is not null)
-        {
             CarryOn(found, kernel);
-        }
-        else
-        {
-            Rehearse(kernel);
-            if (held is not null)
-                OnStop(held, Stopwatch.GetTimestamp(), found: false);
-        }
+        else if (held is not null)
+            OnStop(held, Stopwatch.GetTimestamp(), found: false);
     }
 
     /// <summary>A guard died and left the guest at a death point: the work goes on where it ended. One that stands elsewhere is let go.</summary>
@@ -176,8 +183,10 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             guest.Resume();
     }
 
-    private void Rehearse(ArmedKernel kernel)
+    /// <returns>Microseconds for which the guest was stopped.</returns>
+    private long Rehearse(ArmedKernel kernel)
     {
+        long started = Stopwatch.GetTimestamp();
         IHeldGuest stop = _target.Stop();
         VcpuRegisters registers;
         try
@@ -190,6 +199,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 stop.Resume();
         }
 
+        long stoppedUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         kernel.Rehearse(_target.Memory, registers);
         if (_target.Stopped is { } other)
             OnStop(other, Stopwatch.GetTimestamp(), found: false);
@@ -197,6 +207,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         // What building left behind is given back to the system now, not in the middle of a crash.
         GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        return stoppedUs;
     }
 
     private Next Watch(CancellationToken cancel)
@@ -236,8 +247,19 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             stray.Resume();
         _armed?.Dispose();
         _armed = null;
+        DropRetired();
         return Next.Rearm;
     }
+
+    private void DropRetired()
+    {
+        foreach (ArmedKernel kernel in _retired)
+            kernel.Dispose();
+        _retired.Clear();
+    }
+
+    /// <summary>The stub's connection ends a moment before the monitor's does.</summary>
+    private bool HasQemuEnded() => SpinWait.SpinUntil(() => _target.IsGone, HealthStep);
 
     private void DropEvents()
     {
@@ -272,7 +294,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
         // Letting go resumes the guest by whatever way still works; nothing may come before it.
         if (stop.Lost is not null)
+        {
+            _isLost = true;
             _target.Dispose();
+        }
+
         (long stoppedUs, string source) = Measure(stop, found);
         sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
         sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
@@ -370,6 +396,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 pending, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
                 health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
         }
+
+        if (_pending.Count == 0)
+            DropRetired();
     }
 
     private void CloseAll(string reason)
@@ -394,7 +423,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             var fresh = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits), _limits);
             _armed = fresh;
             _moduleSignature = now;
-            armed.Dispose();
+            _retired.Add(armed);
         }
         catch (Exception e) when (e is not TargetException)
         {
