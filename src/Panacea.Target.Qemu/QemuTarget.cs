@@ -265,6 +265,9 @@ public sealed partial class QemuTarget : IDisposable
             throw new GdbException("QEMU is ending", GdbFailure.Closed);
         const int sigint = 2;
         StopReason reason = reply.IsTrap ? StopReason.Breakpoint : requested && reply.Signal == sigint ? StopReason.Requested : StopReason.Other;
+
+        // Who paused it meanwhile, ends the pause; giving the guest up does not.
+        _leaveStopped |= reason == StopReason.Other;
         return _stopped = new QemuStoppedGuest(this, Math.Max(0, _gdb.VcpuOf(reply.Thread)), reason, _runningSinceUs);
     }
 
