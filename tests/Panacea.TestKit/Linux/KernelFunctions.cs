@@ -1,0 +1,126 @@
+using Iced.Intel;
+using Panacea.Formats.Orc;
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Panacea.TestKit.Linux;
+
+/// <summary>The text of the synthetic kernel: entry code, trap handlers, a write() path, and functions that die in it, each in its own way.</summary>
+internal static class KernelFunctions
+{
+    /// <summary>A pt_regs lies at RSP.</summary>
+    private static readonly OrcEntry RegsHere = new(OrcRegister.Sp, 0, OrcRegister.Undefined, 0, OrcType.Regs, Signal: true);
+
+    private static readonly OrcEntry End = new(OrcRegister.Undefined, 0, OrcRegister.Undefined, 0, OrcType.End, Signal: false);
+
+    /// <summary>Functions with a NULL write and what BTF says they return.</summary>
+    public static readonly (string Name, Func<SyntheticTypes, CType?>? Returns)[] Writers =
+    [
+        ("ct_int", t => t.S32), ("ct_long", t => t.S64), ("ct_bool", t => t.Bool), ("ct_ptr", t => t.Pointer), ("ct_errptr", t => t.Pointer), ("ct_ptr_unchecked", t => t.Pointer),
+        ("ct_void", _ => null), ("ct_uint", t => t.U32), ("ct_nobtf", null),
+    ];
+
+    /// <summary>Other functions that the write path reaches.</summary>
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0"];
+
+    public static void Add(SyntheticText text, bool entryNops, bool vpanic)
+    {
+        foreach (string entry in (string[])["page_fault", "general_protection", "invalid_op", "divide_error", "double_fault"])
+        {
+            string handler = entry == "page_fault" ? "exc_page_fault" : "exc_other";
+            text.Add($"asm_exc_{entry}", w => Entry(w, handler));
+        }
+
+        text.Add("entry_SYSCALL_64", w => Entry(w, "do_syscall_64"));
+        text.Add("ret_from_fork", w => { w.Row(End); w.Call("kthread"); w.A.int3(); });
+        Through(text, "kthread", "ct_outer");
+        Through(text, "do_syscall_64", "ksys_write");
+        Through(text, "ksys_write", "vfs_write");
+        text.Add("vfs_write", w => w.Frame(() => w.A.call(rax)));
+        Through(text, "exc_page_fault", "page_fault_oops");
+        Through(text, "page_fault_oops", "oops_end");
+        Through(text, "exc_other", "die");
+        Through(text, "die", "oops_end");
+        text.Add("oops_end", w => DeathPoint(w, entryNops));
+        if (vpanic)
+        {
+            Through(text, "panic", "vpanic");
+            text.Add("vpanic", w => DeathPoint(w, entryNops));
+        }
+        else
+        {
+            text.Add("panic", w => DeathPoint(w, entryNops));
+        }
+
+        Through(text, "__stack_chk_fail", "panic");
+        foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
+            text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
+        text.Add("_raw_spin_lock", w => { w.Depth(8); w.A.ret(); });
+        text.Add("memcpy", w => { w.Depth(8); w.A.mov(rax, rdi); w.At("fault"); w.A.mov(__byte_ptr[rdi], cl); w.A.ret(); });
+        text.Add("ct_outer", Outer);
+        foreach ((string name, _) in Writers)
+            text.Add(name, NullWrite);
+        text.Add("ct_read", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[rax + 8]); }));
+        text.Add("ct_call", w => w.Frame(() => { w.A.call(rax); w.At("back:0"); w.A.nop(); }));
+        text.Add("ct_bug", w => { w.Depth(8); w.A.push(rbx); w.Depth(16); w.A.mov(rbx, rdi); w.At("fault"); w.A.ud2(); });
+        text.Add("ct_div", w => w.Frame(() => { w.At("fault"); w.A.div(ecx); }));
+        text.Add("ct_locked", w => w.Frame(() => { w.Call("_raw_spin_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        Through(text, "ct_memcpy", "memcpy");
+        Through(text, "ct_panic", "panic");
+        Through(text, "ct_stack_chk", "__stack_chk_fail");
+        text.Add("ct_branchy.isra.0", NullWrite);
+    }
+
+    /// <summary>A NULL write in a frame.</summary>
+    public static void NullWrite(FunctionWriter w) => w.Frame(() => { w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.xor(eax, eax); });
+
+    private static void Entry(FunctionWriter w, string handler)
+    {
+        w.Row(RegsHere);
+        w.A.mov(rdi, rsp);
+        w.Call(handler);
+        w.A.iretq();
+    }
+
+    private static void Through(SyntheticText text, string name, string callee) => text.Add(name, w => w.Frame(() => { w.Call(callee); w.A.nop(); }));
+
+    private static void DeathPoint(FunctionWriter w, bool entryNop)
+    {
+        w.Depth(8);
+        if (entryNop)
+            w.A.db(0x0f, 0x1f, 0x44, 0x00, 0x00);
+        w.A.push(rbx);
+        w.Depth(16);
+        w.A.pop(rbx);
+        w.Depth(8);
+        w.A.ret();
+    }
+
+    /// <summary>Calls each of them in turn; only those that return pointers are checked, each as its kind asks for.</summary>
+    private static void Outer(FunctionWriter w) => w.Frame(() =>
+    {
+        Label next = w.A.CreateLabel(), after = w.A.CreateLabel();
+        foreach (string name in (string[])[.. Writers.Select(f => f.Name), .. Others])
+        {
+            w.Call(name);
+            switch (name)
+            {
+                case "ct_ptr":
+                    w.A.test(rax, rax);
+                    w.A.je(next);
+                    break;
+                case "ct_errptr":
+                    w.A.cmp(rax, -4096);
+                    w.A.ja(after);
+                    break;
+                default:
+                    w.A.nop();
+                    break;
+            }
+
+            if (name == "ct_ptr")
+                w.A.Label(ref next);
+            else if (name == "ct_errptr")
+                w.A.Label(ref after);
+        }
+    });
+}
