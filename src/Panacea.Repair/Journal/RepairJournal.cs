@@ -52,7 +52,12 @@ public sealed class RepairJournal
             {
                 _undo.Push(() => _guest.TryWrite(physical, before, out _));
                 if (!_guest.TryWrite(physical, after.Span, out MemoryFault fault))
+                {
+                    // A write that is refused has written nothing, and putting back would be refused likewise.
+                    _undo.Pop();
                     throw new GuestMemoryException(fault, why);
+                }
+
                 _entries.Add(new JournalEntry($"0x{address:x16}", before, after, why));
                 Verify(physical, after, why);
             }
@@ -60,8 +65,9 @@ public sealed class RepairJournal
             foreach (PlannedRegister register in plan.Registers)
                 Write(register);
         }
-        catch (Exception e) when (e is TargetException or GuestMemoryException)
+        catch (Exception e)
         {
+            // Whatever it was, half of a repair must not stay.
             bool undone = Undo();
             throw new JournalException($"the repair could not be applied: {e.Message}", undone, e);
         }
@@ -78,7 +84,7 @@ public sealed class RepairJournal
             {
                 whole &= step();
             }
-            catch (TargetException)
+            catch (Exception)
             {
                 // The rest must still be tried: half of a repair is worse than either state.
                 whole = false;

@@ -83,6 +83,7 @@ public sealed partial class SyntheticKernel
         Tables.MapRange(TextBase + DataAt, ImagePhysical + DataAt, DataBytes, access: PageAccess.Writable | PageAccess.NoExecute);
         Tables.Map(TextBase + DataAt + DataBytes, Tables.Root.Value, access: PageAccess.Writable | PageAccess.NoExecute);
         _nextData = TextBase + DataAt;
+        _data["_etext"] = TextBase + TextUsed;
         _data["swapper_pg_dir"] = TextBase + DataAt + DataBytes;
         LayOutData();
         Write(TextBase + 0x1000, Text.Build());
@@ -326,8 +327,7 @@ public sealed partial class SyntheticKernel
         // A kernel has tens of thousands of symbols; fewer than some hundred are taken for an accident.
         for (ulong i = 0; i < 520; i++)
             yield return new SyntheticSymbol(TextBase + 0x1_0000 + (i * 0x20), 't', $"filler_{i}");
-        yield return new SyntheticSymbol(TextBase + TextUsed, 'T', "_etext");
         foreach ((string name, ulong address) in _data)
-            yield return new SyntheticSymbol(address, address < TextBase + DataAt ? 'R' : 'D', name);
+            yield return new SyntheticSymbol(address, address < TextBase + TextBytes ? 'T' : address < TextBase + DataAt ? 'R' : 'D', name);
     }
 }
