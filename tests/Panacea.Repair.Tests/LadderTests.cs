@@ -1,0 +1,76 @@
+using Panacea.Diagnosis;
+using Panacea.Repair.Strategies;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests;
+
+public sealed class LadderTests
+{
+    [Fact]
+    public void The_rung_that_loses_least_comes_first() =>
+        Assert.Equal([RepairKind.ErrorReturn, RepairKind.Kill], Ladder.All.Select(s => s.Kind));
+
+    [Fact]
+    public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts);
+        Assert.Equal(RepairKind.ErrorReturn, plan?.Kind);
+        Assert.Same(plan, Assert.Single(verdicts).Verdict.Plan);
+    }
+
+    [Fact]
+    public void A_rung_that_declines_says_why_and_the_next_is_asked()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts);
+        Assert.Equal(RepairKind.Kill, plan?.Kind);
+        Assert.Equal([RepairKind.ErrorReturn, RepairKind.Kill], verdicts.Select(v => v.Kind));
+        Assert.Contains("void", verdicts[0].Verdict.WhyNot);
+    }
+
+    [Fact]
+    public void A_rung_that_is_not_allowed_is_not_asked()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        var asked = new List<(RepairKind, CrashEvidence)>();
+        RepairPlan? plan = Ladder.Choose(
+            g.Evidence,
+            (kind, evidence) =>
+            {
+                asked.Add((kind, evidence));
+                return kind == RepairKind.Kill;
+            },
+            out IReadOnlyList<LadderVerdict> verdicts);
+        Assert.Equal(RepairKind.Kill, plan?.Kind);
+        Assert.Equal([(RepairKind.ErrorReturn, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
+        Assert.Equal(RepairKind.Kill, Assert.Single(verdicts).Kind);
+        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => false, out verdicts));
+        Assert.Empty(verdicts);
+    }
+
+    [Fact]
+    public void Where_no_rung_applies_all_of_them_say_why()
+    {
+        using var g = new CrashedGuest(new CrashSpec(), task: k => k.Idle[0]);
+        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts));
+        Assert.Equal(2, verdicts.Count);
+        Assert.All(verdicts, v => Assert.False(string.IsNullOrEmpty(v.Verdict.WhyNot)));
+    }
+
+    [Theory]
+    [InlineData("asm_exc_page_fault", true)]
+    [InlineData("asm_exc_general_protection", true)]
+    [InlineData("asm_exc_invalid_op", false)]
+    [InlineData("asm_exc_divide_error", false)]
+    public void Only_handlers_that_signal_nobody_are_silent(string entry, bool silent)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = entry });
+        Assert.Equal((entry, silent), (g.Evidence.TrapEntry, TrapReturn.IsSilent(g.Evidence)));
+        Assert.False(TrapReturn.IsSilent(g.Evidence with { TrapEntry = null }));
+    }
+
+    [Fact]
+    public void Flags_of_the_abandoned_code_are_cleared_and_no_others() =>
+        Assert.Equal(0xffff_ffff_fffb_faffUL, TrapReturn.CleanFlags(ulong.MaxValue));
+}

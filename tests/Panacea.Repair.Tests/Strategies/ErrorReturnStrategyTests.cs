@@ -1,0 +1,235 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
+using Panacea.Target;
+using Panacea.Target.Paging;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests.Strategies;
+
+public sealed class ErrorReturnStrategyTests
+{
+    private const ulong MinusEio = unchecked((ulong)-5L);
+
+    [Theory]
+    [InlineData(KernelShape.Linux61, 4)]
+    [InlineData(KernelShape.Linux612, 4)]
+    [InlineData(KernelShape.Linux61, 5)]
+    [InlineData(KernelShape.Linux612, 5)]
+    public void The_function_returns_an_error_in_the_state_that_its_caller_expects(KernelShape shape, int levels)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int", Flags = 0x5_0746 }, new SyntheticKernelOptions { Shape = shape, Mode = (PagingMode)levels });
+        RepairPlan plan = Plan(g);
+        Assert.Equal(RepairKind.ErrorReturn, plan.Kind);
+        Assert.StartsWith("ct_int returns -EIO to ct_outer+0x", plan.Explanation);
+        Assert.Empty(plan.Lost);
+        Assert.Equal(["what the function had half done stays half done"], plan.Risks);
+        Assert.Null(plan.Continuation);
+        PlannedWrite write = Assert.Single(plan.Writes);
+        Assert.Equal((g.Crash.RegsAddress, PtRegs.Size), (write.Address.Value, write.Bytes.Length));
+        PtRegs next = PtRegs.Read(write.Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+        Assert.Equal(0xffff_fffbUL, next.Gpr[Gpr.Rax]);
+        Assert.Equal([0xc0bUL, 0xc12UL, 0xc13UL, 0xc14UL, 0xc15UL], [next.Gpr[Gpr.Rbp], next.Gpr[Gpr.R12], next.Gpr[Gpr.R13], next.Gpr[Gpr.R14], next.Gpr[Gpr.R15]]);
+        Assert.Equal((0x10UL, 0x18UL), (next.Cs, next.Ss));
+
+        // Interrupts stay on; single stepping, direction, user access and the arithmetic flags do not.
+        Assert.Equal(0x202UL, next.Flags);
+        Assert.Equal([(WritableRegister.Rdx, 0UL), (WritableRegister.Rsi, 0UL), (WritableRegister.Rip, g.Guest["oops_end"] + 5)], plan.Registers.Select(r => (r.Register, r.Value)));
+    }
+
+    [Theory]
+    [InlineData("ct_int", 0xffff_fffbUL, "-EIO")]
+    [InlineData("ct_long", MinusEio, "-EIO")]
+    [InlineData("ct_bool", 0UL, "false")]
+    [InlineData("ct_ptr", 0UL, "NULL")]
+    [InlineData("ct_errptr", MinusEio, "ERR_PTR(-EIO)")]
+    public void The_value_is_an_error_of_the_functions_return_type(string function, ulong value, string shown)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = function });
+        RepairPlan plan = Plan(g);
+        Assert.Equal(value, PtRegs.Read(plan.Writes[0].Bytes.Span).Gpr[Gpr.Rax]);
+        Assert.Contains($"{function} returns {shown} to ct_outer", plan.Explanation);
+    }
+
+    [Theory]
+    [InlineData("ct_void", "void")]
+    [InlineData("ct_uint", "unsigned int")]
+    [InlineData("ct_nobtf", "no prototype of ct_nobtf")]
+    [InlineData("ct_ptr_unchecked", "does not show whether it checks it")]
+    [InlineData("ct_locked", "may hold what it took through _raw_spin_lock")]
+    public void Where_no_value_says_an_error_or_something_is_held_it_does_not_apply(string function, string why)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = function });
+        Assert.Contains(why, WhyNot(g));
+    }
+
+    [Theory]
+    [InlineData(0x100u, 0x10246UL, "softirq")]
+    [InlineData(0x1_0000u, 0x10246UL, "hardware interrupt")]
+    [InlineData(0x10_0000u, 0x10246UL, "NMI")]
+    [InlineData(0u, 0x10046UL, "interrupts are off")]
+    public void Not_in_interrupts_nor_with_interrupts_off(uint preempt, ulong flags, string why)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = preempt, Flags = flags });
+        Assert.Contains(why, WhyNot(g));
+    }
+
+    /// <summary>local_bh_disable() adds two softirq counts: a process with softirqs disabled is still a process.</summary>
+    [Fact]
+    public void Disabled_softirqs_are_not_a_softirq()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = 0x200 });
+        Assert.NotNull(new ErrorReturnStrategy().Evaluate(g.Evidence).Plan);
+    }
+
+    [Fact]
+    public void Not_in_the_idle_task()
+    {
+        using var g = new CrashedGuest(new CrashSpec(), task: k => k.Idle[0]);
+        Assert.Contains("idle task", WhyNot(g));
+    }
+
+    [Fact]
+    public void A_kernel_thread_can_take_an_error_too()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Bottom = "ret_from_fork", Chain = ["kthread", "ct_outer"] }, task: k => k.Kthread);
+        Assert.Equal(CrashContext.KernelThread, g.Evidence.Context);
+        Assert.Equal(g.Crash.ReturnAddress, PtRegs.Read(Plan(g).Writes[0].Bytes.Span).Ip);
+    }
+
+    [Fact]
+    public void Not_after_a_double_fault()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_double_fault" });
+        Assert.Contains("double fault", WhyNot(g));
+    }
+
+    [Fact]
+    public void A_kernel_without_types_or_unwind_rows_declines()
+    {
+        using var untyped = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Btf = false });
+        Assert.NotEmpty(WhyNot(untyped));
+        using var unwound = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Orc = false });
+        Assert.NotEmpty(WhyNot(unwound));
+    }
+
+    [Fact]
+    public void A_module_without_types_declines()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ctm_write", Chain = ["do_syscall_64", "ksys_write", "vfs_write"] }, module: k => k.AddModule("crashtest"));
+        Assert.Equal("crashtest", g.Evidence.LocationOf(g.Evidence.Faulty!)?.Module);
+        Assert.Contains("crashtest has no BTF", WhyNot(g));
+    }
+
+    /// <summary>What a helper was told to do is its caller's fault, and its caller returns.</summary>
+    [Fact]
+    public void A_fault_in_a_generic_helper_returns_from_its_caller()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_memcpy", Inner = ["memcpy"] });
+        RepairPlan plan = Plan(g);
+        Assert.StartsWith("ct_memcpy returns -EIO to ct_outer", plan.Explanation);
+        PtRegs next = PtRegs.Read(plan.Writes[0].Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+    }
+
+    [Theory]
+    [InlineData(0UL)]
+    [InlineData(0xffff_8880_0012_3450UL)]
+    public void A_call_of_a_bad_pointer_returns_from_the_function_that_called_it(ulong bad)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_call", BadCall = bad });
+        RepairPlan plan = Plan(g);
+        PtRegs next = PtRegs.Read(plan.Writes[0].Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+    }
+
+    /// <summary>Handlers behind do_error_trap signal the process after oops_end: the state is set where oops_end returns to.</summary>
+    [Theory]
+    [InlineData("asm_exc_invalid_op", "ct_bug")]
+    [InlineData("asm_exc_divide_error", "ct_div")]
+    public void A_trap_whose_handler_signals_the_process_takes_two_steps(string entry, string function)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = entry, Function = function });
+        RepairPlan plan = Plan(g);
+        Assert.Empty(plan.Writes);
+        Assert.Equal([WritableRegister.Rdx, WritableRegister.Rsi, WritableRegister.Rip], plan.Registers.Select(r => r.Register));
+        PlannedContinuation next = Assert.IsType<PlannedContinuation>(plan.Continuation);
+        Assert.Equal((0, g.Guest["die:back:oops_end"], g.Crash.Vcpu.Gpr[Gpr.Rsp] + 8), (next.Vcpu, next.Address, next.StackPointer));
+        AssertReturns(g, next.Registers, MinusEio);
+    }
+
+    [Fact]
+    public void A_handler_whose_return_cannot_be_read_declines()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_invalid_op", Function = "ct_bug" });
+        g.Guest.WriteU64(g.Crash.Vcpu.Gpr[Gpr.Rsp], 0x1234);
+        var live = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.NotEmpty(new ErrorReturnStrategy().Evaluate(live with { TrapEntry = "asm_exc_invalid_op" }).WhyNot ?? "");
+    }
+
+    [Theory]
+    [InlineData("ct_panic", new string[0])]
+    [InlineData("ct_stack_chk", new[] { "__stack_chk_fail" })]
+    public void At_panic_the_registers_are_set_at_once(string function, string[] inner)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function, Inner = inner });
+        RepairPlan plan = Plan(g);
+        Assert.Empty(plan.Writes);
+        Assert.Null(plan.Continuation);
+        Assert.StartsWith($"{function} returns -EIO", plan.Explanation);
+        AssertReturns(g, plan.Registers, MinusEio);
+    }
+
+    [Fact]
+    public void Without_a_nop_at_the_death_point_rip_is_left_alone()
+    {
+        using var g = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { EntryNops = false });
+        Assert.Equal([WritableRegister.Rdx, WritableRegister.Rsi], Plan(g).Registers.Select(r => r.Register));
+    }
+
+    /// <summary>A stack that was overwritten: the return address leads nowhere, or into text that no call stands before.</summary>
+    [Theory]
+    [InlineData(0UL)]
+    [InlineData(0x4141_4141_4141_4141UL)]
+    [InlineData(ulong.MaxValue)]
+    public void A_return_address_that_was_overwritten_is_not_returned_to(ulong garbage)
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        g.Guest.WriteU64(g.Crash.ReturnSp - 8, garbage);
+        var evidence = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.Null(new ErrorReturnStrategy().Evaluate(evidence).Plan);
+    }
+
+    [Fact]
+    public void A_return_address_in_the_middle_of_text_is_not_returned_to()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        g.Guest.WriteU64(g.Crash.ReturnSp - 8, g.Guest["vfs_write"] + 1);
+        var evidence = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.Null(new ErrorReturnStrategy().Evaluate(evidence).Plan);
+    }
+
+    private static void AssertReturns(CrashedGuest g, IReadOnlyList<PlannedRegister> registers, ulong value)
+    {
+        Dictionary<WritableRegister, ulong> set = registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp), (set[WritableRegister.Rip], set[WritableRegister.Rsp]));
+        Assert.Equal((g.Crash.CallerRbx, value, 0xc12UL, 0xc15UL, 0xc0bUL), (set[WritableRegister.Rbx], set[WritableRegister.Rax], set[WritableRegister.R12], set[WritableRegister.R15], set[WritableRegister.Rbp]));
+        Assert.Equal(WritableRegister.Rip, registers[^1].Register);
+        Assert.All(registers, r => Assert.Equal(0, r.Vcpu));
+    }
+
+    private static RepairPlan Plan(CrashedGuest g)
+    {
+        StrategyVerdict verdict = new ErrorReturnStrategy().Evaluate(g.Evidence);
+        Assert.True(verdict.Plan is not null, verdict.WhyNot);
+        return verdict.Plan!;
+    }
+
+    private static string WhyNot(CrashedGuest g)
+    {
+        StrategyVerdict verdict = new ErrorReturnStrategy().Evaluate(g.Evidence);
+        Assert.Null(verdict.Plan);
+        return verdict.WhyNot!;
+    }
+}

@@ -1,0 +1,124 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests.Strategies;
+
+public sealed class KillStrategyTests
+{
+    [Theory]
+    [MemberData(nameof(CrashedGuest.Lines), MemberType = typeof(CrashedGuest))]
+    public void At_an_oops_the_trap_returns_into_the_kernels_own_exit_path(KernelShape shape)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Flags = 0x5_0746 }, new SyntheticKernelOptions { Shape = shape });
+        RepairPlan plan = Plan(g);
+        Assert.Equal("process 321 (victim) is killed through rewind_stack_and_make_dead; the rest of the OS goes on", plan.Explanation);
+        Assert.Equal(["process 321 (victim)"], plan.Lost);
+        Assert.Equal(["locks that the process held inside the kernel stay locked"], plan.Risks);
+        PlannedWrite write = Assert.Single(plan.Writes);
+        Assert.Equal(g.Crash.RegsAddress, write.Address.Value);
+        PtRegs next = PtRegs.Read(write.Bytes.Span);
+        Assert.Equal((g.Guest["rewind_stack_and_make_dead"], 9UL, 0UL), (next.Ip, next.Gpr[Gpr.Rdi], next.Bp));
+        Assert.Equal((g.Crash.FaultSp & ~15UL) - 8, next.Sp);
+        Assert.Equal(0UL, next.Flags & 0x4_0500);
+        Assert.True(next.InterruptsEnabled);
+        Assert.Equal([(WritableRegister.Rdx, 0UL), (WritableRegister.Rsi, 0UL), (WritableRegister.Rip, g.Guest["oops_end"] + 5)], plan.Registers.Select(r => (r.Register, r.Value)));
+        Assert.Null(plan.Continuation);
+    }
+
+    [Fact]
+    public void At_panic_the_exit_path_is_entered_with_a_functions_alignment()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = "ct_panic" });
+        RepairPlan plan = Plan(g);
+        Assert.Empty(plan.Writes);
+        ulong sp = g.Crash.Vcpu.Gpr[Gpr.Rsp];
+        Assert.Equal([(WritableRegister.Rdi, 9UL), (WritableRegister.Rsp, ((sp + 8) & ~15UL) - 8), (WritableRegister.Rip, g.Guest["rewind_stack_and_make_dead"])], plan.Registers.Select(r => (r.Register, r.Value)));
+        Assert.Equal(8UL, plan.Registers[1].Value & 15);
+        Assert.True(plan.Registers[1].Value <= sp, "nothing that is in use may be above");
+    }
+
+    [Theory]
+    [InlineData("", "rewind_stack_and_make_dead")]
+    [InlineData("rewind_stack_and_make_dead", "make_task_dead")]
+    [InlineData("rewind_stack_and_make_dead,make_task_dead", "do_exit")]
+    public void The_exit_path_is_the_best_that_the_kernel_has(string without, string path)
+    {
+        using var g = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Without = without.Split(',').ToHashSet() });
+        Assert.Equal(g.Guest[path], PtRegs.Read(Plan(g).Writes[0].Bytes.Span).Ip);
+    }
+
+    [Fact]
+    public void A_kernel_without_a_known_exit_path_declines()
+    {
+        using var g = new CrashedGuest(
+            new CrashSpec(), new SyntheticKernelOptions { Without = new HashSet<string> { "rewind_stack_and_make_dead", "make_task_dead", "do_exit" } });
+        Assert.Contains("none of the exit paths", new KillStrategy().Evaluate(g.Evidence).WhyNot);
+    }
+
+    [Theory]
+    [InlineData("init", "can't live without")]
+    [InlineData("idle", "idle task")]
+    public void Init_and_the_idle_task_are_not_killed(string who, string why)
+    {
+        using var g = new CrashedGuest(new CrashSpec(), task: k => who == "init" ? k.Init : k.Idle[0]);
+        Assert.Contains(why, new KillStrategy().Evaluate(g.Evidence).WhyNot);
+    }
+
+    [Fact]
+    public void A_thread_of_init_is_not_killed_either()
+    {
+        using var g = new CrashedGuest(new CrashSpec(), task: k => k.AddTask(77, "systemd-thread", k.Init));
+        Assert.Contains("can't live without", new KillStrategy().Evaluate(g.Evidence).WhyNot);
+    }
+
+    [Theory]
+    [InlineData(0x100u, "softirq")]
+    [InlineData(0x1_0000u, "hardware interrupt")]
+    [InlineData(0x10_0000u, "NMI")]
+    public void In_an_interrupt_there_is_no_process_to_take_out(uint preempt, string why)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = preempt });
+        string? said = new KillStrategy().Evaluate(g.Evidence).WhyNot;
+        Assert.Contains(why, said);
+        Assert.Contains("no process", said);
+    }
+
+    [Fact]
+    public void A_double_fault_is_left_to_the_panic_after_it()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_double_fault" });
+        Assert.Equal(CrashKind.DoubleFault, g.Evidence.Kind);
+        Assert.Contains("double fault", new KillStrategy().Evaluate(g.Evidence).WhyNot);
+    }
+
+    [Fact]
+    public void A_kernel_thread_that_nobody_starts_again_is_a_risk()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Bottom = "ret_from_fork", Chain = ["kthread", "ct_outer"] }, task: k => k.Kthread);
+        Assert.Contains(Plan(g).Risks, r => r.Contains("nobody starts it again"));
+    }
+
+    [Fact]
+    public void An_atomic_section_is_a_risk()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = 1 });
+        Assert.Contains("a spinlock that it held stays locked", Assert.Single(Plan(g).Risks));
+    }
+
+    [Fact]
+    public void It_needs_neither_types_nor_unwind_rows()
+    {
+        using var g = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Orc = false });
+        Assert.NotNull(new KillStrategy().Evaluate(g.Evidence).Plan);
+    }
+
+    private static RepairPlan Plan(CrashedGuest g)
+    {
+        StrategyVerdict verdict = new KillStrategy().Evaluate(g.Evidence);
+        Assert.True(verdict.Plan is not null, verdict.WhyNot);
+        return verdict.Plan!;
+    }
+}
