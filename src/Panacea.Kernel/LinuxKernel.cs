@@ -45,6 +45,15 @@ public sealed class LinuxKernel(RepairImage image, AddressSpace space)
         return ReadInteger(address, member, path);
     }
 
+    /// <summary>As <see cref="Read"/>, for what is 32 bits wide in every kernel.</summary>
+    /// <exception cref="KernelShapeException">It does not fit: BTF says it is wider.</exception>
+    public uint ReadU32(ulong address, string path) => Read(address, path) is var value && value <= uint.MaxValue
+        ? (uint)value : throw new KernelShapeException($"{path} is 0x{value:x}, more than 32 bits hold");
+
+    /// <summary>As <see cref="ReadU32"/>, signed.</summary>
+    public int ReadS32(ulong address, string path) => ReadSigned(address, path) is var value && value is >= int.MinValue and <= int.MaxValue
+        ? (int)value : throw new KernelShapeException($"{path} is {value}, more than 32 bits hold");
+
     /// <summary>As <see cref="Read"/>, signed.</summary>
     public long ReadSigned(ulong address, string path)
     {

@@ -73,7 +73,7 @@ public static class Modules
 
     private static LinuxModule Read(LinuxKernel kernel, ulong module, TargetLimits limits)
     {
-        uint state = (uint)kernel.Read(module, "module.state");
+        uint state = kernel.ReadU32(module, "module.state");
         ulong kallsyms = kernel.HasMember("module.kallsyms") ? kernel.Read(module, "module.kallsyms") : 0;
         ModuleTables tables = default;
 
@@ -83,7 +83,7 @@ public static class Modules
             if (kallsyms != 0)
             {
                 tables = new ModuleTables(
-                    kernel.Read(kallsyms, "mod_kallsyms.symtab"), (uint)kernel.Read(kallsyms, "mod_kallsyms.num_symtab"),
+                    kernel.Read(kallsyms, "mod_kallsyms.symtab"), kernel.ReadU32(kallsyms, "mod_kallsyms.num_symtab"),
                     kernel.Read(kallsyms, "mod_kallsyms.strtab"),
                     kernel.HasMember("mod_kallsyms.typetab") ? kernel.Read(kallsyms, "mod_kallsyms.typetab") : 0, 0, 0, 0);
             }
@@ -92,7 +92,7 @@ public static class Modules
             {
                 tables = tables with
                 {
-                    OrcCount = (uint)kernel.Read(module, "module.arch.num_orcs"),
+                    OrcCount = kernel.ReadU32(module, "module.arch.num_orcs"),
                     OrcIps = kernel.Read(module, "module.arch.orc_unwind_ip"),
                     OrcRows = kernel.Read(module, "module.arch.orc_unwind"),
                 };
@@ -141,7 +141,7 @@ public static class Modules
                 if (text > size)
                     throw new KernelShapeException("a module's text is larger than the module");
                 Add(start, text, true);
-                Add(start + text, size - text, false);
+                Add(unchecked(start + text), size - text, false);
             }
         }
 
@@ -153,6 +153,8 @@ public static class Modules
                 return;
             if (size > (ulong)limits.MaxModuleBytes)
                 throw new KernelShapeException($"a module's memory of {size} bytes is beyond the limit");
+            if (start > ulong.MaxValue - size)
+                throw new KernelShapeException($"a module's memory at 0x{start:x} wraps around the address space");
             memory.Add(new ModuleMemory(start, size, isText));
         }
     }

@@ -26,19 +26,21 @@ public static class Printk
         ulong prb = kernel.ReadSymbolU64("prb");
         ulong ring = unchecked(prb + kernel.Offset("printk_ringbuffer.desc_ring"));
         ulong text = unchecked(prb + kernel.Offset("printk_ringbuffer.text_data_ring"));
-        int countBits = (int)kernel.Read(ring, "prb_desc_ring.count_bits"), sizeBits = (int)kernel.Read(text, "prb_data_ring.size_bits");
-        if (countBits is < 1 or > 28 || sizeBits is < 4 or > 31 || 1L << sizeBits > limits.MaxPrintkBytes)
+        uint countBits = kernel.ReadU32(ring, "prb_desc_ring.count_bits"), sizeBits = kernel.ReadU32(text, "prb_data_ring.size_bits");
+        if (countBits is < 1 or > 28 || sizeBits is < 4 or > 31 || 1L << (int)sizeBits > limits.MaxPrintkBytes)
             throw new KernelShapeException($"the printk ring says it has 2^{countBits} descriptors and 2^{sizeBits} bytes");
-        ulong count = 1UL << countBits, size = 1UL << sizeBits;
+        ulong count = 1UL << (int)countBits, size = 1UL << (int)sizeBits;
         ulong descs = kernel.Read(ring, "prb_desc_ring.descs"), infos = kernel.Read(ring, "prb_desc_ring.infos");
         ulong data = kernel.Read(text, "prb_data_ring.data");
         ulong head = kernel.Read(ring, "prb_desc_ring.head_id"), tail = kernel.Read(ring, "prb_desc_ring.tail_id");
         ulong descSize = (ulong)kernel.Image.Types.SizeOf("prb_desc"), infoSize = (ulong)kernel.Image.Types.SizeOf("printk_info");
+        if (unchecked(count * (descSize + infoSize)) > (ulong)limits.MaxPrintkBytes)
+            throw new KernelShapeException($"the printk ring's 2^{countBits} descriptors are beyond the limit");
         const ulong idMask = ~0UL >> 2;
         ulong available = Math.Min(unchecked(head - tail) & idMask, count - 1) + 1;
-        ulong wanted = Math.Min(available, (ulong)last);
+        ulong wanted = Math.Min(available, (ulong)Math.Max(0, last));
 
-        var records = new List<PrintkRecord>((int)wanted);
+        var records = new List<PrintkRecord>((int)Math.Min(wanted, 1024));
         for (ulong back = wanted; back > 0; back--)
         {
             ulong id = unchecked(head - (back - 1)) & idMask;
@@ -59,9 +61,9 @@ public static class Printk
     {
         record = null;
         ulong begin = kernel.Read(desc, "prb_desc.text_blk_lpos.begin"), next = kernel.Read(desc, "prb_desc.text_blk_lpos.next");
-        int length = (int)kernel.Read(info, "printk_info.text_len");
+        uint length = kernel.ReadU32(info, "printk_info.text_len");
         ulong sequence = kernel.Read(info, "printk_info.seq"), time = kernel.Read(info, "printk_info.ts_nsec");
-        int facility = (int)kernel.Read(info, "printk_info.facility"), level = (int)kernel.Read(info, "printk_info.level");
+        int facility = unchecked((byte)kernel.Read(info, "printk_info.facility")), level = unchecked((byte)kernel.Read(info, "printk_info.level"));
 
         // Bit 0 marks a block without data: an empty line, or text that the ring has dropped.
         if ((begin & 1) != 0)
@@ -79,9 +81,9 @@ public static class Printk
             room = next & (size - 1);
         }
 
-        if (room < 8 || room > size || (ulong)length > room - 8 || start + 8 + (ulong)length > size)
+        if (room < 8 || room > size || length > room - 8 || start + 8 + length > size)
             return false;
-        byte[] raw = new byte[8 + length];
+        byte[] raw = new byte[8 + (int)length];
         kernel.Space.Read(new VirtualAddress(unchecked(data + start)), raw, "printk text");
         if (BinaryPrimitives.ReadUInt64LittleEndian(raw) != id)
             return false;

@@ -42,8 +42,12 @@ public static class Tasks
         var all = new List<LinuxTask>();
         var seen = new HashSet<ulong>();
         ulong leader = init;
+        int leaders = 0;
         do
         {
+            // A process may have no thread on its list (it is being torn down), so the threads do not bound the processes.
+            if (leaders++ > limits.MaxTasks)
+                throw new KernelShapeException("the task list does not close");
             if (leader == init)
             {
                 Add(leader);
@@ -74,9 +78,9 @@ public static class Tasks
     {
         ulong parent = kernel.Read(task, "task_struct.real_parent");
         return new LinuxTask(
-            task, (int)kernel.ReadSigned(task, "task_struct.pid"), (int)kernel.ReadSigned(task, "task_struct.tgid"),
-            (int)kernel.ReadSigned(parent, "task_struct.tgid"), kernel.ReadText(task, "task_struct.comm"), ReadState(kernel, task),
-            (uint)kernel.Read(task, "task_struct.flags"), kernel.Read(task, "task_struct.mm"));
+            task, kernel.ReadS32(task, "task_struct.pid"), kernel.ReadS32(task, "task_struct.tgid"),
+            kernel.ReadS32(parent, "task_struct.tgid"), kernel.ReadText(task, "task_struct.comm"), ReadState(kernel, task),
+            kernel.ReadU32(task, "task_struct.flags"), kernel.Read(task, "task_struct.mm"));
     }
 
     /// <summary>The arguments of a user process, NUL-separated in its own memory (mm_struct.arg_start to arg_end), joined by spaces.</summary>
@@ -128,8 +132,8 @@ public static class Tasks
     /// <summary>State letter of /proc/PID/stat: bits of task_struct.__state (state before 5.14, commit 2f064a59a11f) and exit_state (fs/proc/array.c).</summary>
     private static char ReadState(LinuxKernel kernel, ulong task)
     {
-        uint state = (uint)kernel.Read(task, kernel.HasMember("task_struct.__state") ? "task_struct.__state" : "task_struct.state");
-        uint exit = (uint)kernel.Read(task, "task_struct.exit_state");
+        uint state = unchecked((uint)kernel.Read(task, kernel.HasMember("task_struct.__state") ? "task_struct.__state" : "task_struct.state"));
+        uint exit = kernel.ReadU32(task, "task_struct.exit_state");
 
         // TASK_REPORT is the low seven bits; TASK_IDLE is uninterruptible without load (0x402), frozen tasks report as D.
         if ((state & 0x402) == 0x402)
