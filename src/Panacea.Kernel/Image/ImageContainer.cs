@@ -190,7 +190,8 @@ internal static class ImageContainer
                 BinaryPrimitives.ReadInt64LittleEndian(e[24..]), BinaryPrimitives.ReadUInt64LittleEndian(e[32..]),
                 (flags & FlagZstd) != 0, (flags & FlagDerived) != 0, (SectionFilter)(flags >> FilterShift & 0xff));
             bool sane = entry.Offset >= HeaderSize && entry.PackedLength >= 0 && entry.Offset <= length && entry.PackedLength <= length - entry.Offset
-                && entry.RawLength is >= 0 and <= int.MaxValue && entry.Filter <= SectionFilter.Branches
+                && entry.PackedLength <= Array.MaxLength && entry.RawLength >= 0 && entry.RawLength <= Array.MaxLength
+                && entry.Filter <= (entry.IsZstd ? SectionFilter.Branches : SectionFilter.None)
                 && (entry.IsDerived ? entry is { PackedLength: 0, IsZstd: false } && IsDerived(entry.Kind) : entry.IsZstd || entry.RawLength == entry.PackedLength);
             if (!sane)
                 throw new RepairImageException($"{name} is damaged: section {i} lies outside the file; build it again");
@@ -209,9 +210,12 @@ internal static class ImageContainer
         byte[] raw = packed;
         if (entry.IsZstd)
         {
-            raw = new byte[checked((int)entry.RawLength)];
             try
             {
+                // The frame says how long it unpacks to: nothing is set aside for a table that says otherwise.
+                if (Decompressor.GetDecompressedSize(packed) != (ulong)entry.RawLength)
+                    throw new RepairImageException($"{name} is damaged: section {entry.Kind} is not as long as it says; build it again");
+                raw = new byte[checked((int)entry.RawLength)];
                 using var decompressor = new Decompressor();
                 if (decompressor.Unwrap(packed, raw) != raw.Length)
                     throw new RepairImageException($"{name} is damaged: section {entry.Kind} is shorter than it says; build it again");

@@ -91,6 +91,16 @@ public sealed record ImageMeta
 
     /// <summary>Microseconds that building took.</summary>
     public long BuildUs { get; init; }
+
+    /// <summary>Looks at what came out of a file: JSON may say null where nothing else may.</summary>
+    /// <exception cref="InvalidDataException">It makes no sense.</exception>
+    internal void Check()
+    {
+        bool whole = Release is not null && Banner is not null && PerCpuBases is not null && Without is not null && DeathPoints is not null && Modules is not null
+            && DeathPoints.All(p => p is { Symbol: not null }) && Modules.All(m => m is { Name: not null, Memory: not null, Owner: > 0 });
+        if (!whole || PagingLevels is not (4 or 5) || TextEnd < TextStart || TextBase == 0 || Modules!.DistinctBy(m => m.Owner).Count() != Modules!.Count)
+            throw new InvalidDataException("what it says of its kernel makes no sense");
+    }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower)]

@@ -37,7 +37,8 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         Id = id;
         Sections = sections;
         Meta = JsonSerializer.Deserialize(Find(ImageSection.Meta, 0).Span, ImageMetaJson.Default.ImageMeta)
-            ?? throw new RepairImageException("a repair image without identity; build it again");
+            ?? throw new InvalidDataException("it has no identity");
+        Meta.Check();
         _text = Find(ImageSection.Text, 0);
         TrapTable = Find(ImageSection.TrapTable, 0);
         Types = TypeCatalog.Open(
@@ -275,9 +276,11 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
                 e.Kind, e.Owner, mapping.Memory.Slice(checked((int)e.Offset), checked((int)e.RawLength)))).ToList();
             return new RepairImage(sections, ImageContainer.ContentId(entries), mapping);
         }
-        catch (Exception e) when (e is JsonException or ArgumentException or InvalidDataException)
+        catch (Exception e)
         {
             ((IDisposable)mapping).Dispose();
+            if (e is not (JsonException or ArgumentException or InvalidDataException or OverflowException))
+                throw;
             throw new RepairImageException($"{Path.GetFileName(path)} is damaged: {e.Message}; build it again");
         }
     }

@@ -73,7 +73,7 @@ public sealed class RepairImageBuilder
         AddBtf(space, Address("__start_BTF"), Address("__stop_BTF"));
         OrcVersion? orcVersion = AddOrc(
             0, "the kernel", space, Address("__start_orc_unwind_ip"), Address("__stop_orc_unwind_ip"), Address("__start_orc_unwind"), Address("__stop_orc_unwind"), null);
-        if (_idtBase != 0 && ReadRange(space, _idtBase, _idtBase + IdtBytes, "trap table") is { } idt)
+        if (_idtBase != 0 && ReadRange(space, _idtBase, unchecked(_idtBase + IdtBytes), "trap table") is { } idt)
             _sections.Add(new(ImageSection.TrapTable, 0, idt));
 
         var meta = new ImageMeta
@@ -157,12 +157,12 @@ public sealed class RepairImageBuilder
         if (pointer == 0 || size == 0 || !space.TryReadUInt64(new VirtualAddress(pointer), out ulong data, out _)
             || !space.TryReadUInt64(new VirtualAddress(size), out ulong length, out _) || length is 0 or > 4096)
             return null;
-        byte[]? text = ReadRange(space, data, data + length, "VMCOREINFO");
+        byte[]? text = ReadRange(space, data, unchecked(data + length), "VMCOREINFO");
         return text is null ? null : Encoding.UTF8.GetString(text);
     }
 
     private static string? ReadBuildId(AddressSpace space, ulong start, ulong end) =>
-        end - start <= 1 << 20 && ReadRange(space, start, end, ".notes") is { } notes && ElfNotes.TryFindBuildId(notes, out ReadOnlyMemory<byte> id) ? Convert.ToHexStringLower(id.Span) : null;
+        end > start && end - start <= 1 << 20 && ReadRange(space, start, end, ".notes") is { } notes && ElfNotes.TryFindBuildId(notes, out ReadOnlyMemory<byte> id) ? Convert.ToHexStringLower(id.Span) : null;
 
     private List<ulong> ReadPerCpuBases(AddressSpace space, ulong table, ulong nrCpuIds)
     {
@@ -172,7 +172,7 @@ public sealed class RepairImageBuilder
             return bases;
         for (uint cpu = 0; cpu < count; cpu++)
         {
-            if (!space.TryReadUInt64(new VirtualAddress(table + (cpu * 8)), out ulong value, out _))
+            if (!space.TryReadUInt64(new VirtualAddress(unchecked(table + (cpu * 8))), out ulong value, out _))
                 break;
             bases.Add(value);
         }

@@ -44,7 +44,8 @@ public sealed class TypeCatalog
     {
         if (blob.IsEmpty)
             return Empty;
-        if (!BtfData.TryOpen(blob, typeIndex, nameIndex, baseTypes?._btf, out BtfData data, out string whyNot))
+        string whyNot = "its indexes are missing";
+        if (typeIndex.IsEmpty || nameIndex.IsEmpty || !BtfData.TryOpen(blob, typeIndex, nameIndex, baseTypes?._btf, out BtfData data, out whyNot))
             throw new InvalidDataException($"stored BTF can't be used: {whyNot}");
         return new TypeCatalog(data);
     }
