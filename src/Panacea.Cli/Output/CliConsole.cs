@@ -55,15 +55,23 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool colou
     {
         if (!IsInteractive)
             return work();
-        IAnsiConsole console = AnsiConsole.Create(new AnsiConsoleSettings
-        {
-            Out = new AnsiConsoleOutput(Error),
-            Ansi = AnsiSupport.Yes,
-            ColorSystem = ColorSystemSupport.Standard,
-            Interactive = InteractionSupport.Yes,
-        });
-        return console.Status().Spinner(Spinner.Known.Dots).Start(Safe.Markup(what), _ => work());
+        return ErrorScreen.Status().Spinner(Spinner.Known.Dots).Start(Safe.Markup(what), _ => work());
     }
+
+    /// <summary>Standard output for pictures: tables, and what moves where a person watches.</summary>
+    public IAnsiConsole OutScreen => Screen(Out, Paint.Enabled);
+
+    /// <summary>Standard error for pictures, for what moves while standard output is for programs.</summary>
+    public IAnsiConsole ErrorScreen => Screen(Error, IsInteractive);
+
+    /// <summary>The library takes only its own writers for terminals, so it is told.</summary>
+    private static IAnsiConsole Screen(TextWriter to, bool live) => AnsiConsole.Create(new AnsiConsoleSettings
+    {
+        Out = new AnsiConsoleOutput(to),
+        Ansi = live ? AnsiSupport.Yes : AnsiSupport.No,
+        ColorSystem = live ? ColorSystemSupport.Standard : ColorSystemSupport.NoColors,
+        Interactive = live ? InteractionSupport.Yes : InteractionSupport.No,
+    });
 
     private void Line(string prefix, string message)
     {

@@ -12,7 +12,7 @@ internal sealed class LiveLab : ILab
 {
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel)
     {
-        ITourView view = request.Json ? new JsonTourView(console.Out, Watched(console)) : new ScreenTourView(Screen(console));
+        ITourView view = request.Json ? new JsonTourView(console.Out, Watched(console)) : new ScreenTourView(console.OutScreen);
         return Run(async () =>
         {
             var options = new TourOptions { Panacea = PanaceaProgram.Self(), Line = request.Kernel, AssumeYes = request.Yes, Ask = Asking(console) };
@@ -29,11 +29,11 @@ internal sealed class LiveLab : ILab
         {
             Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Crashes, AssumeYes = request.Yes, Ask = Asking(console),
         };
-        BenchReport report = await new RecoveryBench(options, new ProgressLine(request.Json ? Watching(console) : Screen(console))).RunAsync(cancel);
+        BenchReport report = await new RecoveryBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
         if (request.Json)
             console.Out.WriteLine(BenchRendering.Json(report));
         else
-            BenchRendering.Show(report, Screen(console));
+            BenchRendering.Show(report, console.OutScreen);
         if (docs is not null)
         {
             PerformanceDocument.Update(docs, report);
@@ -55,22 +55,7 @@ internal sealed class LiveLab : ILab
         }
     }
 
-    private static IAnsiConsole Screen(CliConsole console) => AnsiConsole.Create(new AnsiConsoleSettings
-    {
-        Out = new AnsiConsoleOutput(console.Out),
-        Ansi = console.Paint.Enabled ? AnsiSupport.Detect : AnsiSupport.No,
-        Interactive = console.Paint.Enabled ? InteractionSupport.Detect : InteractionSupport.No,
-    });
-
-    /// <summary>Standard error, for what moves while standard output is for programs.</summary>
-    private static IAnsiConsole Watching(CliConsole console) => AnsiConsole.Create(new AnsiConsoleSettings
-    {
-        Out = new AnsiConsoleOutput(console.Error),
-        Ansi = console.IsInteractive ? AnsiSupport.Detect : AnsiSupport.No,
-        Interactive = console.IsInteractive ? InteractionSupport.Detect : InteractionSupport.No,
-    });
-
-    private static ProgressLine? Watched(CliConsole console) => console.IsInteractive ? new ProgressLine(Watching(console)) : null;
+    private static ProgressLine? Watched(CliConsole console) => console.IsInteractive ? new ProgressLine(console.ErrorScreen) : null;
 
     /// <summary>Lists what is missing and asks once; null where nobody can answer.</summary>
     private static Func<IReadOnlyList<Prerequisite>, bool>? Asking(CliConsole console) => Console.IsInputRedirected || !console.IsInteractive ? null : missing =>
