@@ -160,7 +160,9 @@ public sealed partial class QemuTarget : IDisposable
     {
         if (_stopped is null)
             return true;
-        if (!QueryRunState().IsRunning)
+
+        // Running again, or run into a breakpoint since: that stop is still to be read.
+        if (QueryRunState() is { IsRunning: false, IsDebug: false })
             return false;
         _stopped.ResumedUs = _runningSinceUs = StopClock.NowUs;
         _stopped = null;
