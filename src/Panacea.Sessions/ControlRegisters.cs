@@ -20,7 +20,9 @@ public static partial class ControlRegisters
     public static IReadOnlyList<VcpuControlState> Parse(string text)
     {
         var states = new List<VcpuControlState>();
-        foreach (string part in VcpuHeading().Split(text).Where(p => p.Contains("CR3", StringComparison.Ordinal)))
+
+        // What stands before the first heading is of no vCPU.
+        foreach (string part in VcpuHeading().Split(text).Skip(1))
         {
             states.Add(new VcpuControlState(
                 Value(part, "CR0"), Value(part, "CR3"), Value(part, "CR4"), Value(part, "EFER"), TrapTable().Match(part) is { Success: true } m ? Hex(m.Groups[1].Value) : 0));
