@@ -32,10 +32,11 @@ public sealed class SparsePhysicalMemory : IGuestMemory
         for (int i = 0; i < bytes.Length;)
         {
             ulong at = address + (ulong)i;
-            if (!Contains(at))
+            ulong room = RoomAt(at);
+            if (room == 0)
                 throw new ArgumentOutOfRangeException(nameof(address), $"no RAM at 0x{at:x}");
             int offset = (int)(at % PageSize);
-            int take = Math.Min(bytes.Length - i, PageSize - offset);
+            int take = (int)Math.Min((ulong)Math.Min(bytes.Length - i, PageSize - offset), room);
             if (!_pages.TryGetValue(at / PageSize, out byte[]? page))
                 _pages.Add(at / PageSize, page = new byte[PageSize]);
             bytes.Slice(i, take).CopyTo(page.AsSpan(offset));
@@ -61,14 +62,15 @@ public sealed class SparsePhysicalMemory : IGuestMemory
         {
             ulong at = unchecked(address.Value + (ulong)i);
             bool lost = _lost.Contains(at / PageSize);
-            if (lost || !Contains(at))
+            ulong room = RoomAt(at);
+            if (lost || room == 0)
             {
                 fault = new MemoryFault(lost ? MemoryFaultKind.NotCaptured : MemoryFaultKind.NotBacked, at, IsPhysical: true);
                 return false;
             }
 
             int offset = (int)(at % PageSize);
-            int take = Math.Min(destination.Length - i, PageSize - offset);
+            int take = (int)Math.Min((ulong)Math.Min(destination.Length - i, PageSize - offset), room);
             if (_pages.TryGetValue(at / PageSize, out byte[]? page))
                 page.AsSpan(offset, take).CopyTo(destination[i..]);
             else
@@ -80,14 +82,15 @@ public sealed class SparsePhysicalMemory : IGuestMemory
         return true;
     }
 
-    private bool Contains(ulong address)
+    /// <summary>Bytes from an address to the end of its range; 0 outside RAM.</summary>
+    private ulong RoomAt(ulong address)
     {
         foreach (PhysicalRange range in Ranges)
         {
             if (address >= range.Start.Value && address - range.Start.Value < range.Length)
-                return true;
+                return range.Length - (address - range.Start.Value);
         }
 
-        return false;
+        return 0;
     }
 }
