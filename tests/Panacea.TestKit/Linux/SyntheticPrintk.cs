@@ -58,7 +58,7 @@ public sealed partial class SyntheticKernel
         Put(ring, "printk_ringbuffer.desc_ring.head_id.counter", id);
         ulong count = 1UL << PrintkBits.Descriptors;
         if (_logSequence > count)
-            Put(ring, "printk_ringbuffer.desc_ring.tail_id.counter", (id - (count - 1)) & IdMask);
+            Put(ring, "printk_ringbuffer.desc_ring.tail_id.counter", unchecked(id - (count - 1)) & IdMask);
         return id;
     }
 
@@ -81,8 +81,6 @@ public sealed partial class SyntheticKernel
         Put(ring, "printk_ringbuffer.desc_ring.tail_id.counter", (_logId + 1) & IdMask);
         Put(Descriptor(_logId), "prb_desc.state_var.counter", _logId | 3UL << 62);
         _logId = (_logId + 1) & IdMask;
-        Put(ring, "printk_ringbuffer.desc_ring.tail_id.counter", _logId);
-        Put(ring, "printk_ringbuffer.desc_ring.head_id.counter", (_logId - 1) & IdMask);
         for (int i = 0; i < 3; i++)
             Log($"booted, line {i}", (ulong)i * 1_000_000_000);
     }
