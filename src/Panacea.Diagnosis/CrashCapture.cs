@@ -63,7 +63,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
 
         mark?.Invoke("evidence-read");
         FaultAccess? access = isTrap ? Decode(kernel, crash, vcpu, entry) : null;
-        CrashKind kind = isTrap ? Classify(entry, access, crash) : CrashKind.Panic;
+        CrashKind kind = isTrap ? Classify(entry, access, IsReadOnly(kernel, access)) : CrashKind.Panic;
         int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
         var evidence = new CrashEvidence
         {
@@ -154,7 +154,12 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         return entry == "asm_exc_page_fault" && access is { Address: null, Operand.Address: { } address } ? Once(address) : access;
     }
 
-    private static CrashKind Classify(string? entry, FaultAccess? access, PtRegs crash)
+    /// <summary>A page of the kernel's half that is mapped, and not for writing.</summary>
+    private static bool IsReadOnly(LinuxKernel kernel, FaultAccess? access) =>
+        access is { Kind: AccessKind.Write, Address: { } address } && new VirtualAddress(address).IsKernelHalf
+        && kernel.Space.TryTranslate(new VirtualAddress(address), out var page, out _) && !page.Writable;
+
+    private static CrashKind Classify(string? entry, FaultAccess? access, bool isReadOnly)
     {
         bool isNull = access?.Class is { Class: AddressClass.Null };
         switch (entry)
@@ -181,7 +186,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         return access.Kind switch
         {
             AccessKind.Execute => isNull ? CrashKind.NullCall : CrashKind.WildCall,
-            AccessKind.Write => isNull ? CrashKind.NullWrite : isUser ? CrashKind.UserAccess : CrashKind.WildWrite,
+            AccessKind.Write => isReadOnly ? CrashKind.ReadOnlyWrite : isNull ? CrashKind.NullWrite : isUser ? CrashKind.UserAccess : CrashKind.WildWrite,
             AccessKind.Read => isNull ? CrashKind.NullRead : isUser ? CrashKind.UserAccess : CrashKind.WildRead,
             _ => CrashKind.Unknown,
         };
