@@ -9,8 +9,9 @@ namespace Panacea.Kernel.Image;
 /// <param name="Taints">Taint bits.</param>
 /// <param name="Memory">Its memory.</param>
 /// <param name="OrcIpsAddress">Guest-virtual address of its .orc_unwind_ip, 0 where it has none.</param>
+/// <param name="SymbolBase">Address that its symbol table counts from, 0 where it has none.</param>
 public sealed record ImageModule(
-    uint Owner, string Name, ulong Address, ulong Taints, IReadOnlyList<Subsystems.ModuleMemory> Memory, ulong OrcIpsAddress)
+    uint Owner, string Name, ulong Address, ulong Taints, IReadOnlyList<Subsystems.ModuleMemory> Memory, ulong OrcIpsAddress, ulong SymbolBase = 0)
 {
     /// <summary>True where the module's memory holds the address.</summary>
     public bool Contains(ulong address)

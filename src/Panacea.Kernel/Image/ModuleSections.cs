@@ -14,11 +14,12 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
 {
     private const int SymbolSize = 24;
 
-    public void AddTo(List<ImageContainer.Section> sections, uint owner, LinuxModule module, OrcVersion? orcVersion)
+    /// <returns>The address that the module's symbol table counts from, 0 where it has none.</returns>
+    public ulong AddTo(List<ImageContainer.Section> sections, uint owner, LinuxModule module, OrcVersion? orcVersion)
     {
         if (ReadText(module) is { } text)
             sections.Add(new(ImageSection.Text, owner, text));
-        if (TryReadSymbols(module, out SymbolTable? symbols))
+        if (TryReadSymbols(module, out SymbolTable? symbols, out ulong symbolBase))
         {
             SymbolTableSections s = symbols!.Sections;
             ReadOnlySpan<ReadOnlyMemory<byte>> parts = [s.Header, s.Values, s.Types, s.NameOffsets, s.Names, s.NameIndex];
@@ -42,6 +43,8 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
             sections.Add(new(ImageSection.BtfTypeIndex, owner, types));
             sections.Add(new(ImageSection.BtfNameIndex, owner, names));
         }
+
+        return symbolBase;
     }
 
     /// <summary>Jump labels, exception fixups and WARNs of the kernel or of one module; what can't be read is left out.</summary>
@@ -84,9 +87,9 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
     }
 
     /// <summary>The module's own symbols (struct mod_kallsyms: Elf64_Sym array, names, and since 5.2 one nm letter a symbol).</summary>
-    private bool TryReadSymbols(LinuxModule module, out SymbolTable? table)
+    private bool TryReadSymbols(LinuxModule module, out SymbolTable? table, out ulong tableBase)
     {
-        table = null;
+        (table, tableBase) = (null, 0);
         ModuleTables t = module.Tables;
         if (t.SymbolCount == 0 || t.SymbolCount > (uint)limits.MaxSymbols || Read(t.Symtab, t.SymbolCount * (long)SymbolSize) is not { } symtab)
             return false;
@@ -108,17 +111,7 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
                 builder.Add(value, type, text);
         }
 
-        return builder.TryBuild(end, out table, out ulong tableBase, out _) && Rebase(module, builder, ref table, tableBase, end);
-    }
-
-    /// <summary>A module's table counts from the start of its memory, where nothing but the map says so; a symbol there makes the two agree.</summary>
-    private static bool Rebase(LinuxModule module, SymbolTableBuilder builder, ref SymbolTable? table, ulong tableBase, ulong end)
-    {
-        ulong start = module.Memory.Min(m => m.Start);
-        if (tableBase == start)
-            return true;
-        builder.Add(start, 'N', "__module_start");
-        return builder.TryBuild(end, out SymbolTable rebased, out ulong again, out _) && again == start && (table = rebased) is not null;
+        return builder.TryBuild(end, out table, out tableBase, out _);
     }
 
     /// <summary>The module's BTF, from the list btf_modules (kernel/bpf/btf.c, since 5.11): struct btf_module → btf → data.</summary>

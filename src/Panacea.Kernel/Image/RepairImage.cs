@@ -45,7 +45,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
             Find(ImageSection.Btf, 0), Find(ImageSection.BtfTypeIndex, 0), Find(ImageSection.BtfNameIndex, 0));
         _owners[0] = Open(0, Meta.TextBase, Meta.OrcIpsAddress, null);
         foreach (ImageModule module in Meta.Modules)
-            _owners[module.Owner] = Open(module.Owner, module.Memory.Count == 0 ? 0 : module.Memory.Min(m => m.Start), module.OrcIpsAddress, module);
+            _owners[module.Owner] = Open(module.Owner, module.SymbolBase, module.OrcIpsAddress, module);
     }
 
     private sealed record OwnerTables(

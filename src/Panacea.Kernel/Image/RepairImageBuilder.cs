@@ -244,8 +244,8 @@ public sealed class RepairImageBuilder
             if (module.State != 0 || module.Memory.Count == 0)
                 continue;
             owner++;
-            modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps));
-            new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);
+            ulong symbolBase = new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);
+            modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps, symbolBase));
         }
 
         return meta with { Modules = modules };
