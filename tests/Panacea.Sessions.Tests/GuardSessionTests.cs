@@ -262,7 +262,8 @@ public sealed class GuardSessionTests : IDisposable
     private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default)
     {
         var session = new GuardSession(
-            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window }, _sink) { Attach = () => _vm };
+            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window }, _sink)
+        { Attach = () => _vm };
         session.Run(_cancel.Token);
         _vm.AssertRuns();
         Assert.True(_vm.IsDisposed);
