@@ -33,6 +33,8 @@ public sealed class TypeCatalog
         ReadOnlyMemory<byte> blob, TypeCatalog? baseTypes, out ReadOnlyMemory<byte> typeIndex, out ReadOnlyMemory<byte> nameIndex, out string whyNot)
     {
         bool ok = BtfData.TryBuild(blob, baseTypes?._btf, FormatLimits.Default, out BtfData data, out whyNot);
+        if (ok && data.TypeOffsets.IsEmpty)
+            (ok, whyNot) = (false, "it holds no types");
         typeIndex = ok ? data.TypeOffsets : default;
         nameIndex = ok ? data.NameIndexBlob : default;
         return ok;

@@ -101,7 +101,11 @@ public sealed class TypeCatalogTests
     [Fact]
     public void Damaged_types_are_refused_with_a_reason()
     {
-        byte[] blob = new SyntheticBtf().Build();
+        Assert.False(TypeCatalog.TryIndex(new SyntheticBtf().Build(), null, out _, out _, out string none));
+        Assert.Equal("it holds no types", none);
+        var b = new SyntheticBtf();
+        b.Int("int", 4);
+        byte[] blob = b.Build();
         Assert.True(TypeCatalog.TryIndex(blob, null, out var types, out var names, out _));
         Assert.Contains("indexes", Assert.Throws<InvalidDataException>(() => TypeCatalog.Open(blob, default, names)).Message);
         Assert.Throws<InvalidDataException>(() => TypeCatalog.Open(blob[..10], types, names));
