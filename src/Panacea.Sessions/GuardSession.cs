@@ -235,7 +235,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
 
         if (wait.Kind == QemuWaitKind.TimedOut)
-            RefreshModules();
+            Warn(RefreshModules());
         return Next.Guard;
     }
 
@@ -251,12 +251,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         return Next.Rearm;
     }
 
-    private void DropRetired()
+    private void DropRetired() => _retired.RemoveAll(kernel =>
     {
-        foreach (ArmedKernel kernel in _retired)
-            kernel.Dispose();
-        _retired.Clear();
-    }
+        if (_pending.Exists(p => p.Kernel == kernel))
+            return false;
+        kernel.Dispose();
+        return true;
+    });
 
     /// <summary>The stub's connection ends a moment before the monitor's does.</summary>
     private bool HasQemuEnded() => SpinWait.SpinUntil(() => _target.IsGone, HealthStep);
@@ -288,6 +289,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             return;
         }
 
+        // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
+        string? warning = RefreshModules();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
@@ -300,6 +303,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
 
         (long stoppedUs, string source) = Measure(stop, found);
+        Warn(warning);
         sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
         sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
         Record(id, at, stop, stoppedUs, source);
@@ -354,7 +358,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
         var pending = new PendingIncident
         {
-            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch,
+            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchEndsTicks = Stopwatch.GetTimestamp() + (long)(options.HealthWindow.TotalSeconds * Stopwatch.Frequency),
         };
         if (stop.Evidence is not null && stop.Lost is null)
@@ -397,8 +401,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
         }
 
-        if (_pending.Count == 0)
-            DropRetired();
+        DropRetired();
     }
 
     private void CloseAll(string reason)
@@ -414,22 +417,28 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         sink.OnEvent(IncidentBuilder.EventOf(incident, sink.Store(incident)));
     }
 
-    private void RefreshModules()
+    /// <returns>What to warn of, or null.</returns>
+    private string? RefreshModules()
     {
         if (_armed is not { } armed || armed.ModuleSignature(_target.Memory) is not { } now || now == _moduleSignature)
-            return;
+            return null;
+        _moduleSignature = now;
         try
         {
-            var fresh = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits), _limits);
-            _armed = fresh;
-            _moduleSignature = now;
+            _armed = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits), _limits);
             _retired.Add(armed);
+            return null;
         }
         catch (Exception e) when (e is not TargetException)
         {
             // The map so far still serves; what came in since is unknown code until the next change.
-            sink.OnEvent(new WarningEvent(_vm, $"the module map could not be refreshed: {e.Message}"));
-            _moduleSignature = now;
+            return $"the module map could not be refreshed: {e.Message}";
         }
+    }
+
+    private void Warn(string? message)
+    {
+        if (message is not null)
+            sink.OnEvent(new WarningEvent(_vm, message));
     }
 }

@@ -29,6 +29,9 @@ internal sealed class PendingIncident
     /// <summary>Null where nothing was applied.</summary>
     public HealthWatch? Watch { get; init; }
 
+    /// <summary>What the watch reads through; must outlive it.</summary>
+    public ArmedKernel? Kernel { get; init; }
+
     /// <summary><see cref="Stopwatch"/> time at which the watch ends.</summary>
     public long WatchEndsTicks { get; init; }
 
