@@ -46,31 +46,22 @@ public abstract class LifecycleTests(SharedGuest shared)
     {
         Guest guest = await shared.AliveAsync();
         await guest.MustAsync("rmmod crashtest");
-        GuardProcess guard;
         try
         {
-            guard = await GuardProcess.StartArmedAsync(guest);
+            await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest);
+            await guest.MustAsync("insmod /modules/crashtest.ko");
+            // It may not have looked since; the first crash counts all the same.
+            int mark = guard.Mark();
+            GuestCommandResult result = await guest.CrashAsync("null-write");
+            GuardEvent incident = await guard.WaitForAsync("incident", mark);
+            Assert.True(incident.Text("outcome") == "recovered", incident.Json.GetRawText());
+            Assert.Equal("NULL write in crashtest_null_write [crashtest]", incident.Text("title"));
+            Assert.Equal("error-return", incident.Text("repair"));
+            Assert.Equal(1, result.Status);
         }
         finally
         {
-            await guest.MustAsync("insmod /modules/crashtest.ko");
-        }
-
-        await using (guard)
-        {
-            // Nobody tells the guard of the module: it looks now and then. Whatever it knows, the guest lives; once it has looked, it knows the module.
-            long deadline = Environment.TickCount64 + (long)Limits.Event.TotalMilliseconds;
-            GuardEvent incident;
-            do
-            {
-                int mark = guard.Mark();
-                await guest.CrashAsync("null-write");
-                incident = await guard.WaitForAsync("incident", mark);
-                Assert.True(incident.Text("outcome") == "recovered", incident.Json.GetRawText());
-            }
-            while (incident.Text("title") != "NULL write in crashtest_null_write [crashtest]" && Environment.TickCount64 < deadline);
-            Assert.Equal("NULL write in crashtest_null_write [crashtest]", incident.Text("title"));
-            Assert.Equal("error-return", incident.Text("repair"));
+            await guest.MustAsync("[ -c /dev/crashtest ] || insmod /modules/crashtest.ko");
         }
 
         await guest.AssertLivesAsync();
@@ -159,8 +150,11 @@ public abstract class LifecycleTests(SharedGuest shared)
         Assert.Equal("paused", (string?)(await guest.Monitor.ExecuteAsync("query-status"))?["status"]);
         Assert.Equal(resumes, guest.Monitor.Events.Count(e => e == "RESUME"));
         Assert.True(guard.IsRunning);
+
+        // The command waits at the guest's door, so that the crash follows the operator's "cont" at once.
+        Task recovers = AssertRecoversAsync(guest, guard);
         await guest.Monitor.ExecuteAsync("cont");
-        await AssertRecoversAsync(guest, guard);
+        await recovers;
     }
 
     [Fact]
