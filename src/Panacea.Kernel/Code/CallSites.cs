@@ -8,10 +8,11 @@ namespace Panacea.Kernel.Code;
 /// <param name="Target">The function called; null for an indirect call.</param>
 public readonly record struct CallSite(ulong Address, ulong ReturnAddress, ulong? Target);
 
-/// <summary>The calls that may have been made on the way from one place of a function to another.</summary>
+/// <summary>What may have been done on the way from one place of a function to another.</summary>
 /// <param name="Calls">By address. A call that lies on some possible path; whether it was really made is not known.</param>
-/// <param name="IsComplete">False where jumps with unknown targets may lead over further calls.</param>
-public sealed record CallsOnPaths(IReadOnlyList<CallSite> Calls, bool IsComplete);
+/// <param name="Instructions">By address. Every instruction of those paths that may have been executed, calls among them.</param>
+/// <param name="IsComplete">False where jumps with unknown targets may lead over further code.</param>
+public sealed record CallsOnPaths(IReadOnlyList<CallSite> Calls, IReadOnlyList<Instruction> Instructions, bool IsComplete);
 
 /// <summary>Finds calls in machine code.</summary>
 public static class CallSites
@@ -71,17 +72,20 @@ public static class CallSites
         // The goal itself has been executed only where it lies on a loop.
         bool goalRepeats = backward.TryGetValue(target, out List<ulong>? into) && into.Any(p => after.Contains(p) && Reach(forward, target).Contains(p));
         var calls = new List<CallSite>();
+        var instructions = new List<Instruction>();
         foreach (ulong at in after)
         {
             if (!before.Contains(at) || (at == target && !goalRepeats))
                 continue;
             Instruction instruction = graph.Instructions[at];
+            instructions.Add(instruction);
             if (instruction.Mnemonic == Mnemonic.Call)
                 calls.Add(new CallSite(at, instruction.NextIP, DirectTarget(instruction)));
         }
 
         calls.Sort((a, b) => a.Address.CompareTo(b.Address));
-        result = new CallsOnPaths(calls, !graph.HasUnknownTargets);
+        instructions.Sort((a, b) => a.IP.CompareTo(b.IP));
+        result = new CallsOnPaths(calls, instructions, !graph.HasUnknownTargets);
         return true;
     }
 

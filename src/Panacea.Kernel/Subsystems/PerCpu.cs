@@ -41,22 +41,26 @@ public static class PerCpu
     public static uint PreemptCount(LinuxKernel kernel, int cpu) =>
         (uint)HotVariable(kernel, cpu, "__preempt_count", "pcpu_hot.preempt_count", 4) & 0x7fff_ffff;
 
+    /// <summary>Where a CPU's preempt count lies.</summary>
+    public static ulong PreemptCountAddress(LinuxKernel kernel, int cpu) => HotAddress(kernel, cpu, "__preempt_count", "pcpu_hot.preempt_count");
+
     private static ulong HotVariable(LinuxKernel kernel, int cpu, string symbol, string member, int size)
     {
-        ulong address;
+        ulong address = HotAddress(kernel, cpu, symbol, member);
+        return size == 8
+            ? kernel.ReadU64(address, symbol)
+            : kernel.Space.ReadUInt32(new VirtualAddress(address), symbol);
+    }
+
+    private static ulong HotAddress(LinuxKernel kernel, int cpu, string symbol, string member)
+    {
         if (kernel.Image.TryFindPerCpuSymbol("pcpu_hot", out ulong hot))
         {
             // Without BTF the layout of 6.2 to 6.14 is still the only one there ever was: current_task first, preempt_count at 8.
             ulong offset = kernel.HasMember(member) ? kernel.Offset(member) : symbol == "current_task" ? 0UL : 8UL;
-            address = unchecked(hot + offset + Base(kernel, cpu));
-        }
-        else
-        {
-            address = Address(kernel, symbol, cpu);
+            return unchecked(hot + offset + Base(kernel, cpu));
         }
 
-        return size == 8
-            ? kernel.ReadU64(address, symbol)
-            : kernel.Space.ReadUInt32(new VirtualAddress(address), symbol);
+        return Address(kernel, symbol, cpu);
     }
 }

@@ -14,14 +14,6 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
 {
     private const long Eio = 5;
 
-    /// <summary>Functions that take what must be given back; a function that called one before it died can't just return. Prefixes of symbol names.</summary>
-    private static readonly string[] Acquires =
-    [
-        "_raw_spin_lock", "_raw_read_lock", "_raw_write_lock", "__raw_spin_lock", "mutex_lock", "ww_mutex_lock", "rt_mutex_lock", "down", "queued_spin_lock", "native_queued_spin_lock",
-        "rwsem_down", "__mutex_lock", "__down", "rcu_read_lock", "__rcu_read_lock", "local_bh_disable", "__local_bh_disable", "preempt_disable", "percpu_down", "jbd2__journal_start", "jbd2_journal_start",
-        "lock_sock", "lock_page", "folio_lock", "__folio_lock", "bit_spin_lock", "srcu_read_lock", "__srcu_read_lock", "kernfs_get_active",
-    ];
-
     /// <inheritdoc/>
     public RepairKind Kind => RepairKind.ErrorReturn;
 
@@ -43,13 +35,15 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
         string function = parts.Main.Name;
         if (!TryErrorValue(evidence, index, function, location.Module, out ulong value, out string shown, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
-        if (!TryProveNothingHeld(evidence, frame, function, out whyNot))
+        if (!TakenOnTheWay.TryProveNothing(evidence, frame, parts, out bool mayHoldReference, out whyNot))
             return StrategyVerdict.Declines(whyNot);
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
             return StrategyVerdict.Declines($"the state in which {function} has returned can't be proved: {decline}");
 
         string explanation = $"{function} returns {shown} to {evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}"}; the process lives";
-        string[] risks = ["what the function had half done stays half done"];
+        List<string> risks = ["what the function had half done stays half done"];
+        if (mayHoldReference)
+            risks.Add($"{function} may have counted a reference that nobody drops: an object may never be freed");
         var plan = new RepairPlan { Kind = Kind, Explanation = explanation, Writes = [], Registers = [], Lost = [], Risks = risks };
         if (evidence.Point.Symbol != "oops_end")
             return StrategyVerdict.Applies(plan with { Registers = Direct(evidence, evidence.Vcpu.Rflags, state, value) });
@@ -118,36 +112,5 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
                 whyNot = $"{function} returns {returns.Name}, which has no value that says an error";
                 return false;
         }
-    }
-
-    /// <summary>What a function took before it died stays taken when it returns. It took nothing when nothing on the way from its entry to the fault takes anything.</summary>
-    /// <summary>What a function took before it died stays taken when it returns. It took nothing when nothing on the way from its entry to the fault takes anything.</summary>
-    private static bool TryProveNothingHeld(CrashEvidence evidence, StackFrame frame, string function, out string whyNot)
-    {
-        whyNot = "";
-        FrameAnalysis analysis = evidence.Analysis;
-        if (!analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts parts))
-        {
-            whyNot = $"what {function} took before it died can't be told: where it begins and ends is unknown";
-            return false;
-        }
-
-        if (!CallSites.TryFind(analysis.Code, parts, parts.Main.Start, frame.Point, analysis.Hints, out CallsOnPaths result, out Decline decline))
-        {
-            whyNot = $"what {function} took before it died can't be told: {decline}";
-            return false;
-        }
-
-        foreach (CallSite call in result.Calls)
-        {
-            string? callee = call.Target is { } target ? evidence.Kernel.Image.Symbolize(target)?.Name : null;
-            if (callee is not null && Array.Exists(Acquires, p => callee.StartsWith(p, StringComparison.Ordinal)))
-            {
-                whyNot = $"{function} may hold what it took through {callee}, which nobody would give back";
-                return false;
-            }
-        }
-
-        return true;
     }
 }

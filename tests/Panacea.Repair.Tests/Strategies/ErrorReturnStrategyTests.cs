@@ -58,10 +58,34 @@ public sealed class ErrorReturnStrategyTests
     [InlineData("ct_nobtf", "no prototype of ct_nobtf")]
     [InlineData("ct_ptr_unchecked", "does not show whether it checks it")]
     [InlineData("ct_locked", "may hold what it took through _raw_spin_lock")]
+    [InlineData("ct_bitlock", "may hold a lock that it took by 'bts'")]
+    [InlineData("ct_table", "an indirect jump in it may lead over any of its code")]
     public void Where_no_value_says_an_error_or_something_is_held_it_does_not_apply(string function, string why)
     {
         using var g = new CrashedGuest(new CrashSpec { Function = function });
         Assert.Contains(why, WhyNot(g));
+    }
+
+    /// <summary>preempt_disable() is inlined. A count of zero at the crash says that all of them have been undone; in a count that is not, the function's own may be.</summary>
+    [Theory]
+    [InlineData(KernelShape.Linux61)]
+    [InlineData(KernelShape.Linux612)]
+    public void Preemption_that_the_function_may_have_disabled_is_not_left_so(KernelShape shape)
+    {
+        var options = new SyntheticKernelOptions { Shape = shape };
+        using var disabled = new CrashedGuest(new CrashSpec { Function = "ct_preempt", Preempt = 1 }, options);
+        Assert.Contains("may have disabled preemption", WhyNot(disabled));
+        using var enabled = new CrashedGuest(new CrashSpec { Function = "ct_preempt" }, options);
+        Assert.NotNull(Plan(enabled));
+        using var callers = new CrashedGuest(new CrashSpec { Function = "ct_int", Preempt = 1 }, options);
+        Assert.NotNull(Plan(callers));
+    }
+
+    [Fact]
+    public void A_reference_that_may_be_lost_is_a_risk_that_is_said()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_counted" });
+        Assert.Equal("ct_counted may have counted a reference that nobody drops: an object may never be freed", Plan(g).Risks[^1]);
     }
 
     [Theory]

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -64,6 +64,19 @@ internal static class KernelFunctions
         text.Add("ct_bug", w => { w.Depth(8); w.A.push(rbx); w.Depth(16); w.A.mov(rbx, rdi); w.At("fault"); w.A.ud2(); });
         text.Add("ct_div", w => w.Frame(() => { w.At("fault"); w.A.div(ecx); }));
         text.Add("ct_locked", w => w.Frame(() => { w.Call("_raw_spin_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_preempt", w => w.Frame(() => { w.A.inc(__dword_ptr.gs[text["preempt count"]]); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_bitlock", w => w.Frame(() => { w.A.@lock.bts(__dword_ptr[rdi], 0); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_counted", w => w.Frame(() => { w.A.@lock.inc(__dword_ptr[rdi]); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_table", w => w.Frame(() =>
+        {
+            Label dies = w.A.CreateLabel();
+            w.A.test(rdi, rdi);
+            w.A.je(dies);
+            w.A.jmp(__qword_ptr[rax * 8 + 0x1000]);
+            w.A.Label(ref dies);
+            w.At("fault");
+            w.A.mov(__dword_ptr[rax], 1);
+        }));
         Through(text, "ct_memcpy", "memcpy");
         Through(text, "ct_panic", "panic");
         Through(text, "ct_stack_chk", "__stack_chk_fail");

@@ -74,7 +74,7 @@ public sealed partial class SyntheticKernel
         TextBase = 0xffff_ffff_8100_0000 + Options.Kaslr;
         DirectBase = Options.Mode == PagingMode.FiveLevel ? 0xff11_0000_0000_0000 : 0xffff_8880_0000_0000;
         Types = KernelTypes.Make(Options.Shape);
-        Text = new SyntheticText(TextBase + 0x1000);
+        Text = new SyntheticText(TextBase + 0x1000) { Outside = PerCpuPlace };
         KernelFunctions.Add(Text, Options.EntryNops, Options.Vpanic);
 
         Tables.MapRange(DirectBase, 0, RamBytes, PageTableBuilder.Size2M, PageAccess.Writable | PageAccess.NoExecute);
@@ -127,6 +127,13 @@ public sealed partial class SyntheticKernel
 
     /// <summary>CR0, CR3, CR4 and EFER of every vCPU.</summary>
     public (ulong Cr0, ulong Cr3, ulong Cr4, ulong Efer) ControlRegisters => (0x8005_0033, Tables.Root.Value, Options.Mode == PagingMode.FiveLevel ? 0x1020UL : 0x20UL, 0xd01);
+
+    /// <summary>What GS-relative code adds to a CPU's base.</summary>
+    private ulong PerCpuPlace(string name) => name == "preempt count"
+        ? Options.Shape == KernelShape.Linux612
+            ? _perCpu.First(s => s.Name == "pcpu_hot").Address + Types.Offset("pcpu_hot.preempt_count")
+            : _perCpu.First(s => s.Name == "__preempt_count").Address
+        : throw new KeyNotFoundException(name);
 
     /// <summary>Address of a data symbol, function, or place in a function.</summary>
     public ulong this[string name] => _data.TryGetValue(name, out ulong at) ? at : Text[name];
