@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
 using Panacea.Sessions;
@@ -27,6 +28,13 @@ public enum GuardEnd
 /// <param name="onBug">Told of an exception that no session should let out, before the error event.</param>
 public sealed class GuardHost(EventQueue queue, IncidentStore store, Action<string, Exception> onBug)
 {
+    /// <summary>Pauses before attaching again to a VM that was guarded until its QEMU stopped answering; after the last one, guarding it ends with an error. A VM that has been
+    /// guarded for <see cref="Forgiveness"/> since starts from the first.</summary>
+    public IReadOnlyList<TimeSpan> Patience { get; init; } = [.. new[] { 0.5, 1, 2, 4, 8, 15 }.Select(TimeSpan.FromSeconds)];
+
+    /// <summary>How long a VM must have been guarded for an earlier loss not to count.</summary>
+    public TimeSpan Forgiveness { get; init; } = TimeSpan.FromMinutes(10);
+
     /// <summary>Guards until all sessions have ended. Blocks.</summary>
     /// <returns>How each ended, in the order given.</returns>
     public IReadOnlyList<GuardEnd> Run(IReadOnlyList<GuardedVm> vms, CancellationToken cancel)
@@ -47,19 +55,37 @@ public sealed class GuardHost(EventQueue queue, IncidentStore store, Action<stri
 
     private GuardEnd RunOne(GuardedVm vm, CancellationToken cancel)
     {
-        var sink = new Sink(queue, store);
-        try
+        for (int losses = 0; ;)
         {
-            vm.Open(sink).Run(cancel);
-            return sink.SawError ? GuardEnd.TargetProblem : GuardEnd.Clean;
-        }
-        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
-        {
-            return GuardEnd.Clean;
-        }
-        catch (Exception failure)
-        {
-            return End(vm, sink, failure);
+            var sink = new Sink(queue, store);
+            long started = Stopwatch.GetTimestamp();
+            try
+            {
+                vm.Open(sink).Run(cancel);
+                return sink.SawError ? GuardEnd.TargetProblem : GuardEnd.Clean;
+            }
+            catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+            {
+                return GuardEnd.Clean;
+            }
+            catch (TargetException lost) when (!cancel.IsCancellationRequested && !sink.SawError && (sink.SawArmed || losses > 0))
+            {
+                // The guest runs and was protected until now: whoever started this guard wants it protected on. A QEMU that is busy (a snapshot, a swapping host) answers again.
+                if (sink.SawArmed && Stopwatch.GetElapsedTime(started) >= Forgiveness)
+                    losses = 0;
+                if (losses == Patience.Count)
+                    return End(vm, sink, lost);
+                TimeSpan pause = Patience[losses++];
+                sink.OnEvent(new WarningEvent(vm.Vm, $"{lost.Message}; attaching again in {pause.TotalSeconds:0.#} s"));
+                if (sink.SawAttached && !sink.SawDetached)
+                    sink.OnEvent(new DetachedEvent(vm.Vm, "lost"));
+                if (cancel.WaitHandle.WaitOne(pause))
+                    return GuardEnd.Clean;
+            }
+            catch (Exception failure)
+            {
+                return End(vm, sink, failure);
+            }
         }
     }
 
@@ -84,6 +110,8 @@ public sealed class GuardHost(EventQueue queue, IncidentStore store, Action<stri
     {
         public bool SawAttached { get; private set; }
 
+        public bool SawArmed { get; private set; }
+
         public bool SawError { get; private set; }
 
         public bool SawDetached { get; private set; }
@@ -91,6 +119,7 @@ public sealed class GuardHost(EventQueue queue, IncidentStore store, Action<stri
         public void OnEvent(SessionEvent sessionEvent)
         {
             SawAttached |= sessionEvent is AttachedEvent;
+            SawArmed |= sessionEvent is ArmedEvent;
             SawError |= sessionEvent is ErrorEvent;
             SawDetached |= sessionEvent is DetachedEvent;
             queue.Add(sessionEvent);

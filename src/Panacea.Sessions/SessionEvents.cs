@@ -107,7 +107,7 @@ public sealed record ErrorEvent(string Vm, string Message) : SessionEvent(Vm);
 
 /// <summary>Panacea let go of the VM; its breakpoints are gone and the guest runs.</summary>
 /// <param name="Vm">The VM.</param>
-/// <param name="Reason">Why: <c>interrupted</c>, <c>shutdown</c>, <c>gone</c>, <c>error</c>.</param>
+/// <param name="Reason">Why: <c>interrupted</c>, <c>gone</c>, <c>lost</c> (QEMU stopped answering; attaching is tried again), <c>error</c>.</param>
 public sealed record DetachedEvent(string Vm, string Reason) : SessionEvent(Vm);
 
 /// <summary>JSON shape of events and incidents: snake_case members, kebab-case values, no indentation.</summary>

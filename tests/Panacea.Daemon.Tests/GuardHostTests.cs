@@ -25,7 +25,7 @@ public class GuardHostTests
         using var queue = new EventQueue([recorder], _ => { });
         queue.Start();
         var store = new IncidentStore("/nonexistent/panacea", _ => { });
-        IReadOnlyList<GuardEnd> ends = new GuardHost(queue, store, (_, e) => bugs.Add(e)).Run(vms, cancel);
+        IReadOnlyList<GuardEnd> ends = new GuardHost(queue, store, (_, e) => bugs.Add(e)) { Patience = [TimeSpan.Zero, TimeSpan.Zero] }.Run(vms, cancel);
         Assert.True(queue.Close(TimeSpan.FromSeconds(10)));
         return (ends, recorder.Events, bugs);
     }
@@ -95,4 +95,56 @@ public class GuardHostTests
     [Fact]
     public void A_factory_that_throws_is_that_vms_problem_only() =>
         Assert.Equal([GuardEnd.TargetProblem], Run(default, new GuardedVm("x", _ => throw new TargetException("gone"))).Ends);
+
+    [Fact]
+    public void A_vm_whose_qemu_stopped_answering_is_attached_to_again()
+    {
+        int runs = 0;
+        (IReadOnlyList<GuardEnd> ends, List<SessionEvent> events, _) = Run(default, Vm("a", (sink, _) =>
+        {
+            Arm(sink);
+            if (++runs == 1)
+                throw new TargetException("QEMU did not answer in time");
+            sink.OnEvent(new DetachedEvent("a", "gone"));
+        }));
+        Assert.Equal([GuardEnd.Clean], ends);
+        Assert.Equal(["AttachedEvent", "ArmedEvent", "WarningEvent", "DetachedEvent", "AttachedEvent", "ArmedEvent", "DetachedEvent"], events.Select(e => e.GetType().Name));
+        Assert.Equal("QEMU did not answer in time; attaching again in 0 s", ((WarningEvent)events[2]).Message);
+        Assert.Equal(["lost", "gone"], events.OfType<DetachedEvent>().Select(e => e.Reason));
+    }
+
+    [Fact]
+    public void Attaching_again_comes_to_an_end()
+    {
+        int runs = 0;
+        (IReadOnlyList<GuardEnd> ends, List<SessionEvent> events, _) = Run(default, Vm("a", (sink, _) =>
+        {
+            if (++runs == 1)
+                Arm(sink);
+            throw new TargetException($"no answer {runs}");
+        }));
+        Assert.Equal([GuardEnd.TargetProblem], ends);
+        Assert.Equal(3, runs);
+        Assert.Equal(new ErrorEvent("a", "no answer 3"), events[^1]);
+        Assert.Single(events.OfType<ErrorEvent>());
+    }
+
+    [Fact]
+    public void A_vm_that_was_never_armed_is_not_tried_again()
+    {
+        int runs = 0;
+        Run(default, Vm("a", (sink, _) =>
+        {
+            runs++;
+            sink.OnEvent(new AttachedEvent("a", 1, "shared"));
+            throw new TargetException("no kernel symbols");
+        }));
+        Assert.Equal(1, runs);
+    }
+
+    private static void Arm(ISessionSink sink)
+    {
+        sink.OnEvent(new AttachedEvent("a", 1, "shared"));
+        sink.OnEvent(new ArmedEvent("a", "6.12", "id", 1, 1, []));
+    }
 }

@@ -65,7 +65,7 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
     private static string Detached(DetachedEvent e) => e.Reason switch
     {
         "interrupted" => "the guest runs on, without protection",
-        "shutdown" => "the guest was shut down",
+        "lost" => "QEMU stopped answering; this VM is not protected until it is attached to again",
         "gone" => "QEMU is gone",
         "error" => "after an error; this VM is not protected",
         _ => Safe.Text(e.Reason, 128),
