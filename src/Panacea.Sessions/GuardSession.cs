@@ -17,6 +17,10 @@ namespace Panacea.Sessions;
 public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISessionSink sink, TargetLimits? limits = null)
 {
     private static readonly TimeSpan HealthStep = TimeSpan.FromMilliseconds(100), ModuleStep = TimeSpan.FromSeconds(1), BootStep = TimeSpan.FromMilliseconds(250);
+
+    /// <summary>How long QEMU's own account of a stop is waited for.</summary>
+    private static readonly TimeSpan MeasurePatience = TimeSpan.FromMilliseconds(200);
+
     /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
     private const int MaxRepeats = 3;
 
@@ -35,6 +39,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     /// <summary>How the VM is reached; another one in tests.</summary>
     internal Func<IGuestControl> Attach { get; init; } = () => QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } });
+
+    /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
+    internal TimeProvider Time { get; init; } = TimeProvider.System;
 
     private enum Next
     {
@@ -160,18 +167,41 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _failed.Clear();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
-        long stopStart = Stopwatch.GetTimestamp();
-        IHeldGuest? held = _target.ArmBreakpoints(kernel.Addresses);
-        long stoppedUs = found is null ? (long)Stopwatch.GetElapsedTime(stopStart).TotalMicroseconds : 0;
+        IHeldGuest stop = found ?? _target.Stop();
+        long stoppedUs = SetBreakpoints(stop, kernel, out VcpuRegisters? registers);
 
         // Whoever reads "armed" may rely on it that the guest is not stopped any more but by a crash: QEMU forgets an operator's pause that comes during a stop of ours.
-        if (found is null)
-            stoppedUs += Rehearse(kernel);
+        if (registers is not null)
+            Rehearse(kernel, registers);
         sink.OnEvent(new ArmedEvent(_vm, kernel.Image.Meta.Release, kernel.Image.Id, imageUs, stoppedUs, kernel.Image.Meta.Without));
         if (found is not null)
             CarryOn(found, kernel);
-        else if (held is not null)
-            OnStop(held, Stopwatch.GetTimestamp(), found: false);
+        else if (_target.Stopped is { } hit)
+            OnStop(hit, Stopwatch.GetTimestamp(), found: false);
+    }
+
+    /// <summary>All that arming needs of a guest that stands still, in one stop: the breakpoints, and one vCPU's registers to rehearse with.</summary>
+    /// <returns>Microseconds for which the guest was stopped for it; 0 where it stood for another reason.</returns>
+    private long SetBreakpoints(IHeldGuest stop, ArmedKernel kernel, out VcpuRegisters? registers)
+    {
+        registers = null;
+        long started = Stopwatch.GetTimestamp();
+        try
+        {
+            _target.ArmBreakpoints(kernel.Addresses);
+            if (stop.Reason == StopReason.Requested)
+                registers = stop.ReadRegisters(0);
+        }
+        finally
+        {
+            if (stop.Reason == StopReason.Requested)
+                stop.Resume();
+        }
+
+        if (stop.Reason != StopReason.Requested)
+            return 0;
+        long ours = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
+        return _target.TryMeasureStop(stop, MeasurePatience, out long measured) ? measured : ours;
     }
 
     /// <summary>A guard died and left the guest at a death point: the work goes on where it ended. One that stands elsewhere is let go.</summary>
@@ -183,31 +213,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             guest.Resume();
     }
 
-    /// <returns>Microseconds for which the guest was stopped.</returns>
-    private long Rehearse(ArmedKernel kernel)
+    private void Rehearse(ArmedKernel kernel, VcpuRegisters registers)
     {
-        long started = Stopwatch.GetTimestamp();
-        IHeldGuest stop = _target.Stop();
-        VcpuRegisters registers;
-        try
-        {
-            registers = stop.ReadRegisters(0);
-        }
-        finally
-        {
-            if (stop.Reason == StopReason.Requested)
-                stop.Resume();
-        }
-
-        long stoppedUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         kernel.Rehearse(_target.Memory, registers);
-        if (_target.Stopped is { } other)
-            OnStop(other, Stopwatch.GetTimestamp(), found: false);
 
         // What building left behind is given back to the system now, not in the middle of a crash.
         GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-        return stoppedUs;
     }
 
     private Next Watch(CancellationToken cancel)
@@ -248,6 +260,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         _armed?.Dispose();
         _armed = null;
         DropRetired();
+
+        // The machine that comes up may be laid out in another way: memory that was plugged in, a region that the firmware moves.
+        _target.RefreshMemory();
         return Next.Rearm;
     }
 
@@ -269,11 +284,16 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
     }
 
-    /// <summary>An operator's pause is the operator's to end. The stub tells nothing of its end, so the run state is asked for now and then.</summary>
+    /// <summary>An operator's pause is the operator's to end. The stub tells nothing of its end, so the run state is asked for now and then. A guest that stands still shows
+    /// no life: the time does not count for those that are being watched.</summary>
     private void WaitForOperator(CancellationToken cancel)
     {
+        long started = Time.GetTimestamp();
         while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.NoteResumedElsewhere())
             cancel.WaitHandle.WaitOne(BootStep);
+        TimeSpan paused = Time.GetElapsedTime(started);
+        foreach (PendingIncident pending in _pending)
+            pending.Paused += paused;
     }
 
     private void OnStop(IHeldGuest guest, long seen, bool found)
@@ -319,7 +339,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         long sum = 0;
         foreach (IHeldGuest guest in stop.Stops)
         {
-            if (!_target.TryMeasureStop(guest, TimeSpan.FromMilliseconds(200), out long us))
+            if (!_target.TryMeasureStop(guest, MeasurePatience, out long us))
                 return (stop.StoppedUs, "panacea");
             sum += us;
         }
@@ -359,7 +379,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var pending = new PendingIncident
         {
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
-            WatchEndsTicks = Stopwatch.GetTimestamp() + (long)(options.HealthWindow.TotalSeconds * Stopwatch.Frequency),
+            WatchStartedTicks = Time.GetTimestamp(),
         };
         if (stop.Evidence is not null && stop.Lost is null)
             FailEarlier(pending);
@@ -391,8 +411,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private void LookAtHealth()
     {
-        long now = Stopwatch.GetTimestamp();
-        foreach (PendingIncident pending in _pending.Where(p => now >= p.WatchEndsTicks).ToList())
+        foreach (PendingIncident pending in _pending.Where(p => Time.GetElapsedTime(p.WatchStartedTicks) - p.Paused >= options.HealthWindow).ToList())
         {
             _pending.Remove(pending);
             HealthResult health = pending.Watch!.Look();

@@ -32,8 +32,11 @@ internal sealed class PendingIncident
     /// <summary>What the watch reads through; must outlive it.</summary>
     public ArmedKernel? Kernel { get; init; }
 
-    /// <summary><see cref="Stopwatch"/> time at which the watch ends.</summary>
-    public long WatchEndsTicks { get; init; }
+    /// <summary>When the watch began, by the session's clock.</summary>
+    public long WatchStartedTicks { get; init; }
+
+    /// <summary>For how long an operator has paused the guest since.</summary>
+    public TimeSpan Paused { get; set; }
 
     public RepairKind Repair => Stop.Applied?.Kind ?? RepairKind.None;
 

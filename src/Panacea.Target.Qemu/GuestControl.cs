@@ -71,6 +71,9 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.NoteResumedElsewhere"/>
     bool NoteResumedElsewhere();
 
+    /// <inheritdoc cref="QemuTarget.RefreshMemory"/>
+    void RefreshMemory();
+
     /// <inheritdoc cref="QemuTarget.TryMeasureStop"/>
     bool TryMeasureStop(IHeldGuest guest, TimeSpan patience, out long microseconds);
 

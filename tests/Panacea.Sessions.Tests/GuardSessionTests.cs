@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Microsoft.Extensions.Time.Testing;
 using Panacea.Diagnosis;
 using Panacea.Repair;
 using Panacea.Target;
@@ -17,6 +18,7 @@ public sealed class GuardSessionTests : IDisposable
     private readonly ScriptedVm _vm;
     private readonly CancellationTokenSource _cancel = new();
     private readonly Sink _sink = new();
+    private readonly FakeTimeProvider _time = new();
 
     public GuardSessionTests()
     {
@@ -115,6 +117,35 @@ public sealed class GuardSessionTests : IDisposable
         Assert.DoesNotContain("resume", _vm.Steps.SkipWhile(s => s != "wait"));
     }
 
+    /// <summary>A guest that its operator pauses while its health is being watched shows no life, and is not dead.</summary>
+    [Fact]
+    public void An_operators_pause_does_not_count_as_death()
+    {
+        TimeSpan window = TimeSpan.FromSeconds(2);
+        _vm.ThenStops(Dies).ThenStops(() => _guest.Vcpu(0, _guest["vfs_write"], default), StopReason.Other).ThenLives(works: false).Then(() =>
+        {
+            _vm.Work();
+            _time.Advance(window);
+            return new GuestWait(QemuWaitKind.TimedOut, null);
+        });
+        _vm.Before = step =>
+        {
+            if (step == "note-resumed")
+                _time.Advance(TimeSpan.FromMinutes(1));
+        };
+        Run(window: window);
+        Assert.Equal(IncidentOutcome.Recovered, Assert.Single(_sink.Incidents).Outcome);
+    }
+
+    [Fact]
+    public void Arming_takes_one_stop()
+    {
+        Run();
+        Assert.Equal(["stop", "arm", "read-registers", "resume"], _vm.Steps.SkipWhile(s => s != "stop").Take(4));
+        Assert.Single(_vm.Held);
+        Assert.Equal(1234, Assert.Single(_sink.Events.OfType<ArmedEvent>()).StoppedUs);
+    }
+
     [Fact]
     public void After_a_reset_it_arms_again()
     {
@@ -122,6 +153,7 @@ public sealed class GuardSessionTests : IDisposable
         Run();
         Assert.Equal(["attached", "armed", "reset", "armed", "death", "resumed", "incident", "detached"], _sink.Events.Select(Name));
         Assert.Equal(IncidentOutcome.Recovered, _sink.Incidents[0].Outcome);
+        Assert.Single(_vm.Steps, "refresh-memory");
     }
 
     [Fact]
@@ -263,7 +295,7 @@ public sealed class GuardSessionTests : IDisposable
     {
         var session = new GuardSession(
             QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window }, _sink)
-        { Attach = () => _vm };
+        { Attach = () => _vm, Time = _time };
         session.Run(_cancel.Token);
         _vm.AssertRuns();
         Assert.True(_vm.IsDisposed);

@@ -140,6 +140,8 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
         return true;
     }
 
+    public void RefreshMemory() => Enter("refresh-memory");
+
     public bool TryMeasureStop(IHeldGuest guest, TimeSpan patience, out long microseconds)
     {
         microseconds = 1234;
