@@ -72,7 +72,7 @@ public sealed class RepairImageException(string message) : IOException(message);
 /// </remarks>
 internal static class ImageContainer
 {
-    public const uint Version = 1;
+    public const uint Version = 2;
     private const uint FlagDerived = 2;
     private const int FilterShift = 8;
     private const int HeaderSize = 32;
@@ -191,7 +191,7 @@ internal static class ImageContainer
                 (flags & FlagZstd) != 0, (flags & FlagDerived) != 0, (SectionFilter)(flags >> FilterShift & 0xff));
             bool sane = entry.Offset >= HeaderSize && entry.PackedLength >= 0 && entry.Offset <= length && entry.PackedLength <= length - entry.Offset
                 && entry.PackedLength <= Array.MaxLength && entry.RawLength >= 0 && entry.RawLength <= Array.MaxLength
-                && entry.Filter <= (entry.IsZstd ? SectionFilter.Branches : SectionFilter.None)
+                && entry.Filter <= (entry.IsZstd ? SectionFilter.Code : SectionFilter.None)
                 && (entry.IsDerived ? entry is { PackedLength: 0, IsZstd: false } && IsDerived(entry.Kind) : entry.IsZstd || entry.RawLength == entry.PackedLength);
             if (!sane)
                 throw new RepairImageException($"{name} is damaged: section {i} lies outside the file; build it again");

@@ -236,7 +236,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
 
     /// <summary>Writes the packed image.</summary>
     /// <returns>Bytes on disk.</returns>
-    public long Save(string path, int zstdLevel = 6) => ImageContainer.Write(path, Sections, zstdLevel);
+    public long Save(string path, int zstdLevel = 9) => ImageContainer.Write(path, Sections, zstdLevel);
 
     /// <inheritdoc/>
     public void Dispose() => (_mapping as IDisposable)?.Dispose();

@@ -18,8 +18,8 @@ internal enum SectionFilter : uint
     /// <summary>Records of six bytes (.orc_unwind): all first bytes, all second bytes, and so on.</summary>
     Planes6 = 3,
 
-    /// <summary>x86 code: targets of CALL and JMP become offsets from the start, so that calls of one function look alike wherever they stand.</summary>
-    Branches = 4,
+    /// <summary>x86-64 code, see <see cref="CodeOperands"/>.</summary>
+    Code = 4,
 }
 
 /// <summary>Applies and undoes filters.</summary>
@@ -32,7 +32,7 @@ internal static class SectionFilters
     {
         ImageSection.OrcIps => SectionFilter.SlotDelta32,
         ImageSection.OrcRows => SectionFilter.Planes6,
-        ImageSection.Text => SectionFilter.Branches,
+        ImageSection.Text => SectionFilter.Code,
         ImageSection.Symbols1 or ImageSection.Symbols3 or ImageSection.BtfTypeIndex => SectionFilter.Delta32,
         _ => SectionFilter.None,
     };
@@ -43,8 +43,8 @@ internal static class SectionFilters
         byte[] result = raw.ToArray();
         switch (filter)
         {
-            case SectionFilter.Branches:
-                CallTargets.Encode(result);
+            case SectionFilter.Code:
+                CodeOperands.Encode(result);
                 return result;
             case SectionFilter.SlotDelta32:
                 AddSlots(result, sign: 1);
@@ -67,8 +67,8 @@ internal static class SectionFilters
         byte[] result = new byte[filtered.Length];
         switch (filter)
         {
-            case SectionFilter.Branches:
-                CallTargets.Decode(filtered);
+            case SectionFilter.Code:
+                CodeOperands.Decode(filtered);
                 return filtered;
             case SectionFilter.SlotDelta32:
                 WordDelta.Decode(filtered, result);
