@@ -7,6 +7,7 @@ namespace Panacea.Target.Qemu;
 /// <summary>Keeps two guards off one VM: an advisory lock (flock) on a file named after QEMU's pid and start time. It ends with its process.</summary>
 internal sealed class GuardLock : IDisposable
 {
+    private const int ReadWrite = 0x2, Create = 0x40, CloseOnExec = 0x80000, NoFollow = 0x20000;
     private readonly SafeFileHandle _file;
     private readonly string _path;
 
@@ -21,8 +22,9 @@ internal sealed class GuardLock : IDisposable
     {
         try
         {
-            using SafeFileHandle file = File.OpenHandle(PathFor(pid), FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-            return Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0 ? ReadHolder(file) : null;
+            // Not by File.OpenHandle: it takes a shared flock of its own, which a holder refuses.
+            using var file = new SafeFileHandle(Libc.Open(PathFor(pid), CloseOnExec | NoFollow, 0), ownsHandle: true);
+            return !file.IsInvalid && Libc.FLock((int)file.DangerousGetHandle(), Libc.LockExclusive | Libc.LockNonBlocking) != 0 ? ReadHolder(file) : null;
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -40,8 +42,7 @@ internal sealed class GuardLock : IDisposable
         string path = PathFor(pid);
         for (int attempt = 0; ; attempt++)
         {
-            const int readWriteCreateCloseOnExecNoFollow = 0x2 | 0x40 | 0x80000 | 0x20000;
-            int fd = Libc.Open(path, readWriteCreateCloseOnExecNoFollow, 0x180); // rw-------
+            int fd = Libc.Open(path, ReadWrite | Create | CloseOnExec | NoFollow, 0x180); // rw-------
             if (fd < 0)
                 throw new TargetException($"cannot open the lock file {path}: {Libc.LastError}");
             var file = new SafeFileHandle(fd, ownsHandle: true);

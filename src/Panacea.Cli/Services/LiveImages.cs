@@ -95,7 +95,7 @@ internal sealed class LiveImages : IImageService
     {
         ImageMeta meta = image.Meta;
         return new ImageSummary(
-            image.Id, meta.Release, meta.BuildId, file, bytes, meta.BuildUs, stoppedUs, image.SymbolCount, image.Types.Btf is { } btf ? btf.EndId - 1 : 0, image.OrcCount,
+            image.Id, meta.Release, meta.BuildId, file, bytes, image.BuildUs, stoppedUs, image.SymbolCount, image.Types.Btf is { } btf ? btf.EndId - 1 : 0, image.OrcCount,
             (long)(meta.TextEnd - meta.TextStart), [.. meta.Modules.Select(m => m.Name)], [.. meta.DeathPoints.Select(p => p.Symbol)], meta.Without);
     }
 }

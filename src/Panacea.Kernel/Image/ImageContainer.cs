@@ -35,6 +35,9 @@ public enum ImageSection : uint
     /// <summary>Jump labels, exception fixups, WARNs, see <see cref="Code.ControlFlowTable"/>.</summary>
     ControlFlow = 9,
 
+    /// <summary>Microseconds that building took, u64: no part of the content that the id stands for.</summary>
+    BuildTime = 10,
+
     /// <summary>Symbol table, first part.</summary>
     Symbols0 = 16,
 
@@ -52,9 +55,6 @@ public enum ImageSection : uint
 
     /// <summary>Symbol table, sixth part.</summary>
     Symbols5 = 21,
-
-    /// <summary>The console's strings that matter, reserved.</summary>
-    Reserved = 64,
 }
 
 /// <summary>A repair image that can't be used: damaged, foreign, or of another version.</summary>
@@ -237,13 +237,15 @@ internal static class ImageContainer
 
     private static uint FlagsOf(ImageSection kind) => IsDerived(kind) ? FlagDerived : FlagZstd | ((uint)SectionFilters.For(kind) << FilterShift);
 
-    /// <summary>The content address: equal for equal sections, packed or not.</summary>
+    /// <summary>The content address: equal for equal sections, packed or not, and however long it took to build them.</summary>
     public static string ContentId(IEnumerable<Entry> entries)
     {
         var hash = new XxHash128();
         Span<byte> row = stackalloc byte[16];
         foreach (Entry e in entries)
         {
+            if (e.Kind == ImageSection.BuildTime)
+                continue;
             BinaryPrimitives.WriteUInt32LittleEndian(row, (uint)e.Kind);
             BinaryPrimitives.WriteUInt32LittleEndian(row[4..], e.Owner);
             BinaryPrimitives.WriteUInt64LittleEndian(row[8..], e.Hash);

@@ -90,9 +90,6 @@ public sealed record ImageMeta
     /// <summary>VMCOREINFO as the kernel exports it, KEY=VALUE lines; null where it has none.</summary>
     public string? VmcoreInfo { get; init; }
 
-    /// <summary>Microseconds that building took.</summary>
-    public long BuildUs { get; init; }
-
     /// <summary>Looks at what came out of a file: JSON may say null where nothing else may.</summary>
     /// <exception cref="InvalidDataException">It makes no sense.</exception>
     internal void Check()

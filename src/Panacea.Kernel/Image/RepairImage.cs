@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Text.Json;
 using Panacea.Formats.Kallsyms;
 using Panacea.Formats.Orc;
@@ -62,6 +63,9 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
 
     /// <summary>The trap table as it was, 16 bytes a gate; empty where unknown.</summary>
     public ReadOnlyMemory<byte> TrapTable { get; }
+
+    /// <summary>Microseconds that building took; null where the image does not say.</summary>
+    public long? BuildUs => Find(ImageSection.BuildTime, 0).Span is { Length: sizeof(long) } time ? BinaryPrimitives.ReadInt64LittleEndian(time) : null;
 
     /// <summary>Number of the kernel's own symbols.</summary>
     public int SymbolCount => _owners[0].Symbols?.Count ?? 0;

@@ -50,9 +50,9 @@ public sealed class RepairImageBuilder
     {
         long started = Stopwatch.GetTimestamp();
         var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits);
-        builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind != ImageSection.Meta));
+        builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind is not (ImageSection.Meta or ImageSection.BuildTime)));
         ImageMeta meta = builder.AddModules(image.Meta with { Modules = [] }, image.OrcCount > 0 ? image.Meta.OrcVersion : null);
-        return RepairImage.StoreAndMap(builder.WithMeta(meta with { BuildUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds }), cache);
+        return RepairImage.StoreAndMap(builder.Finish(meta, started), cache);
     }
 
     private List<ImageContainer.Section> Run()
@@ -89,13 +89,18 @@ public sealed class RepairImageBuilder
             throw new NotLinuxException("the kernel has neither oops_end nor panic among its symbols: there is no place to stop it at");
 
         // Modules need types and symbols, so they are read through a first image that lacks them.
-        meta = AddModules(meta, orcVersion);
-        meta = meta with { BuildUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds };
-        return WithMeta(meta);
+        return Finish(AddModules(meta, orcVersion), started);
     }
 
     private List<ImageContainer.Section> WithMeta(ImageMeta meta) =>
         [new(ImageSection.Meta, 0, JsonSerializer.SerializeToUtf8Bytes(meta, ImageMetaJson.Default.ImageMeta)), .. _sections];
+
+    private List<ImageContainer.Section> Finish(ImageMeta meta, long started)
+    {
+        byte[] time = new byte[sizeof(long)];
+        BitConverter.TryWriteBytes(time, (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds);
+        return [.. WithMeta(meta), new(ImageSection.BuildTime, 0, time)];
+    }
 
     private (SymbolTable Table, ulong Base) ReadSymbols()
     {

@@ -16,9 +16,15 @@ public sealed class RepairImageBuilderTests : IDisposable
     {
         var guest = new SyntheticKernel();
         using RepairImage one = KernelGuest.Build(guest, _cache.Path), two = KernelGuest.Build(guest, _cache.Path);
-        Assert.Equal(
-            one.Sections.Skip(1).Select(s => (s.Kind, s.Owner, Convert.ToHexString(s.Bytes.Span))), two.Sections.Skip(1).Select(s => (s.Kind, s.Owner, Convert.ToHexString(s.Bytes.Span))));
-        Assert.True(one.Meta.BuildUs > 0);
+        Assert.Equal(Content(one), Content(two));
+        Assert.Equal(one.Id, two.Id);
+        Assert.True(one.BuildUs > 0);
+        guest.WriteU64(guest["oops_end"] + 0x10, 1);
+        using RepairImage other = KernelGuest.Build(guest, _cache.Path);
+        Assert.NotEqual(one.Id, other.Id);
+
+        static IEnumerable<(ImageSection, uint, string)> Content(RepairImage image) =>
+            image.Sections.Where(s => s.Kind != ImageSection.BuildTime).Select(s => (s.Kind, s.Owner, Convert.ToHexString(s.Bytes.Span)));
     }
 
     [Theory]

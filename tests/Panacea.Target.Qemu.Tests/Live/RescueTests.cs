@@ -140,8 +140,8 @@ public sealed class RescueTests
 
         var options = new QemuAttachOptions { Qmp = new QmpOptions { GreetingTimeout = TimeSpan.FromMilliseconds(200) } };
         e = Assert.Throws<AttachException>(() => QemuTarget.Attach(vm.Spec, options));
-        Assert.Equal(AttachFailure.QmpUnreachable, e.Reason);
-        Assert.Contains("another client", e.Message, StringComparison.Ordinal);
+        Assert.Equal(AttachFailure.AlreadyGuarded, e.Reason);
+        Assert.Contains($"pid {Environment.ProcessId}", e.Message, StringComparison.Ordinal);
 
         first.Dispose();
         using QemuTarget second = QemuTarget.Attach(new QemuTargetSpec(null, vm.Pid));
