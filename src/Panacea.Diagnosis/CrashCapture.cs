@@ -32,48 +32,63 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     /// <exception cref="CaptureException">The trap's registers can't be read.</exception>
     public CrashEvidence Capture(IGuestMemory guestMemory, VcpuRegisters vcpu, DeathPoint point, Action<string>? mark = null)
     {
+        CapturedCpu cpu = Open(guestMemory, vcpu);
+        OrcUnwinder unwinder = UnwinderOf(cpu);
+        PtRegs crash;
+        ulong regsAddress = 0;
+        string? entry = null;
+        if (point.Symbol == "oops_end")
+        {
+            // oops_end(unsigned long flags, struct pt_regs *regs, int signr)
+            regsAddress = vcpu.Gpr[Gpr.Rsi];
+            if (!PtRegs.TryRead(cpu.Kernel.Space, regsAddress, out crash, out MemoryFault fault))
+                throw new CaptureException($"the registers of the trap can't be read ({fault})");
+            entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress);
+        }
+        else
+        {
+            crash = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
+        }
+
+        Backtrace stack = unwinder.Unwind(regsAddress == 0 ? UnwindStart.From(vcpu) : UnwindStart.From(crash, regsAddress));
+        mark?.Invoke("evidence-read");
+        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task)) with { PreemptCount = cpu.PreemptCount is { } p ? p & PreemptMask : null };
+    }
+
+    /// <summary>What one CPU was doing, as far as it could be read at once.</summary>
+    internal sealed record CapturedCpu(EvidenceMemory Memory, LinuxKernel Kernel, VcpuRegisters Vcpu, int? Cpu, CrashedTask? Task, uint? PreemptCount, List<string> Unavailable);
+
+    /// <summary>Reads what is needed of one CPU before its stack can be walked.</summary>
+    internal CapturedCpu Open(IGuestMemory guestMemory, VcpuRegisters vcpu)
+    {
         var memory = new EvidenceMemory(guestMemory);
         LinuxKernel kernel = image.KernelOver(memory);
         var unavailable = new List<string>();
         int? cpu = PerCpu.CpuOf(kernel, vcpu);
         uint? preempt = Try<uint>("preempt count", () => PerCpu.PreemptCount(kernel, cpu ?? throw new KernelShapeException("the vCPU's per-CPU area is not known")), unavailable);
-        CrashedTask? task = ReadTask(kernel, cpu, unavailable);
-
-        var stacks = new StackMap([.. Stacks.Of(kernel, cpu, task?.Address ?? 0).Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu ?? -1))]);
-        var unwinder = new OrcUnwinder(image, _codeMap, image, kernel.Space, stacks, limits);
-        bool isTrap = point.Symbol == "oops_end";
-        PtRegs crash;
-        ulong regsAddress = 0;
-        string? entry = null;
-        Backtrace stack;
-        if (isTrap)
-        {
-            // oops_end(unsigned long flags, struct pt_regs *regs, int signr)
-            regsAddress = vcpu.Gpr[Gpr.Rsi];
-            if (!PtRegs.TryRead(kernel.Space, regsAddress, out crash, out MemoryFault fault))
-                throw new CaptureException($"the registers of the trap can't be read ({fault})");
-            entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress);
-            stack = unwinder.Unwind(UnwindStart.From(crash, regsAddress));
-        }
-        else
-        {
-            crash = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
-            stack = unwinder.Unwind(UnwindStart.From(vcpu));
-        }
-
-        mark?.Invoke("evidence-read");
-        FaultAccess? access = isTrap ? Decode(kernel, crash, vcpu, entry) : null;
-        CrashKind kind = isTrap ? Classify(entry, access, IsReadOnly(kernel, access)) : CrashKind.Panic;
-        int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
-        var evidence = new CrashEvidence
-        {
-            Kernel = kernel, Memory = memory, Point = point, Vcpu = vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry, Kind = kind, Fault = access,
-            Context = ContextOf(preempt, task), Cpu = cpu, PreemptCount = preempt is { } p ? p & PreemptMask : null, Task = task, Stack = stack,
-            Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(kernel.Space, stacks), _codeMap, _codeMap),
-            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = unavailable,
-        };
-        return evidence;
+        return new CapturedCpu(memory, kernel, vcpu, cpu, ReadTask(kernel, cpu, unavailable), preempt, unavailable);
     }
+
+    /// <summary>An unwinder that knows the stacks of that CPU.</summary>
+    internal OrcUnwinder UnwinderOf(CapturedCpu cpu) => new(image, _codeMap, image, cpu.Kernel.Space, StacksOf(cpu), limits);
+
+    /// <summary>Everything that follows at once from a crash's registers and stack.</summary>
+    internal CrashEvidence Evidence(CapturedCpu cpu, DeathPoint point, PtRegs crash, ulong regsAddress, string? entry, Backtrace stack, CrashContext context)
+    {
+        bool isTrap = point.Symbol == "oops_end";
+        FaultAccess? access = isTrap ? Decode(cpu.Kernel, crash, cpu.Vcpu, entry) : null;
+        int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
+        return new CrashEvidence
+        {
+            Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
+            Kind = isTrap ? Classify(entry, access, IsReadOnly(cpu.Kernel, access)) : CrashKind.Panic, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
+            Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
+            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable,
+        };
+    }
+
+    private static StackMap StacksOf(CapturedCpu cpu) =>
+        new([.. Stacks.Of(cpu.Kernel, cpu.Cpu, cpu.Task?.Address ?? 0).Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu.Cpu ?? -1))]);
 
     /// <summary>Touches what the report will be written from after the guest goes on.</summary>
     public void TouchForReport(CrashEvidence evidence)

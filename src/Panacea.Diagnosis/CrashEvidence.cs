@@ -29,8 +29,12 @@ public sealed record CrashEvidence
     /// <summary>The capture itself.</summary>
     public required EvidenceMemory Memory { get; init; }
 
-    /// <summary>Where the guest was stopped.</summary>
+    /// <summary>Where the guest was stopped, or the way that it died.</summary>
     public required DeathPoint Point { get; init; }
+
+    /// <summary>The machine has gone on since it passed the death point (a dump, a guest that stands in panic()): the arguments of that function, the preempt count and the IRQ flag
+    /// as of the crash are gone.</summary>
+    public bool IsPast { get; init; }
 
     /// <summary>Registers of the vCPU that died, at the death point.</summary>
     public required VcpuRegisters Vcpu { get; init; }

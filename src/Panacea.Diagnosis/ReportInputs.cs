@@ -51,15 +51,21 @@ internal sealed record ReportInputs(string? CommandLine, string? Taint, IReadOnl
             unavailable.Add($"kernel log: {e.Message}");
         }
 
-        return new ReportInputs(commandLine, taint, console, ReadPanicFormat(evidence));
+        return new ReportInputs(commandLine, taint, console, evidence.Kind != CrashKind.Panic ? null : evidence.IsPast ? PrintedReason(console) : ReadPanicFormat(evidence));
+    }
+
+    /// <summary>What panic() has printed (kernel/panic.c).</summary>
+    private static string? PrintedReason(IReadOnlyList<ConsoleLine> console)
+    {
+        const string prefix = "Kernel panic - not syncing: ";
+        return console.LastOrDefault(line => line.Text.StartsWith(prefix, StringComparison.Ordinal)) is { } line ? line.Text[prefix.Length..].TrimEnd() : null;
     }
 
     internal static bool IsReadFailure(Exception e) => e is GuestMemoryException or KernelShapeException or OverflowException or ArgumentException or InvalidDataException;
 
     /// <summary>panic(const char *fmt, …) and vpanic(const char *fmt, va_list): the format is the first argument, still in RDI at the entry.</summary>
     private static string? ReadPanicFormat(CrashEvidence evidence) =>
-        evidence.Kind == CrashKind.Panic
-        && evidence.Kernel.Space.TryReadString(new VirtualAddress(evidence.Vcpu.Gpr[Gpr.Rdi]), 512, out string text, out _)
+        evidence.Kernel.Space.TryReadString(new VirtualAddress(evidence.Vcpu.Gpr[Gpr.Rdi]), 512, out string text, out _)
             ? text.TrimEnd('\n')
             : null;
 }

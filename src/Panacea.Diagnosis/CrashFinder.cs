@@ -1,0 +1,147 @@
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Diagnosis;
+
+/// <summary>Finds the crash in a machine that has died already: a dump, or a guest that stands or loops in panic(). What a guard sees at the death point is found again on the stack.</summary>
+/// <param name="image">The kernel.</param>
+/// <param name="capture">Reads the evidence.</param>
+public sealed class CrashFinder(RepairImage image, CrashCapture capture)
+{
+    /// <summary>Trap entries of arch/x86/entry/entry_64.S: <c>asm_exc_page_fault</c>, …</summary>
+    private const string TrapPrefix = "asm_exc_";
+
+    /// <summary>What the kernel prints for a CPU that has not died (panic_cpu's PANIC_CPU_INVALID, crashing_cpu's first value).</summary>
+    private const uint NoCpu = uint.MaxValue;
+
+    /// <summary>The first cause of the death.</summary>
+    /// <param name="memory">Guest-physical memory.</param>
+    /// <param name="vcpus">Registers of the CPUs, as far as they are known.</param>
+    /// <param name="evidence">What was found.</param>
+    /// <param name="whyNot">Why there is none.</param>
+    /// <returns>False where no CPU's stack shows a death.</returns>
+    public bool TryFind(IGuestMemory memory, IReadOnlyList<VcpuRegisters> vcpus, out CrashEvidence evidence, out string whyNot)
+    {
+        evidence = null!;
+        LinuxKernel kernel = image.KernelOver(memory);
+        uint? dead = DeadCpu(kernel);
+        whyNot = vcpus.Count == 0 ? "the registers of no CPU are known" : "no CPU's stack shows an oops or a panic";
+        List<CrashCapture.CapturedCpu> cpus = [.. vcpus.Where(v => !v.IsUserMode).Select(v => capture.Open(memory, v))];
+        foreach (CrashCapture.CapturedCpu cpu in cpus.OrderByDescending(c => c.Cpu is { } number && number == dead))
+        {
+            Backtrace stack = capture.UnwinderOf(cpu).Unwind(UnwindStart.From(cpu.Vcpu));
+            if (TryFind(cpu, stack, isDead: cpu.Cpu is { } number && number == dead, out evidence))
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>The CPU that called panic() first (kernel/panic.c, panic_cpu) or went into the crash kernel (arch/x86/kernel/reboot.c, crashing_cpu); null where none did.</summary>
+    private static uint? DeadCpu(LinuxKernel kernel)
+    {
+        foreach (string symbol in (string[])["panic_cpu", "crashing_cpu"])
+        {
+            if (kernel.Image.TryFindSymbol(symbol, out ulong address) && kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint cpu, out _) && cpu != NoCpu)
+                return cpu;
+        }
+
+        return null;
+    }
+
+    private bool TryFind(CrashCapture.CapturedCpu cpu, Backtrace stack, bool isDead, out CrashEvidence evidence)
+    {
+        evidence = null!;
+        for (int i = stack.Frames.Count - 1; i >= 0; i--)
+        {
+            // The outermost one is the first cause: a panic that an oops led to lies within it, and so does whatever interrupted the panic since.
+            if (stack.Frames[i].Reliability != FrameReliability.Exact || PointOf(stack.Frames[i]) is not { } point)
+                continue;
+            if (point.Symbol != "oops_end")
+            {
+                Backtrace rest = Outward(stack, i);
+                var entered = new PtRegs { Gpr = Known(rest.Frames[0].Registers), Ip = rest.Frames[0].Ip, Flags = cpu.Vcpu.Rflags, Cs = cpu.Vcpu.Cs };
+                evidence = capture.Evidence(cpu, point, entered, 0, null, rest, ContextOf(rest, cpu.Task)) with { IsPast = true };
+                return true;
+            }
+
+            int trap = Enumerable.Range(i, stack.Frames.Count - i).FirstOrDefault(k => stack.Frames[k] is { Regs: not null, RegsAddress: not null }, -1);
+            if (trap < 0)
+                continue;
+            evidence = AtTrap(cpu, stack, trap, point);
+            return true;
+        }
+
+        return isDead && TryAtRegisters(cpu, stack, out evidence);
+    }
+
+    private CrashEvidence AtTrap(CrashCapture.CapturedCpu cpu, Backtrace stack, int trap, DeathPoint point)
+    {
+        Backtrace rest = Outward(stack, trap);
+        string? entry = image.Symbolize(stack.Frames[trap - 1].Ip - 1)?.Name;
+        return capture.Evidence(cpu, point, rest.Frames[0].Regs!.Value, rest.Frames[0].RegsAddress!.Value, entry, rest, ContextOf(rest, cpu.Task)) with { IsPast = true };
+    }
+
+    /// <summary>kexec's crash path saves the registers of the oops, not those of its own (kernel/kexec_core.c, crash_setup_regs): the CPU seems to stand where it trapped. The trap's
+    /// pt_regs lie where the CPU pushed them, below the stack pointer that it had, aligned to 16 bytes (Intel SDM 3A, 6.14.2).</summary>
+    private bool TryAtRegisters(CrashCapture.CapturedCpu cpu, Backtrace stack, out CrashEvidence evidence)
+    {
+        evidence = null!;
+        ulong at = unchecked((cpu.Vcpu.Gpr[Gpr.Rsp] & ~15UL) - PtRegs.Size);
+        if (image.Meta.DeathPoints.FirstOrDefault(p => p.Symbol == "oops_end") is not { } point
+            || !PtRegs.TryRead(cpu.Kernel.Space, at, out PtRegs regs, out _) || regs.Ip != cpu.Vcpu.Rip || regs.Gpr[Gpr.Rsp] != cpu.Vcpu.Gpr[Gpr.Rsp])
+            return false;
+        string? entry = cpu.Kernel.Space.TryReadUInt64(new VirtualAddress(at - 8), out ulong back, out _)
+            && image.Symbolize(back - 1)?.Name is { } name && name.StartsWith(TrapPrefix, StringComparison.Ordinal) ? name : null;
+        evidence = capture.Evidence(cpu, point, regs, at, entry, stack, ContextOf(stack, cpu.Task)) with { IsPast = true };
+        return true;
+    }
+
+    private DeathPoint? PointOf(StackFrame frame) => image.Symbolize(frame.Point.LookupAddress)?.Name switch
+    {
+        "oops_end" => Point("oops_end"),
+        "panic" or "vpanic" or "nmi_panic" => Point("panic") ?? Point("vpanic"),
+        _ => null,
+    };
+
+    private DeathPoint? Point(string symbol) => image.Meta.DeathPoints.FirstOrDefault(p => p.Symbol == symbol);
+
+    private static Backtrace Outward(Backtrace stack, int from) =>
+        stack with { Frames = [.. stack.Frames.Skip(from).Select((f, i) => f with { Index = i })] };
+
+    private static GprFile Known(KnownRegisters registers)
+    {
+        GprFile file = default;
+        foreach (Gpr register in Enum.GetValues<Gpr>())
+        {
+            if (registers.TryGet(register, out ulong value))
+                file[register] = value;
+        }
+
+        return file;
+    }
+
+    /// <summary>The context, told by the stack: the preempt count has gone on since the crash. The innermost interrupt outward of the crash is what it was running for.</summary>
+    private CrashContext ContextOf(Backtrace stack, CrashedTask? task)
+    {
+        foreach (StackFrame frame in stack.Frames)
+        {
+            if (frame.Reliability != FrameReliability.Exact || image.Symbolize(frame.Point.LookupAddress)?.Name is not { } name)
+                continue;
+            if (name is "asm_exc_nmi" or "exc_nmi" or "end_repeat_nmi" or "nmi_panic")
+                return CrashContext.Nmi;
+            if (name is "__do_softirq" or "handle_softirqs")
+                return CrashContext.Softirq;
+            if (name is "asm_common_interrupt" or "common_interrupt" || name.StartsWith("asm_sysvec_", StringComparison.Ordinal))
+                return CrashContext.Hardirq;
+        }
+
+        return task is null ? CrashContext.Unknown
+            : task.Pid == 0 ? CrashContext.Idle
+            : task.IsKernelThread ? CrashContext.KernelThread
+            : CrashContext.Process;
+    }
+}
