@@ -29,4 +29,25 @@ public sealed record FormatLimits
 
     /// <summary>Lines of one VMCOREINFO text.</summary>
     public int MaxVmcoreInfoLines { get; init; } = 16_384;
+
+    /// <summary>Bytes of all notes of a dump: some 800 a CPU.</summary>
+    public int MaxDumpNoteBytes { get; init; } = 16 << 20;
+
+    /// <summary>Notes of a dump: two a CPU and a few.</summary>
+    public int MaxDumpNotes { get; init; } = 20_000;
+
+    /// <summary>Program headers of an ELF core. One of physical memory has a few; QEMU's <c>paging</c> option makes many.</summary>
+    public int MaxDumpSegments { get; init; } = 262_144;
+
+    /// <summary>Records of a flattened dump, about 4 to 16 KiB each; an index of them is held, some 24 bytes a record.</summary>
+    public int MaxFlattenedRecords { get; init; } = 8_000_000;
+
+    /// <summary>Pages of guest memory that a kdump-compressed dump may speak of: 64 TiB, what x86-64 Linux with four levels takes (MAX_PHYSMEM_BITS).</summary>
+    public long MaxDumpPages { get; init; } = 1L << 34;
+
+    /// <summary>Runs of RAM that a dump may have; a machine has some tens.</summary>
+    public int MaxMemoryRanges { get; init; } = 65_536;
+
+    /// <summary>Files of one split dump.</summary>
+    public int MaxDumpFiles { get; init; } = 256;
 }
