@@ -69,3 +69,22 @@ public interface IGuestMemory
     /// <returns>True when every byte was read.</returns>
     bool TryRead(PhysicalAddress address, Span<byte> destination, out MemoryFault fault);
 }
+
+/// <summary>What a capture of a guest (a dump) tells beside its memory: all that can be used to find the kernel in it.</summary>
+public interface IGuestCapture
+{
+    /// <summary>Guest-physical memory as it was.</summary>
+    IGuestMemory Memory { get; }
+
+    /// <summary>Registers of the CPUs, in the order of the capture; of each, only some may be known (<see cref="VcpuRegisters.Known"/>). Empty where there are none.</summary>
+    IReadOnlyList<VcpuRegisters> Vcpus { get; }
+
+    /// <summary>The kernel's VMCOREINFO text; empty where there is none.</summary>
+    ReadOnlyMemory<byte> VmcoreInfo { get; }
+
+    /// <summary>Nothing but memory was captured: what else is needed has to be searched in it.</summary>
+    bool IsBareMemory { get; }
+
+    /// <summary>What the capture lacks, in sentences; grows as damaged parts are come across.</summary>
+    IReadOnlyList<string> Missing { get; }
+}

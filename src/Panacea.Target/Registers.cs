@@ -53,9 +53,44 @@ public struct GprFile
     }
 }
 
+/// <summary>Registers of a vCPU that are known or not known together.</summary>
+[Flags]
+public enum RegisterGroups
+{
+    /// <summary>None.</summary>
+    None = 0,
+
+    /// <summary>General registers, RIP, RFLAGS and CS.</summary>
+    Integer = 1,
+
+    /// <summary>FS and GS base.</summary>
+    SegmentBases = 2,
+
+    /// <summary>The GS base that SWAPGS exchanges.</summary>
+    KernelGsBase = 4,
+
+    /// <summary>CR0, CR2, CR3 and CR4.</summary>
+    Control = 8,
+
+    /// <summary>EFER.</summary>
+    Efer = 16,
+
+    /// <summary>The base of the trap table.</summary>
+    TrapTable = 32,
+
+    /// <summary>All but the trap table: what a stopped guest tells.</summary>
+    Live = Integer | SegmentBases | KernelGsBase | Control | Efer,
+}
+
 /// <summary>The integer state of one vCPU, as of the moment it was stopped. Values are in host order.</summary>
 public sealed record VcpuRegisters
 {
+    /// <summary>Which of them are known. The notes of a dump lack some: those read as 0 and mean nothing.</summary>
+    public RegisterGroups Known { get; init; } = RegisterGroups.Live;
+
+    /// <summary>All registers of some groups are known.</summary>
+    public bool Knows(RegisterGroups groups) => (Known & groups) == groups;
+
     /// <summary>Index of the vCPU, from 0, in the hypervisor's order.</summary>
     public required int Vcpu { get; init; }
 
@@ -95,13 +130,16 @@ public sealed record VcpuRegisters
     /// <summary>Extended feature enable register.</summary>
     public required ulong Efer { get; init; }
 
+    /// <summary>Base of the trap table (IDTR).</summary>
+    public ulong TrapTable { get; init; }
+
     /// <summary>Interrupts are enabled (RFLAGS.IF).</summary>
     public bool InterruptsEnabled => (Rflags & 0x200) != 0;
 
     /// <summary>The vCPU was executing in user mode (CPL 3).</summary>
     public bool IsUserMode => (Cs & 3) == 3;
 
-    /// <summary>The vCPU is in 64-bit long mode with paging (EFER.LMA and CR0.PG).</summary>
+    /// <summary>The vCPU is in 64-bit long mode with paging (EFER.LMA and CR0.PG); false where that is not known.</summary>
     public bool IsLongMode => (Efer & 0x400) != 0 && (Cr0 & 0x8000_0000) != 0;
 }
 

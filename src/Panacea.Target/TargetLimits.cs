@@ -39,6 +39,12 @@ public sealed record TargetLimits
     /// <summary>Bytes of the printk ring buffers.</summary>
     public int MaxPrintkBytes { get; init; } = 256 << 20;
 
+    /// <summary>Bytes of a dump's pages that are kept unpacked at a time.</summary>
+    public int MaxDumpCacheBytes { get; init; } = 32 << 20;
+
+    /// <summary>Bytes of a raw memory image that are searched for the kernel's VMCOREINFO.</summary>
+    public long MaxSearchBytes { get; init; } = 1L << 40;
+
     /// <summary>Elements of any other chain that a guest holds.</summary>
     public int MaxChain { get; init; } = 1_000_000;
 }

@@ -18,14 +18,16 @@ public static class PerCpu
         return kernel.ReadU64(table + ((ulong)cpu * 8), "__per_cpu_offset");
     }
 
-    /// <summary>The kernel's CPU number of a vCPU: the one whose per-CPU base its GS base is; null where none is (a vCPU in firmware, offline, or on its way in or out).</summary>
+    /// <summary>The kernel's CPU number of a vCPU: the one whose per-CPU base its GS base is; null where none is (a vCPU in firmware, offline, or on its way in or out), or
+    /// where the segment bases are not known.</summary>
     public static int? CpuOf(LinuxKernel kernel, VcpuRegisters registers)
     {
         ulong user = registers.KernelGsBase, own = registers.GsBase;
         IReadOnlyList<ulong> bases = kernel.Image.Meta.PerCpuBases;
         for (int cpu = 0; cpu < bases.Count; cpu++)
         {
-            if (bases[cpu] == own || (registers.IsUserMode && bases[cpu] == user))
+            if ((registers.Knows(RegisterGroups.SegmentBases) && bases[cpu] == own)
+                || (registers.Knows(RegisterGroups.KernelGsBase) && registers.IsUserMode && bases[cpu] == user))
                 return cpu;
         }
 
