@@ -36,6 +36,11 @@ public sealed record ImageModule(
 /// <param name="EntryNopLength">Bytes of NOPs and ENDBR64 at its entry, 0 where there are none: a stop there can be passed by moving RIP.</param>
 public sealed record DeathPoint(string Symbol, ulong Address, int EntryNopLength);
 
+/// <summary>Kernel text that could not be read when the image was made.</summary>
+/// <param name="Start">First address.</param>
+/// <param name="Length">Bytes; never zero.</param>
+public sealed record TextGap(ulong Start, ulong Length);
+
 /// <summary>What identifies the kernel of a repair image and where things lie in it. Addresses are guest-virtual unless they say otherwise.</summary>
 public sealed record ImageMeta
 {
@@ -87,6 +92,9 @@ public sealed record ImageMeta
     /// <summary>What this kernel lacks and what that costs, in sentences.</summary>
     public required IReadOnlyList<string> Without { get; init; }
 
+    /// <summary>Text that the image lacks, ascending: none where it was made from a living guest.</summary>
+    public IReadOnlyList<TextGap> TextGaps { get; init; } = [];
+
     /// <summary>VMCOREINFO as the kernel exports it, KEY=VALUE lines; null where it has none.</summary>
     public string? VmcoreInfo { get; init; }
 
@@ -95,7 +103,7 @@ public sealed record ImageMeta
     internal void Check()
     {
         bool whole = Release is not null && Banner is not null && PerCpuBases is not null && Without is not null && DeathPoints is not null && Modules is not null
-            && DeathPoints.All(p => p is { Symbol: not null }) && Modules.All(m => m is { Name: not null, Memory: not null, Owner: > 0 });
+            && TextGaps is not null && TextGaps.All(g => g is not null) && DeathPoints.All(p => p is { Symbol: not null }) && Modules.All(m => m is { Name: not null, Memory: not null, Owner: > 0 });
         if (!whole || PagingLevels is not (4 or 5) || TextEnd < TextStart || TextBase == 0 || Modules!.DistinctBy(m => m.Owner).Count() != Modules!.Count)
             throw new InvalidDataException("what it says of its kernel makes no sense");
     }

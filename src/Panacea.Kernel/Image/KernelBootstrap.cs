@@ -48,9 +48,7 @@ internal static class KernelBootstrap
                     continue;
                 anyMapped |= extents.Count > 0;
 
-                // A whole kernel has at least 4 MiB of text; PTI's user tables map only the entry text.
-                ulong text = extents.Where(e => e.Executable).Aggregate(0UL, (sum, e) => sum + e.Length);
-                if (text >= 4UL << 20)
+                if (IsWhole(extents))
                     return new BootstrapResult(new AddressSpace(memory, new PhysicalAddress(candidate), vcpu.Mode), extents, vcpu.IdtBase);
             }
         }
@@ -60,4 +58,8 @@ internal static class KernelBootstrap
             : anyMapped ? "the guest has no whole kernel mapped where Linux maps itself: it is still booting, or is not Linux; try again when Linux has booted"
             : "the guest maps nothing where Linux maps its kernel: it is not x86-64 Linux, or is still booting");
     }
+
+    /// <summary>A whole kernel has at least 4 MiB of text; PTI's user tables map only the entry text.</summary>
+    public static bool IsWhole(IReadOnlyList<KernelExtent> extents) =>
+        extents.Where(e => e.Executable).Aggregate(0UL, (sum, e) => sum + e.Length) >= 4UL << 20;
 }

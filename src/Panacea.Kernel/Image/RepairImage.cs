@@ -193,11 +193,11 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         return OwnerOf(instruction)?.Orc is { } table && table.TryFind(instruction, out entry);
     }
 
-    /// <summary>Pristine code, as it was when the image was made; false outside text.</summary>
+    /// <summary>Pristine code, as it was when the image was made; false outside text, and where the image lacks it.</summary>
     public bool TryReadCode(ulong address, Span<byte> destination)
     {
         if (address >= Meta.TextStart && address < Meta.TextEnd)
-            return Copy(_text, address - Meta.TextStart, destination);
+            return !IsGap(address, (ulong)destination.Length) && Copy(_text, address - Meta.TextStart, destination);
         if (ModuleOf(address) is not { } module)
             return false;
         ulong at = 0;
@@ -287,6 +287,17 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
                 throw;
             throw new RepairImageException($"{Path.GetFileName(path)} is damaged: {e.Message}; build it again");
         }
+    }
+
+    private bool IsGap(ulong address, ulong length)
+    {
+        foreach (TextGap gap in Meta.TextGaps)
+        {
+            if (address < gap.Start ? gap.Start - address < length : address - gap.Start < gap.Length)
+                return true;
+        }
+
+        return false;
     }
 
     private static bool Copy(ReadOnlyMemory<byte> text, ulong offset, Span<byte> destination)

@@ -16,16 +16,18 @@ namespace Panacea.Kernel.Image;
 /// <remarks>Each table is copied once and checked by its own room. What changes under the reader's eyes is the module list: it is read until two reads agree.</remarks>
 public sealed class RepairImageBuilder
 {
-    private const int IdtBytes = 256 * 16;
+    private const int IdtBytes = 256 * 16, PageBytes = 4096, MinRunBytes = 1 << 16;
     private readonly TargetLimits _limits;
     private readonly AddressSpace _bootstrapSpace;
     private readonly IReadOnlyList<KernelExtent> _extents;
     private readonly ulong _idtBase;
+    private readonly bool _isCapture;
     private readonly List<ImageContainer.Section> _sections = [];
     private readonly List<string> _without = [];
 
-    private RepairImageBuilder(BootstrapResult bootstrap, TargetLimits limits)
+    private RepairImageBuilder(BootstrapResult bootstrap, TargetLimits limits, bool isCapture = false)
     {
+        _isCapture = isCapture;
         _bootstrapSpace = bootstrap.Space;
         _extents = bootstrap.Extents;
         _idtBase = bootstrap.IdtBase;
@@ -40,6 +42,14 @@ public sealed class RepairImageBuilder
     /// <exception cref="NotLinuxException">No Linux kernel was found, or it has no symbols.</exception>
     public static RepairImage Build(IGuestMemory memory, IReadOnlyList<VcpuControlState> vcpus, string cache, TargetLimits limits) =>
         RepairImage.StoreAndMap(new RepairImageBuilder(KernelBootstrap.Find(memory, vcpus), limits).Run(), cache);
+
+    /// <summary>Builds an image from a dump. What the dump lacks, the image does without, and <see cref="ImageMeta.Without"/> says so.</summary>
+    /// <param name="capture">The dump.</param>
+    /// <param name="cache">Directory for the unpacked image; created where missing.</param>
+    /// <param name="limits">Ceilings.</param>
+    /// <exception cref="NotLinuxException">No Linux kernel was found, or its symbols were left out.</exception>
+    public static RepairImage Build(IGuestCapture capture, string cache, TargetLimits limits) =>
+        RepairImage.StoreAndMap(new RepairImageBuilder(CaptureBootstrap.Find(capture, limits), limits, isCapture: true).Run(), cache);
 
     /// <summary>The image with the modules as they are now; the kernel's own tables are taken over.</summary>
     /// <param name="image">The image so far.</param>
@@ -67,22 +77,23 @@ public sealed class RepairImageBuilder
         ulong textStart = Address("_stext") is var stext && stext != 0 ? stext : textBase, textEnd = Address("_etext");
         if (textEnd <= textStart || textEnd - textStart > (ulong)_limits.MaxKernelImageBytes)
             throw new NotLinuxException("the kernel's symbols do not say where its text ends (_etext): the guest can't be understood");
-        byte[] text = ReadRange(space, textStart, textEnd, "kernel text") ?? throw new NotLinuxException("the kernel's text can't be read as a whole");
+        byte[] text = ReadText(space, textStart, textEnd, out List<TextGap> gaps);
         _sections.Add(new(ImageSection.Text, 0, text));
 
         AddBtf(space, Address("__start_BTF"), Address("__stop_BTF"));
         OrcVersion? orcVersion = AddOrc(
             0, "the kernel", space, Address("__start_orc_unwind_ip"), Address("__stop_orc_unwind_ip"), Address("__start_orc_unwind"), Address("__stop_orc_unwind"), null);
-        if (_idtBase != 0 && ReadRange(space, _idtBase, unchecked(_idtBase + IdtBytes), "trap table") is { } idt)
+        ulong trapTable = _idtBase != 0 ? _idtBase : Address("idt_table");
+        if (ReadRange(space, trapTable, unchecked(trapTable + IdtBytes), "trap table") is { } idt)
             _sections.Add(new(ImageSection.TrapTable, 0, idt));
 
         var meta = new ImageMeta
         {
             Release = "", Banner = ReadString(space, Address("linux_banner")), BuildId = ReadBuildId(space, Address("__start_notes"), Address("__stop_notes")),
             TextBase = textBase, TextStart = textStart, TextEnd = textEnd, RootPhysical = space.Root.Value, PagingLevels = (int)space.Mode,
-            EncryptionMask = space.EncryptionMask, TrapTableAddress = _idtBase, PerCpuBases = ReadPerCpuBases(space, Address("__per_cpu_offset"), Address("nr_cpu_ids")),
+            EncryptionMask = space.EncryptionMask, TrapTableAddress = trapTable, PerCpuBases = ReadPerCpuBases(space, Address("__per_cpu_offset"), Address("nr_cpu_ids")),
             OrcIpsAddress = Address("__start_orc_unwind_ip"), OrcVersion = orcVersion ?? default, Modules = [], DeathPoints = FindDeathPoints(Address, text, textStart),
-            Without = _without, VmcoreInfo = vmcoreInfo,
+            Without = _without, VmcoreInfo = vmcoreInfo, TextGaps = gaps,
         };
         meta = meta with { Release = ReleaseOf(meta.Banner) };
         if (meta.DeathPoints.Count == 0)
@@ -108,13 +119,14 @@ public sealed class RepairImageBuilder
         string whyNot = "no read-only data is mapped";
         foreach (KernelExtent extent in _extents.Where(e => !e.Writable && !e.Executable).OrderByDescending(e => e.Length))
         {
-            if (extent.Length > (ulong)_limits.MaxKernelImageBytes || extent.Length < 1 << 16)
+            if (extent.Length > (ulong)_limits.MaxKernelImageBytes || extent.Length < MinRunBytes)
                 continue;
-            byte[]? bytes = ReadRange(_bootstrapSpace, extent.Start, extent.End, "read-only data");
-            if (bytes is null || !KallsymsLocator.TryLocate(bytes, extent.Start, out KallsymsLayout layout, out whyNot))
-                continue;
-            if (KallsymsReader.TryRead(bytes, extent.Start, layout, FormatLimits.Default, out SymbolTable table, out ulong textBase, out whyNot))
-                return (table, textBase);
+            foreach ((ulong start, byte[] bytes) in ReadableRuns(_bootstrapSpace, extent))
+            {
+                if (KallsymsLocator.TryLocate(bytes, start, out KallsymsLayout layout, out whyNot)
+                    && KallsymsReader.TryRead(bytes, start, layout, FormatLimits.Default, out SymbolTable table, out ulong textBase, out whyNot))
+                    return (table, textBase);
+            }
         }
 
         throw new NotLinuxException(
@@ -137,6 +149,63 @@ public sealed class RepairImageBuilder
         if (!space.TryTranslate(new VirtualAddress(swapper), out var again, out _) || again.Physical != t.Physical)
             throw new NotLinuxException("the kernel's own page tables do not map themselves: the guest can't be understood");
         return space;
+    }
+
+    /// <summary>The extent as a whole; where a dump lacks some of it (the gap behind read-only data is freed memory, which a filter leaves out), the longer runs of what is there.</summary>
+    private static IEnumerable<(ulong Start, byte[] Bytes)> ReadableRuns(AddressSpace space, KernelExtent extent)
+    {
+        if (ReadRange(space, extent.Start, extent.End, "read-only data") is { } whole)
+        {
+            yield return (extent.Start, whole);
+            yield break;
+        }
+
+        byte[] bytes = new byte[extent.Length];
+        int start = 0;
+        for (int at = 0; at <= bytes.Length; at += PageBytes)
+        {
+            if (at < bytes.Length && space.TryRead(new VirtualAddress(extent.Start + (ulong)at), bytes.AsSpan(at, PageBytes), out _))
+                continue;
+            if (at - start >= MinRunBytes)
+                yield return (extent.Start + (ulong)start, bytes[start..at]);
+            start = at + PageBytes;
+        }
+    }
+
+    /// <summary>The kernel's text; pages that a dump lacks are zeros here and named as gaps.</summary>
+    private byte[] ReadText(AddressSpace space, ulong start, ulong end, out List<TextGap> gaps)
+    {
+        gaps = [];
+        if (ReadRange(space, start, end, "kernel text") is { } whole)
+            return whole;
+
+        // A living guest has all of its code; what can't be read there is not understood, and nothing is repaired on such ground.
+        if (!_isCapture)
+            throw new NotLinuxException("the kernel's text can't be read as a whole");
+        byte[] bytes = new byte[end - start];
+        for (ulong at = start; at < end;)
+        {
+            // Page by page, as the dump has it or not.
+            int take = (int)Math.Min(PageBytes - (at % PageBytes), end - at);
+            Span<byte> page = bytes.AsSpan((int)(at - start), take);
+            if (!space.TryRead(new VirtualAddress(at), page, out _))
+            {
+                page.Clear();
+                if (gaps.Count > 0 && gaps[^1].Start + gaps[^1].Length == at)
+                    gaps[^1] = gaps[^1] with { Length = gaps[^1].Length + (ulong)take };
+                else
+                    gaps.Add(new TextGap(at, (ulong)take));
+            }
+
+            at += (ulong)take;
+        }
+
+        ulong missing = gaps.Aggregate(0UL, (sum, g) => sum + g.Length);
+        if (missing == (ulong)bytes.Length)
+            _without.Add("the kernel's code can't be read: nothing can be disassembled");
+        else if (missing > 0)
+            _without.Add($"{missing / 1024} of {bytes.Length / 1024} KiB of the kernel's code can't be read: nothing there can be disassembled");
+        return bytes;
     }
 
     private static byte[]? ReadRange(AddressSpace space, ulong start, ulong end, string what)

@@ -31,9 +31,12 @@ public static class Tasks
 
     /// <summary>Every thread of every process, the idle task of CPU 0 first. Over a running guest the list changes under the walk: it is bounded, and a chain that does
     /// not return to its head within <see cref="TargetLimits.MaxTasks"/> throws.</summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="limits">Ceilings.</param>
+    /// <param name="lost">For a dump that lacks pages: receives what could not be read; processes and threads behind it are left out. Null where that is an error.</param>
     /// <exception cref="GuestMemoryException">A link points to memory that can't be read.</exception>
     /// <exception cref="KernelShapeException">The chain does not close, or the kernel lacks the types.</exception>
-    public static List<LinuxTask> Enumerate(LinuxKernel kernel, TargetLimits limits)
+    public static List<LinuxTask> Enumerate(LinuxKernel kernel, TargetLimits limits, ICollection<MemoryFault>? lost = null)
     {
         ulong init = kernel.Symbol("init_task");
         ulong tasksOffset = kernel.Offset("task_struct.tasks");
@@ -41,29 +44,71 @@ public static class Tasks
         ulong headOffset = kernel.Offset("signal_struct.thread_head");
         var all = new List<LinuxTask>();
         var seen = new HashSet<ulong>();
-        ulong leader = init;
         int leaders = 0;
-        do
-        {
-            // A process may have no thread on its list (it is being torn down), so the threads do not bound the processes.
-            if (leaders++ > limits.MaxTasks)
-                throw new KernelShapeException("the task list does not close");
-            if (leader == init)
-            {
-                Add(leader);
-            }
-            else
-            {
-                // thread_node of every thread of the process hangs off signal->thread_head; the leader is among them while it lives.
-                ulong head = unchecked(kernel.Read(leader, "task_struct.signal") + headOffset);
-                for (ulong node = kernel.ReadU64(head, "thread_head"); node != head; node = kernel.ReadU64(node, "thread_node"))
-                    Add(unchecked(node - nodeOffset));
-            }
-
-            leader = unchecked(kernel.ReadU64(unchecked(leader + tasksOffset), "task_struct.tasks") - tasksOffset);
-        }
-        while (leader != init);
+        if (!Walk(0))
+            Walk(8);
         return all;
+
+        // Along the next pointers of the list of processes, or, where these lead into what a dump lacks, back along the previous ones as far as they go.
+        bool Walk(ulong link)
+        {
+            ulong leader = init;
+            do
+            {
+                // A process may have no thread on its list (it is being torn down), so the threads do not bound the processes.
+                if (leaders++ > limits.MaxTasks)
+                    throw new KernelShapeException("the task list does not close");
+                try
+                {
+                    if (leader != init)
+                        AddProcess(leader);
+                    else if (link == 0)
+                        Add(leader);
+                    leader = unchecked(kernel.ReadU64(unchecked(leader + tasksOffset + link), "task_struct.tasks") - tasksOffset);
+                }
+                catch (GuestMemoryException e) when (lost is not null)
+                {
+                    lost.Add(e.Fault);
+                    return false;
+                }
+            }
+            while (leader != init && (link == 0 || !seen.Contains(leader)));
+            return true;
+        }
+
+        void AddProcess(ulong leader)
+        {
+            try
+            {
+                AddThreads(leader);
+            }
+            catch (GuestMemoryException e) when (lost is not null)
+            {
+                lost.Add(e.Fault);
+                AddLeaderAlone(leader);
+            }
+        }
+
+        void AddThreads(ulong process)
+        {
+            // thread_node of every thread of the process hangs off signal->thread_head; the leader is among them while it lives.
+            ulong head = unchecked(kernel.Read(process, "task_struct.signal") + headOffset);
+            for (ulong node = kernel.ReadU64(head, "thread_head"); node != head; node = kernel.ReadU64(node, "thread_node"))
+                Add(unchecked(node - nodeOffset));
+        }
+
+        void AddLeaderAlone(ulong process)
+        {
+            try
+            {
+                if (!seen.Contains(process))
+                    Add(process);
+            }
+            catch (GuestMemoryException)
+            {
+                // Its fault is noted already.
+            }
+        }
 
         void Add(ulong task)
         {
