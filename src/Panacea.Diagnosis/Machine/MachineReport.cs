@@ -1,0 +1,111 @@
+using System.Text.Json.Serialization;
+
+namespace Panacea.Diagnosis.Machine;
+
+/// <summary>Where a diagnosis comes from.</summary>
+[JsonConverter(typeof(KebabEnumConverter<SourceKind>))]
+public enum SourceKind
+{
+    /// <summary>A running guest, held while registers and stacks were read.</summary>
+    LiveHeld,
+
+    /// <summary>A crash dump.</summary>
+    Dump,
+}
+
+/// <summary>The kernel and what it was told.</summary>
+/// <param name="Release">uname -r.</param>
+/// <param name="Banner">linux_banner: version, compiler, build time.</param>
+/// <param name="BuildId">GNU build id, lower-case hex; null where the kernel has none.</param>
+/// <param name="CommandLine">Kernel command line; null where it could not be read.</param>
+/// <param name="Hostname">Node name of the initial UTS namespace; null where it could not be read.</param>
+/// <param name="UptimeMs">Milliseconds since boot, by jiffies; null where they could not be read.</param>
+/// <param name="Taint">Taint letters; null where unreadable.</param>
+/// <param name="Panic">Settings that decide what a failure leads to, by sysctl name: <c>kernel.panic_on_oops</c>, …; those that the kernel has.</param>
+public sealed record KernelFacts(
+    string Release, string Banner, string? BuildId, string? CommandLine, string? Hostname, long? UptimeMs, string? Taint, IReadOnlyDictionary<string, long> Panic);
+
+/// <summary>What one CPU was doing.</summary>
+/// <param name="Vcpu">The vCPU, in the source's order.</param>
+/// <param name="Cpu">The kernel's number of the CPU; null where it could not be told.</param>
+/// <param name="Task">The current task; null where it could not be read.</param>
+/// <param name="IsUserMode">It executed user code.</param>
+/// <param name="Stack">Its stack, innermost frame first; empty in user mode.</param>
+/// <param name="StackEnds">Why the proved part of the stack ends too early; null where it is whole.</param>
+public sealed record CpuReport(int Vcpu, int? Cpu, ReportTask? Task, bool IsUserMode, IReadOnlyList<ReportFrame> Stack, string? StackEnds);
+
+/// <summary>A task that waits uninterruptibly.</summary>
+/// <param name="Task">The task.</param>
+/// <param name="Stack">Its stack, innermost frame first.</param>
+public sealed record WaitingTask(ReportTask Task, IReadOnlyList<ReportFrame> Stack);
+
+/// <summary>Tasks in numbers, and those worth a look.</summary>
+/// <param name="Threads">All threads.</param>
+/// <param name="ByState">How many are in each state, by its letter as ps prints it.</param>
+/// <param name="Uninterruptible">Tasks in state D that are not running, at most <see cref="MachineReporter.MaxWaiting"/>.</param>
+public sealed record TaskFacts(int Threads, IReadOnlyDictionary<string, int> ByState, IReadOnlyList<WaitingTask> Uninterruptible);
+
+/// <summary>One loaded module.</summary>
+/// <param name="Name">Name.</param>
+/// <param name="Base">Guest-virtual address of its text.</param>
+/// <param name="Bytes">Bytes of all its memory.</param>
+/// <param name="Taint">Taint letters that it brings; empty where none.</param>
+/// <param name="State"><c>live</c>, <c>coming</c>, <c>going</c>, <c>unformed</c>.</param>
+public sealed record ModuleReport(string Name, ulong Base, ulong Bytes, string Taint, string State);
+
+/// <summary>One rung of the ladder, as it judges a crash.</summary>
+/// <param name="Repair">The repair.</param>
+/// <param name="Applies">It applies.</param>
+/// <param name="Explanation">What it does, or why it does not apply.</param>
+/// <param name="Loses">What the guest loses by it.</param>
+/// <param name="Risks">What may go wrong after it.</param>
+public sealed record RepairOption(string Repair, bool Applies, string Explanation, IReadOnlyList<string> Loses, IReadOnlyList<string> Risks);
+
+/// <summary>Whether a guest that died so can go on.</summary>
+/// <param name="IsRecoverable">A repair applies.</param>
+/// <param name="Context">What the vCPU was running for.</param>
+/// <param name="Repairs">Every rung, the one that loses least first.</param>
+public sealed record RecoverabilityVerdict(bool IsRecoverable, CrashContext Context, IReadOnlyList<RepairOption> Repairs);
+
+/// <summary>Everything that is said of a machine at one moment. Immutable; rendered elsewhere. The JSON shape is docs/diagnosis.schema.json.</summary>
+public sealed record MachineReport
+{
+    /// <summary>Version of the JSON shape: members are added within a version, never renamed or removed.</summary>
+    public int Schema { get; init; } = 1;
+
+    /// <summary>The source as the user named it.</summary>
+    public required string Source { get; init; }
+
+    /// <summary>What kind of source it is.</summary>
+    public required SourceKind Kind { get; init; }
+
+    /// <summary>One line about the source for a person: <c>kdump-compressed dump, version 6</c>.</summary>
+    public required string Description { get; init; }
+
+    /// <summary>The kernel.</summary>
+    public required KernelFacts Kernel { get; init; }
+
+    /// <summary>The crash; null where none was found.</summary>
+    public CrashReport? Crash { get; init; }
+
+    /// <summary>Why there is no crash; null where there is one.</summary>
+    public string? WhyNoCrash { get; init; }
+
+    /// <summary>Whether the guest could go on; null where there is no crash.</summary>
+    public RecoverabilityVerdict? Recoverability { get; init; }
+
+    /// <summary>Every CPU whose registers are known.</summary>
+    public required IReadOnlyList<CpuReport> Cpus { get; init; }
+
+    /// <summary>Tasks; null where the task list could not be read.</summary>
+    public TaskFacts? Tasks { get; init; }
+
+    /// <summary>Loaded modules, newest first.</summary>
+    public required IReadOnlyList<ModuleReport> Modules { get; init; }
+
+    /// <summary>The tail of the kernel log.</summary>
+    public required IReadOnlyList<ConsoleLine> Console { get; init; }
+
+    /// <summary>What the source lacks and what could not be read, and why.</summary>
+    public required IReadOnlyList<string> Missing { get; init; }
+}
