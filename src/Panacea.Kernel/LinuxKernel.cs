@@ -5,7 +5,7 @@ using Panacea.Target;
 namespace Panacea.Kernel;
 
 /// <summary>The kernel lacks what was asked for: a symbol, a type, a member. The message names it.</summary>
-public sealed class KernelShapeException(string message) : InvalidOperationException(message);
+public class KernelShapeException(string message) : InvalidOperationException(message);
 
 /// <summary>A Linux kernel seen through its repair image: symbols and types from the image, values from memory.</summary>
 /// <remarks>As live as its memory: over a running guest, values change between two reads; over a capture they do not. Guest-virtual addresses are plain

@@ -1,12 +1,13 @@
 namespace Panacea.TestKit.Linux;
 
 /// <summary>The structs of the synthetic kernels: the members that the product looks at, in the shapes of each line, and some it does not.</summary>
-internal static class KernelTypes
+internal static partial class KernelTypes
 {
     public static SyntheticTypes Make(KernelShape shape)
     {
         var t = new SyntheticTypes();
         CType list = t.Struct("list_head", ("next", t.Pointer), ("prev", t.Pointer));
+        Structures(t, list);
         t.Struct("task_struct",
             ("thread_info", t.Array(t.U64, 3)), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
             ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)));

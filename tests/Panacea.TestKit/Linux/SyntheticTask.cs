@@ -136,7 +136,7 @@ public sealed partial class SyntheticKernel
     }
 
     /// <summary>Closes list nodes into a ring, in order.</summary>
-    private void Ring(IReadOnlyList<ulong> nodes)
+    public void Ring(params IReadOnlyList<ulong> nodes)
     {
         for (int i = 0; i < nodes.Count; i++)
         {
