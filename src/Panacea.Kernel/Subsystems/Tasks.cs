@@ -23,6 +23,9 @@ public static class Tasks
     /// <summary>PF_KTHREAD.</summary>
     public const uint PfKthread = 0x0020_0000;
 
+    /// <summary>TASK_RTLOCK_WAIT and TASK_FROZEN, both shown as uninterruptible (include/linux/sched.h, __task_state_index).</summary>
+    private const uint TaskShownUninterruptible = 0x1000 | 0x8000;
+
     /// <summary>PF_EXITING.</summary>
     public const uint PfExiting = 0x0000_0004;
 
@@ -180,16 +183,16 @@ public static class Tasks
         uint state = unchecked((uint)kernel.Read(task, kernel.HasMember("task_struct.__state") ? "task_struct.__state" : "task_struct.state"));
         uint exit = kernel.ReadU32(task, "task_struct.exit_state");
 
-        // TASK_REPORT is the low seven bits; TASK_IDLE is uninterruptible without load (0x402), frozen tasks report as D.
+        // TASK_REPORT is the low seven bits; TASK_IDLE is uninterruptible without load (0x402), frozen tasks report as D; parked kernel threads are P.
         if ((state & 0x402) == 0x402)
             return 'I';
         uint report = (state | exit) & 0x7f;
-        if ((state & 0x1000) != 0)
+        if ((state & TaskShownUninterruptible) != 0)
             report = 0x02;
         return report switch
         {
             0 => 'R',
-            _ when (report & 0x40) != 0 => 'I',
+            _ when (report & 0x40) != 0 => 'P',
             _ when (report & 0x20) != 0 => 'Z',
             _ when (report & 0x10) != 0 => 'X',
             _ when (report & 0x08) != 0 => 't',

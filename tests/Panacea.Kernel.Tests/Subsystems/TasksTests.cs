@@ -37,7 +37,8 @@ public sealed class TasksTests
     [InlineData(0x1000u, 0u, 'D')]
     [InlineData(0x80u, 0x20u, 'Z')]
     [InlineData(0x80u, 0x10u, 'X')]
-    [InlineData(0x40u, 0u, 'I')]
+    [InlineData(0x40u, 0u, 'P')]
+    [InlineData(0x8000u, 0u, 'D')]
     [InlineData(0x102u, 0u, 'D')]
     public void States_are_shown_as_ps_shows_them(uint state, uint exit, char letter)
     {
