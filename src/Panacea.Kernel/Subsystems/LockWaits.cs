@@ -10,7 +10,7 @@ namespace Panacea.Kernel.Subsystems;
 /// <param name="Kind">Kind of lock.</param>
 /// <param name="Lock">Guest-virtual address of the lock.</param>
 /// <param name="Waiter">Address of the waiter's record on its stack that led there.</param>
-/// <param name="Function">The lock function that it sleeps in; null where the stack did not tell.</param>
+/// <param name="Function">The lock function that it sleeps in, or for a wait queue the function that waits; null where the stack did not tell.</param>
 /// <param name="IsExclusive">It wants the lock for itself; false for a reader.</param>
 public sealed record LockWait(ulong Task, LockKind Kind, ulong Lock, ulong Waiter, string? Function, bool IsExclusive);
 
@@ -18,8 +18,9 @@ public sealed record LockWait(ulong Task, LockKind Kind, ulong Lock, ulong Waite
 /// the stack is searched for the task's own address, and what stands there must be linked from both sides into a list whose head is in a lock. What kind of lock is told by the function on the
 /// stack.</summary>
 /// <param name="kernel">The kernel.</param>
+/// <param name="backtraces">Tells where tasks sleep.</param>
 /// <param name="limits">Ceilings.</param>
-public sealed class LockWaits(LinuxKernel kernel, TargetLimits limits)
+public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, TargetLimits limits)
 {
     /// <summary>Words of a stack that are looked at: the largest kernel stack (KASAN's 64 KiB).</summary>
     private const int MaxStackBytes = 64 << 10;
@@ -44,7 +45,8 @@ public sealed class LockWaits(LinuxKernel kernel, TargetLimits limits)
     public LockWait? Find(TaskBacktrace backtrace)
     {
         (LockKind kind, string? function) = KindOf(backtrace);
-        bool exclusive = function is null || !function.Contains("_read", StringComparison.Ordinal);
+        function ??= backtraces.WaitsIn(backtrace) is { } sleeps ? backtraces.Locate(sleeps)?.Name : null;
+        bool exclusive = kind is not (LockKind.RwSemaphore or LockKind.PercpuRwSemaphore) || !function!.Contains("_read", StringComparison.Ordinal);
         byte[] stack = ReadStack(backtrace);
         if (kind == LockKind.PercpuRwSemaphore && function!.StartsWith("percpu_down_write", StringComparison.Ordinal))
             return FindWriter(backtrace, stack, function);

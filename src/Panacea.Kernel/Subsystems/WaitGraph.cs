@@ -55,7 +55,7 @@ public sealed record WaitGraph(IReadOnlyList<LockEdge> Edges, IReadOnlyList<Wait
     /// <param name="interruptible">Also tasks that wait for a lock in interruptible sleep.</param>
     public static WaitGraph Build(LinuxKernel kernel, IReadOnlyList<LinuxTask> tasks, TaskBacktraces backtraces, TargetLimits limits, bool interruptible = false)
     {
-        var waits = new LockWaits(kernel, limits);
+        var waits = new LockWaits(kernel, backtraces, limits);
         var edges = new List<LockEdge>();
         var unexplained = new List<(ulong, string)>();
         foreach (LinuxTask task in tasks)
