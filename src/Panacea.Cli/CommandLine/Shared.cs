@@ -32,6 +32,30 @@ internal static class Shared
         CompletionSources = { CompleteTarget },
     };
 
+    /// <summary>What a SOURCE is, for help texts.</summary>
+    public static readonly (string Title, IReadOnlyList<string> Lines) SourceNote = ("SOURCE",
+    [
+        "qmp:/path/to/socket  a running VM by its QMP socket, which nobody else may be connected to",
+        "pid:N                a running VM by the process id of its QEMU",
+        "FILE                 a crash dump: ELF vmcore (QEMU, virsh, kdump), kdump-compressed (makedumpfile, QEMU),",
+        "                     flattened, or a raw memory image; the files of a split dump with commas between them",
+    ]);
+
+    /// <summary>A running VM or a dump.</summary>
+    public static Argument<SourceName> Source() => new("SOURCE")
+    {
+        HelpName = "SOURCE",
+        Description = "A dump file, or a VM as qmp:/path/to/socket or pid:N.",
+        CustomParser = result =>
+        {
+            if (SourceName.TryParse(result.Tokens[0].Value, out SourceName? source, out string? error))
+                return source!;
+            result.AddError(error!);
+            return null!;
+        },
+        CompletionSources = { CompleteTarget },
+    };
+
     /// <summary>One or more running VMs.</summary>
     public static Argument<TargetName[]> Targets() => new("TARGET")
     {

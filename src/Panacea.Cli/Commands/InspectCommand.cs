@@ -9,46 +9,46 @@ using Panacea.Diagnosis.Rendering;
 
 namespace Panacea.Cli.Commands;
 
-/// <summary><c>panacea inspect</c>: looks into a running guest from outside.</summary>
+/// <summary><c>panacea inspect</c>: looks into a running guest from outside, or into a dump.</summary>
 internal static class InspectCommand
 {
     /// <summary>The command and its subcommands.</summary>
     public static PanaceaCommand Create(CliConsole console, CliServices services)
     {
-        Argument<TargetName> target = Shared.Target();
+        Argument<SourceName> source = Shared.Source();
         Option<bool> json = Shared.Json("Print JSON: an array of objects, or one object for 'type'.");
         json.Recursive = true;
-        var command = new PanaceaCommand("inspect", "Look into a running guest: its processes, modules, kernel log, stacks, symbols and types. Changes nothing.")
+        var command = new PanaceaCommand("inspect", "Look into a kernel, a running guest's or one in a dump: its processes, modules, kernel log, stacks, symbols and types. Changes nothing.")
         {
             Examples =
             [
                 ("panacea inspect pid:4242 ps", "Every thread of the guest."),
-                ("panacea inspect pid:4242 bt", "What each vCPU is executing."),
+                ("panacea inspect vmcore bt", "What each CPU was executing, in a dump."),
                 ("panacea inspect pid:4242 symbol oops_end", "Where a symbol lies in this boot."),
                 ("panacea inspect pid:4242 modules --json | jq -r '.[].name'", "Module names for a script."),
             ],
-            Notes = [Shared.TargetNote, Shared.ExitCodeNote],
+            Notes = [Shared.SourceNote, Shared.ExitCodeNote],
         };
-        command.Add(target);
+        command.Add(source);
         command.Add(json);
 
         PanaceaCommand Sub(string name, string description, string example, string does, Func<ParseResult, IInspection, bool, int> print, Argument<string>? argument = null)
         {
-            var sub = new PanaceaCommand(name, description) { Examples = [(example, does)], Notes = [Shared.TargetNote] };
+            var sub = new PanaceaCommand(name, description) { Examples = [(example, does)], Notes = [Shared.SourceNote] };
             if (argument is not null)
                 sub.Add(argument);
 
             // The library leaves the arguments of a parent alone where a subcommand follows.
             sub.Validators.Add(result =>
             {
-                if (result.GetResult(target) is not { Tokens.Count: > 0 })
-                    result.AddError($"inspect which VM? Write it before '{name}': panacea inspect TARGET {name}");
+                if (result.GetResult(source) is not { Tokens.Count: > 0 })
+                    result.AddError($"inspect what? Write it before '{name}': panacea inspect SOURCE {name}");
             });
             sub.SetAction(parsed =>
             {
                 using var interrupts = new Interrupts(console, "still letting go of the VM; once more ends panacea at once");
                 using IInspection guest = console.Progress(
-                    "reading the guest", () => services.Inspection.Open(parsed.GetRequiredValue(target), interrupts.Token));
+                    "reading the kernel", () => services.Inspection.Open(parsed.GetRequiredValue(source), interrupts.Token));
                 return print(parsed, guest, parsed.GetValue(json));
             });
             return sub;

@@ -1,6 +1,7 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Daemon;
+using Panacea.Diagnosis.Machine;
 using Panacea.Sessions;
 
 namespace Panacea.Cli.Services;
@@ -17,6 +18,9 @@ internal sealed record CliServices
     /// <summary>Looking into a guest.</summary>
     public required IInspectionService Inspection { get; init; }
 
+    /// <summary>Diagnosing a guest or a dump.</summary>
+    public required IDiagnosisService Diagnosis { get; init; }
+
     /// <summary>The demonstration and the benchmark.</summary>
     public required ILab Lab { get; init; }
 
@@ -28,7 +32,8 @@ internal sealed record CliServices
     {
         Guards = new LiveGuards(),
         Images = new LiveImages(),
-        Inspection = new LiveInspection(),
+        Inspection = new KernelInspection(),
+        Diagnosis = new KernelDiagnosis(),
         Lab = new LiveLab(),
     };
 }
@@ -56,14 +61,21 @@ internal interface IImageService
     ImageMatch Verify(string file, TargetName target, CancellationToken cancel);
 }
 
-/// <summary>Opens a running guest for looking.</summary>
+/// <summary>Opens a running guest or a dump for looking.</summary>
 internal interface IInspectionService
 {
-    /// <summary>Opens the guest, without stopping it for longer than it takes to read registers.</summary>
-    IInspection Open(TargetName target, CancellationToken cancel);
+    /// <summary>Opens it; a guest is not stopped for longer than it takes to read registers.</summary>
+    IInspection Open(SourceName source, CancellationToken cancel);
 }
 
-/// <summary>A running guest, understood. Guest strings are as the guest has them: the caller escapes.</summary>
+/// <summary>Diagnoses.</summary>
+internal interface IDiagnosisService
+{
+    /// <summary>Says everything about a running guest or a dump.</summary>
+    MachineReport Diagnose(SourceName source, CancellationToken cancel);
+}
+
+/// <summary>A kernel, understood. Guest strings are as the guest has them: the caller escapes.</summary>
 internal interface IInspection : IDisposable
 {
     /// <summary>Every thread, by pid.</summary>

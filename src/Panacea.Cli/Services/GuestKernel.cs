@@ -1,5 +1,6 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Daemon;
+using Panacea.Diagnosis.Machine;
 using Panacea.Kernel.Image;
 using Panacea.Sessions;
 using Panacea.Target;
@@ -8,20 +9,35 @@ using Panacea.Target.Qemu;
 namespace Panacea.Cli.Services;
 
 /// <summary>The kernel of a running guest, learned without stopping it.</summary>
-internal sealed class GuestKernel : IDisposable
+internal sealed class GuestKernel : IKernelSource
 {
     /// <summary>Attempts before a guest without a kernel is believed: a vCPU may just be in firmware (SMM) or on its way between address spaces.</summary>
     private const int Attempts = 4;
 
     private static readonly TimeSpan BetweenAttempts = TimeSpan.FromMilliseconds(50);
 
-    private GuestKernel(QemuView view, RepairImage image) => (View, Image) = (view, image);
+    private readonly TargetName _target;
+    private bool _closed;
+
+    private GuestKernel(TargetName target, QemuView view, RepairImage image) => (_target, View, Image) = (target, view, image);
 
     /// <summary>Memory and QMP.</summary>
     public QemuView View { get; }
 
-    /// <summary>What was learned.</summary>
+    /// <inheritdoc/>
     public RepairImage Image { get; }
+
+    /// <inheritdoc/>
+    public IGuestMemory Memory => View.Memory;
+
+    /// <inheritdoc/>
+    public SourceKind Kind => SourceKind.LiveHeld;
+
+    /// <inheritdoc/>
+    public string Description => "a running guest, held while it was read";
+
+    /// <inheritdoc/>
+    public IReadOnlyList<string> Missing => Image.Meta.Without;
 
     /// <summary>Reads the guest.</summary>
     /// <exception cref="TargetException">QEMU cannot be reached.</exception>
@@ -36,7 +52,7 @@ internal sealed class GuestKernel : IDisposable
                 cancel.ThrowIfCancellationRequested();
                 try
                 {
-                    return new GuestKernel(view, RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), StatePaths.Images, TargetLimits.Default));
+                    return new GuestKernel(target, view, RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), StatePaths.Images, TargetLimits.Default));
                 }
                 catch (NotLinuxException) when (attempt < Attempts)
                 {
@@ -52,9 +68,36 @@ internal sealed class GuestKernel : IDisposable
     }
 
     /// <inheritdoc/>
+    public T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel)
+    {
+        // QMP serves one client at a time.
+        Close();
+        using QemuTarget held = QemuTarget.Attach(_target.Spec);
+        cancel.ThrowIfCancellationRequested();
+        QemuStoppedGuest stopped = held.Stopped ?? held.Stop();
+        try
+        {
+            return work(new StandingMachine(Image, held.Memory, stopped.ReadAllRegisters()));
+        }
+        finally
+        {
+            // One that stands still for another reason (an operator's pause, a panic with -action panic=pause) was so before.
+            if (stopped.Reason == StopReason.Requested)
+                stopped.Resume();
+        }
+    }
+
+    /// <inheritdoc/>
     public void Dispose()
     {
+        Close();
         Image.Dispose();
-        View.Dispose();
+    }
+
+    private void Close()
+    {
+        if (!_closed)
+            View.Dispose();
+        _closed = true;
     }
 }

@@ -36,14 +36,46 @@ public sealed record CpuReport(int Vcpu, int? Cpu, ReportTask? Task, bool IsUser
 
 /// <summary>A task that waits uninterruptibly.</summary>
 /// <param name="Task">The task.</param>
+/// <param name="SleptMs">Milliseconds for which it has been off the CPU; null where that can't be told.</param>
+/// <param name="SleptIs">How far that time can be believed: <c>exact</c>, <c>at-most</c>, <c>at-least</c>; null where there is none.</param>
 /// <param name="Stack">Its stack, innermost frame first.</param>
-public sealed record WaitingTask(ReportTask Task, IReadOnlyList<ReportFrame> Stack);
+public sealed record WaitingTask(ReportTask Task, long? SleptMs, string? SleptIs, IReadOnlyList<ReportFrame> Stack);
 
 /// <summary>Tasks in numbers, and those worth a look.</summary>
 /// <param name="Threads">All threads.</param>
 /// <param name="ByState">How many are in each state, by its letter as ps prints it.</param>
-/// <param name="Uninterruptible">Tasks in state D that are not running, at most <see cref="MachineReporter.MaxWaiting"/>.</param>
+/// <param name="Uninterruptible">Tasks that wait uninterruptibly, at most <see cref="MachineReporter.MaxWaiting"/>.</param>
 public sealed record TaskFacts(int Threads, IReadOnlyDictionary<string, int> ByState, IReadOnlyList<WaitingTask> Uninterruptible);
+
+/// <summary>One wait of a task for a lock.</summary>
+/// <param name="Pid">Thread that waits.</param>
+/// <param name="Comm">Its name.</param>
+/// <param name="Kind">Kind of lock: <c>mutex</c>, <c>rw-semaphore</c>, …</param>
+/// <param name="Lock">Guest-virtual address of the lock.</param>
+/// <param name="Name">Its name, where it is a variable of the kernel or a module.</param>
+/// <param name="OwnerPid">Thread that holds it; null where nobody is known to.</param>
+/// <param name="OwnerComm">Its name.</param>
+public sealed record LockWaitReport(int? Pid, string? Comm, string Kind, ulong Lock, string? Name, int? OwnerPid, string? OwnerComm);
+
+/// <summary>A chain of waits: each task waits for a lock that the next one holds.</summary>
+/// <param name="Ends">What it ends in: <c>runs</c>, <c>sleeps</c>, <c>deadlock</c>, <c>owner-gone</c>, <c>owner-unknown</c>.</param>
+/// <param name="Links">The waits, the hindmost first.</param>
+public sealed record LockChain(string Ends, IReadOnlyList<LockWaitReport> Links);
+
+/// <summary>A CPU that spins for a spinlock.</summary>
+/// <param name="Cpu">The kernel's number of the CPU.</param>
+/// <param name="Lock">Guest-virtual address of the lock.</param>
+/// <param name="Name">Its name, where it is a variable of the kernel or a module.</param>
+/// <param name="Caller">The function that wants it.</param>
+/// <param name="PossibleHolders">CPUs that could hold it.</param>
+/// <param name="IsSelfDeadlock">Nobody but this CPU itself can hold it.</param>
+/// <param name="Confidence">How sure the lock's address is.</param>
+public sealed record SpinReport(int Cpu, ulong Lock, string? Name, string? Caller, IReadOnlyList<int> PossibleHolders, bool IsSelfDeadlock, Confidence Confidence);
+
+/// <summary>Who waits for whom.</summary>
+/// <param name="Chains">Chains of waits, deadlocks first.</param>
+/// <param name="Spinning">CPUs that spin.</param>
+public sealed record LockFacts(IReadOnlyList<LockChain> Chains, IReadOnlyList<SpinReport> Spinning);
 
 /// <summary>One loaded module.</summary>
 /// <param name="Name">Name.</param>
@@ -99,6 +131,12 @@ public sealed record MachineReport
 
     /// <summary>Tasks; null where the task list could not be read.</summary>
     public TaskFacts? Tasks { get; init; }
+
+    /// <summary>Locks that are waited for; null where that could not be told.</summary>
+    public LockFacts? Locks { get; init; }
+
+    /// <summary>What was noticed of the machine as a whole, beyond the crash.</summary>
+    public IReadOnlyList<Finding> Findings { get; init; } = [];
 
     /// <summary>Loaded modules, newest first.</summary>
     public required IReadOnlyList<ModuleReport> Modules { get; init; }

@@ -129,6 +129,8 @@ public static class Safe
         return result.Append(fence).ToString();
     }
 
+    /// <summary>As <see cref="Text"/>, for the text and the quoted attributes of an HTML document.</summary>
+    public static string Html(string? text, int maxLength = 4096) => System.Net.WebUtility.HtmlEncode(Text(text, maxLength));
 
     private static bool IsPlain(string text)
     {

@@ -8,22 +8,20 @@ using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Types;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
-using Panacea.Target.Qemu;
 
 namespace Panacea.Cli.Services;
 
-/// <summary>Looks into guests of running QEMUs.</summary>
-internal sealed class LiveInspection : IInspectionService
+/// <summary>Looks into kernels: those of running guests and those in dumps alike.</summary>
+internal sealed class KernelInspection : IInspectionService
 {
     /// <inheritdoc/>
-    public IInspection Open(TargetName target, CancellationToken cancel) => new Inspection(target, GuestKernel.Open(target, cancel), cancel);
+    public IInspection Open(SourceName source, CancellationToken cancel) => new Inspection(KernelSources.Open(source, cancel), cancel);
 
-    private sealed class Inspection(TargetName target, GuestKernel guest, CancellationToken cancel) : IInspection
+    private sealed class Inspection(IKernelSource source, CancellationToken cancel) : IInspection
     {
         private const int Retries = 5;
         private static readonly TargetLimits Limits = TargetLimits.Default;
-        private readonly LinuxKernel _kernel = guest.Image.KernelOver(guest.View.Memory);
-        private bool _closed;
+        private readonly LinuxKernel _kernel = source.Image.KernelOver(source.Memory);
 
         public IReadOnlyList<TaskRow> Tasks() => Retry(() => Kernel.Subsystems.Tasks.Enumerate(_kernel, Limits))
             .Select(t => new TaskRow(t.Pid, t.Tgid, t.Parent, t.State.ToString(), CpuOf(t), t.Comm, t.IsKernelThread, t.Address))
@@ -35,33 +33,16 @@ internal sealed class LiveInspection : IInspectionService
         public IReadOnlyList<LogRow> Log() => Retry(() => Printk.Tail(_kernel, int.MaxValue, Limits))
             .SelectMany(r => r.Text.Split('\n').Select(line => new LogRow(unchecked((long)r.TimestampNs), r.Level, line))).ToList();
 
-        public IReadOnlyList<BacktraceRow> Backtraces()
+        // The one question that needs the machine to stand still: registers and stacks have to fit together.
+        public IReadOnlyList<BacktraceRow> Backtraces() => source.Hold(machine =>
         {
-            // The one question that needs the guest to stand still: registers and stacks have to fit together. QMP serves one client at a time.
-            Close();
-            using QemuTarget held = QemuTarget.Attach(target.Spec);
-            cancel.ThrowIfCancellationRequested();
-            QemuStoppedGuest stopped = held.Stopped ?? held.Stop();
-            var rows = new List<BacktraceRow>();
-            try
-            {
-                LinuxKernel kernel = guest.Image.KernelOver(held.Memory);
-                foreach (VcpuRegisters registers in stopped.ReadAllRegisters())
-                    rows.Add(BacktraceOf(kernel, registers));
-            }
-            finally
-            {
-                // One that stands still for another reason (an operator's pause) was so before.
-                if (stopped.Reason == StopReason.Requested)
-                    stopped.Resume();
-            }
-
-            return rows;
-        }
+            LinuxKernel kernel = machine.Image.KernelOver(machine.Memory);
+            return (IReadOnlyList<BacktraceRow>)[.. machine.Vcpus.Select(registers => BacktraceOf(kernel, registers))];
+        }, cancel);
 
         public IReadOnlyList<SymbolRow> FindSymbol(string name)
         {
-            RepairImage image = guest.Image;
+            RepairImage image = source.Image;
             if (name.StartsWith("0x", StringComparison.OrdinalIgnoreCase)
                 && ulong.TryParse(name.AsSpan(2), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out ulong address))
             {
@@ -85,10 +66,10 @@ internal sealed class LiveInspection : IInspectionService
                 _ => [],
             }
             : words.Length == 1 ? [BtfKind.Struct, BtfKind.Union, BtfKind.Enum, BtfKind.Enum64, BtfKind.Typedef, BtfKind.Func, BtfKind.Int] : [];
-            var catalogs = new List<TypeCatalog> { guest.Image.Types };
-            foreach (ImageModule module in guest.Image.Meta.Modules)
+            var catalogs = new List<TypeCatalog> { source.Image.Types };
+            foreach (ImageModule module in source.Image.Meta.Modules)
             {
-                if (guest.Image.TryTypesFor(module.Name, out TypeCatalog types))
+                if (source.Image.TryTypesFor(module.Name, out TypeCatalog types))
                     catalogs.Add(types);
             }
 
@@ -106,18 +87,7 @@ internal sealed class LiveInspection : IInspectionService
             return null;
         }
 
-        public void Dispose()
-        {
-            Close();
-            guest.Image.Dispose();
-        }
-
-        private void Close()
-        {
-            if (!_closed)
-                guest.View.Dispose();
-            _closed = true;
-        }
+        public void Dispose() => source.Dispose();
 
         /// <summary>Lists change under the reader's eyes; one that does not close, or leads nowhere, is read again.</summary>
         private T Retry<T>(Func<T> read)
@@ -152,7 +122,7 @@ internal sealed class LiveInspection : IInspectionService
 
         private BacktraceRow BacktraceOf(LinuxKernel kernel, VcpuRegisters registers)
         {
-            RepairImage image = guest.Image;
+            RepairImage image = source.Image;
             int? cpu = null;
             LinuxTask? task = null;
             ulong address = 0;

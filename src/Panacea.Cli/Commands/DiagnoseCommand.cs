@@ -1,0 +1,55 @@
+using System.CommandLine;
+using System.Text.Json;
+using Panacea.Cli.CommandLine;
+using Panacea.Cli.Output;
+using Panacea.Cli.Services;
+using Panacea.Diagnosis.Machine;
+using Panacea.Diagnosis.Rendering;
+
+namespace Panacea.Cli.Commands;
+
+/// <summary><c>panacea diagnose</c>: says what happened to a kernel, from a running guest or a dump.</summary>
+internal static class DiagnoseCommand
+{
+    /// <summary>The command.</summary>
+    public static PanaceaCommand Create(CliConsole console, CliServices services)
+    {
+        Argument<SourceName> source = Shared.Source();
+        Option<bool> json = Shared.Json("Print everything as JSON, as docs/diagnosis.schema.json describes it.");
+        Option<string?> html = new("--html") { Description = "Write one self-contained HTML file to read in a browser or to mail.", HelpName = "FILE" };
+        Option<bool> markdown = new("--markdown") { Description = "Print the report as Markdown: what is printed without an option, too." };
+        var command = new PanaceaCommand("diagnose", "Say what happened to a kernel: the crash, its cause, the state of the machine, and whether it could have gone on. Needs no debug symbols.")
+        {
+            Examples =
+            [
+                ("panacea diagnose vmcore", "Read a dump: QEMU's, virsh's, kdump's, makedumpfile's."),
+                ("panacea diagnose pid:4242", "Look at a running guest, which is held for milliseconds; also one that stands in panic()."),
+                ("panacea diagnose vmcore --html report.html", "A page to read and to mail."),
+                ("panacea diagnose --json vmcore | jq -r .crash.title", "The headline for a script."),
+            ],
+            Notes = [Shared.SourceNote, Shared.ExitCodeNote],
+        };
+        command.Add(source);
+        command.Add(json);
+        command.Add(markdown);
+        command.Add(html);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(json) && result.GetValue(markdown))
+                result.AddError("--json and --markdown are two forms of the same answer; give one of them");
+        });
+        command.SetAction(parsed =>
+        {
+            using var interrupts = new Interrupts(console, "still letting go of the VM; once more ends panacea at once");
+            MachineReport report = console.Progress("reading the kernel", () => services.Diagnosis.Diagnose(parsed.GetRequiredValue(source), interrupts.Token));
+            if (parsed.GetValue(html) is { } file)
+                File.WriteAllText(file, MachineHtml.Render(report));
+            if (parsed.GetValue(json))
+                console.Out.WriteLine(JsonSerializer.Serialize(report, MachineReportJson.Default.MachineReport));
+            else if (parsed.GetValue(html) is null || parsed.GetValue(markdown))
+                console.Out.Write(MachineMarkdown.Render(report));
+            return ExitCodes.Ok;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,251 @@
+using System.Globalization;
+using System.Text;
+using Panacea.Diagnosis.Machine;
+
+namespace Panacea.Diagnosis.Rendering;
+
+/// <summary>A machine report as one self-contained HTML file: no script, nothing fetched, so that it can be mailed and opened anywhere.</summary>
+/// <remarks>Every string of the guest goes through <see cref="Safe.Html"/>; a content security policy forbids what a mistake might still let in.</remarks>
+public static partial class MachineHtml
+{
+    /// <summary>The whole document.</summary>
+    public static string Render(MachineReport report)
+    {
+        var to = new StringBuilder();
+        string title = report.Crash?.Title ?? "No crash was found";
+        to.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")
+            .Append("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n")
+            .Append("<title>").Append(Safe.Html(title)).Append("</title>\n<style>\n").Append(Style).Append("\n</style>\n</head>\n<body>\n<main>\n");
+        Headline(to, report, title);
+        Verdict(to, report.Recoverability);
+        Findings(to, [.. report.Crash?.Findings ?? [], .. report.Findings]);
+        if (report.Crash is { } crash)
+            Crash(to, crash);
+        KernelFacts(to, report.Kernel);
+        Cpus(to, report.Cpus);
+        Locks(to, report.Locks);
+        Tasks(to, report.Tasks);
+        Modules(to, report.Modules);
+        Log(to, report.Console);
+        Missing(to, [.. report.Crash?.Unavailable ?? [], .. report.Missing]);
+        return to.Append("</main>\n</body>\n</html>\n").ToString();
+    }
+
+    private static void Headline(StringBuilder to, MachineReport report, string title)
+    {
+        to.Append("<p class=\"source\">").Append(Safe.Html(report.Source)).Append(" · ").Append(Safe.Html(report.Description)).Append("</p>\n");
+        to.Append("<h1>").Append(Safe.Html(title)).Append("</h1>\n");
+        if (report.Crash is not { } crash)
+        {
+            to.Append("<p class=\"cause\">").Append(Safe.Html(report.WhyNoCrash)).Append(".</p>\n");
+            return;
+        }
+
+        to.Append("<p class=\"cause\">").Append(Safe.Html(crash.Cause)).Append(".</p>\n<ul class=\"tags\">");
+        foreach (string? tag in (string?[])[MarkdownReport.Kebab(crash.Kind), $"in {MarkdownReport.Kebab(crash.Context)} context", crash.Location.Module is { } module ? $"module {module}" : "kernel proper", $"Linux {crash.KernelRelease}", crash.Taint is { } taint ? $"taint {taint}" : null, $"bucket {crash.Bucket}"])
+        {
+            if (tag is not null)
+                to.Append("<li>").Append(Safe.Html(tag)).Append("</li>");
+        }
+
+        to.Append("</ul>\n");
+    }
+
+    private static void Verdict(StringBuilder to, RecoverabilityVerdict? verdict)
+    {
+        if (verdict is null)
+            return;
+        Heading(to, verdict.IsRecoverable ? "It could have gone on" : "It could not have gone on");
+        foreach (RepairOption option in verdict.Repairs)
+        {
+            to.Append("<div class=\"card ").Append(option.Applies ? "yes" : "no").Append("\"><p><strong>").Append(Safe.Html(option.Repair)).Append("</strong> ").Append(option.Applies ? "applies" : "does not apply").Append(": ")
+                .Append(Safe.Html(option.Explanation)).Append("</p>");
+            if (option.Applies)
+            {
+                to.Append("<p>Loses: ").Append(option.Loses.Count == 0 ? "nothing" : Safe.Html(string.Join("; ", option.Loses))).Append(".</p>");
+                if (option.Risks.Count > 0)
+                    to.Append("<p>Risks: ").Append(Safe.Html(string.Join("; ", option.Risks))).Append(".</p>");
+            }
+
+            to.Append("</div>\n");
+        }
+    }
+
+    private static void Findings(StringBuilder to, IReadOnlyList<Finding> findings)
+    {
+        if (findings.Count == 0)
+            return;
+        Heading(to, "Findings");
+        foreach (Finding finding in findings)
+        {
+            to.Append("<div class=\"card bad\"><p><strong>").Append(Safe.Html(finding.Text)).Append("</strong></p><p><code>").Append(Safe.Html(finding.Id)).Append("</code>, confidence ")
+                .Append(MarkdownReport.Kebab(finding.Confidence)).Append("</p>");
+            if (finding.Evidence.Count > 0)
+            {
+                to.Append("<ul>");
+                foreach (string evidence in finding.Evidence)
+                    to.Append("<li><code>").Append(Safe.Html(evidence)).Append("</code></li>");
+                to.Append("</ul>");
+            }
+
+            to.Append("</div>\n");
+        }
+    }
+
+    private static void Crash(StringBuilder to, CrashReport crash)
+    {
+        Heading(to, "The crash");
+        to.Append("<dl>");
+        Item(to, "Where", crash.Location.ToString());
+        if (crash.Fault is { } fault)
+        {
+            Item(to, "Access", $"{fault.Access}{(fault.Address is { } a ? $" at 0x{a:x16}" : "")}{(fault.Explanation is { } e ? $": {e}" : "")}");
+            Item(to, "Instruction", fault.Instruction);
+            Item(to, "Bad operand", fault.BadOperand);
+        }
+
+        Item(to, "The kernel's own words", crash.PanicMessage);
+        Item(to, "Task", crash.Task is { } t ? string.Create(CultureInfo.InvariantCulture, $"{t.Comm}, pid {t.Pid}{(t.CommandLine is { } command ? $": {command}" : "")}") : "could not be read");
+        to.Append("</dl>\n");
+        Stack(to, crash.Stack);
+        if (crash.Disassembly.Count > 0)
+        {
+            Heading(to, "Disassembly");
+            to.Append("<pre>");
+            foreach (string line in crash.Disassembly)
+            {
+                bool here = line.StartsWith("=>", StringComparison.Ordinal) || line.StartsWith('>');
+                to.Append(here ? "<span class=\"at\">" : "").Append(Safe.Html(line)).Append(here ? "</span>" : "\n");
+            }
+
+            to.Append("</pre>\n");
+        }
+
+        Heading(to, "Registers");
+        to.Append("<div class=\"regs\">");
+        foreach ((string name, ulong value) in crash.Registers)
+            to.Append("<code>").Append(string.Create(CultureInfo.InvariantCulture, $"{name.ToUpperInvariant(),7} {value:x16}")).Append("</code>");
+        to.Append("</div>\n");
+    }
+
+    private static void Stack(StringBuilder to, IReadOnlyList<ReportFrame> stack)
+    {
+        Heading(to, "Stack");
+        string current = "";
+        foreach (ReportFrame frame in stack)
+        {
+            if (frame.Stack != current)
+                to.Append("<p class=\"stackname\">").Append(Safe.Html(frame.Stack)).Append(" stack</p>\n");
+            current = frame.Stack;
+            to.Append("<details class=\"frame").Append(frame.Reliable ? "" : " loose").Append("\"><summary><code>").Append(frame.Reliable ? "" : "? ").Append(Safe.Html(frame.Location.ToString())).Append("</code>")
+                .Append(frame.IsTrap ? " · trap" : "").Append("</summary><div><dl>");
+            Item(to, "Address", $"0x{frame.Location.Address:x16}");
+            Item(to, "Stack pointer", $"0x{frame.StackPointer:x16}");
+            Item(to, "Proof", frame.Reliable ? "by registers or unwind data" : "none: found by scanning the stack, it may be left over from an earlier call");
+            to.Append("</dl></div></details>\n");
+        }
+    }
+
+    private static void KernelFacts(StringBuilder to, KernelFacts kernel)
+    {
+        Heading(to, "Kernel");
+        to.Append("<dl>");
+        Item(to, "Version", kernel.Banner);
+        Item(to, "Build id", kernel.BuildId ?? "none");
+        Item(to, "Command line", kernel.CommandLine ?? "could not be read");
+        Item(to, "Host name", kernel.Hostname ?? "could not be read");
+        Item(to, "Up for", kernel.UptimeMs is { } ms ? MachineMarkdown.Uptime(ms) : "could not be read");
+        Item(to, "Settings", string.Join(", ", kernel.Panic.Select(p => string.Create(CultureInfo.InvariantCulture, $"{p.Key}={p.Value}"))));
+        to.Append("</dl>\n");
+    }
+
+    private static void Cpus(StringBuilder to, IReadOnlyList<CpuReport> cpus)
+    {
+        Heading(to, "CPUs");
+        foreach (CpuReport cpu in cpus)
+        {
+            string task = cpu.Task is { } t ? string.Create(CultureInfo.InvariantCulture, $"pid {t.Pid} {t.Comm}") : "task unreadable";
+            string summary = string.Create(CultureInfo.InvariantCulture, $"CPU {cpu.Cpu ?? cpu.Vcpu}: {task}{(cpu.IsUserMode ? ", in user mode" : "")}");
+            StackDetails(to, summary, cpu.Stack);
+        }
+    }
+
+    private static void Locks(StringBuilder to, LockFacts? locks)
+    {
+        if (locks is not { Chains.Count: > 0 })
+            return;
+        Heading(to, "Locks waited for");
+        foreach (LockChain chain in locks.Chains)
+        {
+            to.Append("<div class=\"card ").Append(chain.Ends is "deadlock" or "owner-gone" ? "bad" : "").Append("\"><p>Ends: ").Append(Safe.Html(chain.Ends)).Append("</p><ul>");
+            foreach (LockWaitReport link in chain.Links)
+            {
+                string owner = link.OwnerPid is { } pid ? string.Create(CultureInfo.InvariantCulture, $", held by pid {pid} {link.OwnerComm}") : "";
+                to.Append("<li>").Append(Safe.Html(string.Create(CultureInfo.InvariantCulture, $"pid {link.Pid} {link.Comm} waits for {link.Kind} {link.Name ?? $"0x{link.Lock:x}"}{owner}"))).Append("</li>");
+            }
+
+            to.Append("</ul></div>\n");
+        }
+    }
+
+    private static void Tasks(StringBuilder to, TaskFacts? tasks)
+    {
+        if (tasks is null)
+            return;
+        Heading(to, "Tasks");
+        to.Append("<p>").Append(CultureInfo.InvariantCulture, $"{tasks.Threads} threads: ").Append(Safe.Html(string.Join(", ", tasks.ByState.Select(s => $"{s.Value} in state {s.Key}")))).Append(".</p>\n");
+        foreach (WaitingTask task in tasks.Uninterruptible)
+        {
+            string slept = task.SleptMs is { } ms ? string.Create(CultureInfo.InvariantCulture, $" for {(task.SleptIs == "exact" ? "" : task.SleptIs + " ")}{ms / 1000.0:0.0} s") : "";
+            StackDetails(to, string.Create(CultureInfo.InvariantCulture, $"pid {task.Task.Pid} {task.Task.Comm} waits uninterruptibly{slept}"), task.Stack);
+        }
+    }
+
+    private static void Modules(StringBuilder to, IReadOnlyList<ModuleReport> modules)
+    {
+        if (modules.Count == 0)
+            return;
+        Heading(to, "Modules");
+        to.Append("<p><code>").Append(Safe.Html(string.Join("  ", modules.Select(m => m.Taint.Length > 0 ? $"{m.Name} ({m.Taint})" : m.Name)), 64 << 10)).Append("</code></p>\n");
+    }
+
+    private static void Log(StringBuilder to, IReadOnlyList<ConsoleLine> console)
+    {
+        if (console.Count == 0)
+            return;
+        Heading(to, "The end of the kernel log");
+        to.Append("<pre>");
+        foreach (ConsoleLine line in console)
+            to.Append(Safe.Html(MachineMarkdown.LogLine(line))).Append('\n');
+        to.Append("</pre>\n");
+    }
+
+    private static void Missing(StringBuilder to, IReadOnlyList<string> missing)
+    {
+        if (missing.Count == 0)
+            return;
+        Heading(to, "What could not be read");
+        to.Append("<ul>");
+        foreach (string each in missing)
+            to.Append("<li>").Append(Safe.Html(each)).Append("</li>");
+        to.Append("</ul>\n");
+    }
+
+    private static void StackDetails(StringBuilder to, string summary, IReadOnlyList<ReportFrame> stack)
+    {
+        to.Append("<details><summary>").Append(Safe.Html(summary)).Append("</summary><div>");
+        if (stack.Count > 0)
+            to.Append("<pre>").Append(string.Join('\n', MarkdownReport.StackLines(stack).Select(l => Safe.Html(l)))).Append("</pre>");
+        else
+            to.Append("<p>No kernel stack.</p>");
+        to.Append("</div></details>\n");
+    }
+
+    private static void Heading(StringBuilder to, string title) => to.Append("<h2>").Append(Safe.Html(title)).Append("</h2>\n");
+
+    private static void Item(StringBuilder to, string name, string? value)
+    {
+        if (!string.IsNullOrEmpty(value))
+            to.Append("<dt>").Append(name).Append("</dt><dd>").Append(Safe.Html(value)).Append("</dd>");
+    }
+}
