@@ -23,8 +23,10 @@
 #include <linux/semaphore.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 static DEFINE_MUTEX(locks_mutex_a);
 static DEFINE_MUTEX(locks_mutex_b);
@@ -120,6 +122,46 @@ static int locks_spin(void *unused)
 	return locks_end();
 }
 
+/* A workqueue that does one thing at a time, and that one does not end; work and a timer for much later. */
+static struct workqueue_struct *locks_wq;
+
+static void locks_work_fn(struct work_struct *work)
+{
+	wait_event_interruptible(locks_gate, READ_ONCE(locks_released));
+}
+
+static void locks_waiting_fn(struct work_struct *work)
+{
+}
+
+static void locks_delayed_fn(struct work_struct *work)
+{
+}
+
+static void locks_timer_fn(struct timer_list *timer)
+{
+}
+
+static DECLARE_WORK(locks_work, locks_work_fn);
+static DECLARE_WORK(locks_waiting, locks_waiting_fn);
+static DECLARE_DELAYED_WORK(locks_delayed, locks_delayed_fn);
+static DEFINE_TIMER(locks_timer, locks_timer_fn);
+
+static int locks_start_work(void)
+{
+	if (locks_wq)
+		return -EBUSY;
+	locks_released = false;
+	locks_wq = alloc_workqueue("lk_wq", WQ_UNBOUND | WQ_MEM_RECLAIM, 1);
+	if (!locks_wq)
+		return -ENOMEM;
+	queue_work(locks_wq, &locks_work);
+	queue_work(locks_wq, &locks_waiting);
+	queue_delayed_work(locks_wq, &locks_delayed, 1000 * HZ);
+	mod_timer(&locks_timer, jiffies + 2000 * HZ);
+	return 0;
+}
+
 struct locks_set {
 	const char *name, *what;
 	/* The first says when it holds; the others start then. */
@@ -192,6 +234,12 @@ static void locks_release(void)
 		put_task_struct(locks_threads[i]);
 	}
 	locks_count = 0;
+	if (locks_wq) {
+		cancel_delayed_work_sync(&locks_delayed);
+		del_timer_sync(&locks_timer);
+		destroy_workqueue(locks_wq);
+		locks_wq = NULL;
+	}
 	/* The orphan's. */
 	mutex_init(&locks_mutex_a);
 }
@@ -212,6 +260,8 @@ static ssize_t locks_write(struct file *file, const char __user *buf, size_t cou
 		locks_release();
 		err = 0;
 	}
+	if (!strcmp(name, "hold-work"))
+		err = locks_start_work();
 	for (i = 0; i < ARRAY_SIZE(locks_sets); i++) {
 		if (!strcmp(name, locks_sets[i].name))
 			err = locks_start(&locks_sets[i]);
@@ -231,6 +281,7 @@ static ssize_t locks_read(struct file *file, char __user *buf, size_t count, lof
 		return -ENOMEM;
 	for (i = 0; i < ARRAY_SIZE(locks_sets); i++)
 		length += scnprintf(text + length, PAGE_SIZE - length, "%-24s%s\n", locks_sets[i].name, locks_sets[i].what);
+	length += scnprintf(text + length, PAGE_SIZE - length, "%-24s%s\n", "hold-work", "work that does not end, work behind it, work and a timer for later");
 #define LOCKS_TELL(lock) length += scnprintf(text + length, PAGE_SIZE - length, "lock " #lock " %px\n", &locks_##lock)
 	LOCKS_TELL(mutex_a);
 	LOCKS_TELL(mutex_b);
@@ -241,6 +292,11 @@ static ssize_t locks_read(struct file *file, char __user *buf, size_t count, lof
 	LOCKS_TELL(completion);
 	LOCKS_TELL(queue);
 	LOCKS_TELL(spinlock);
+	LOCKS_TELL(work);
+	LOCKS_TELL(waiting);
+	LOCKS_TELL(delayed);
+	LOCKS_TELL(timer);
+	length += scnprintf(text + length, PAGE_SIZE - length, "expires %lu\n", locks_timer.expires);
 	copied = simple_read_from_buffer(buf, count, ppos, text, length);
 	kfree(text);
 	return copied;

@@ -46,7 +46,7 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
     {
         (LockKind kind, string? function) = KindOf(backtrace);
         function ??= backtraces.WaitsIn(backtrace) is { } sleeps ? backtraces.Locate(sleeps)?.Name : null;
-        bool exclusive = kind is not (LockKind.RwSemaphore or LockKind.PercpuRwSemaphore) || !function!.Contains("_read", StringComparison.Ordinal);
+        bool exclusive = !IsReader(kind, backtrace);
         byte[] stack = ReadStack(backtrace);
         if (kind == LockKind.PercpuRwSemaphore && function!.StartsWith("percpu_down_write", StringComparison.Ordinal))
             return FindWriter(backtrace, stack, function);
@@ -64,6 +64,11 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
 
         return null;
     }
+
+    /// <summary>Of the locks that readers share, the function that a reader sleeps in says so, or one that has called it.</summary>
+    private bool IsReader(LockKind kind, TaskBacktrace backtrace) => kind is LockKind.RwSemaphore or LockKind.PercpuRwSemaphore
+        && backtrace.Trace.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Take(8).Select(f => kernel.Image.Symbolize(f.Point.LookupAddress)?.Name)
+            .Any(name => name is not null && (name.StartsWith("rwsem_down_read", StringComparison.Ordinal) || name.Contains("percpu_down_read", StringComparison.Ordinal)));
 
     /// <summary>The kind of wait that a stack shows: the innermost function of those that wait for a lock.</summary>
     public (LockKind Kind, string? Function) KindOf(TaskBacktrace backtrace)

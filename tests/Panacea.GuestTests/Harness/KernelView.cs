@@ -13,6 +13,7 @@ internal sealed class KernelView : IDisposable
 {
     private const int Attempts = 20;
     private readonly QemuView _view;
+    private bool _released;
 
     private KernelView(QemuView view, RepairImage image)
     {
@@ -68,10 +69,18 @@ internal sealed class KernelView : IDisposable
         }
     }
 
+    /// <summary>Lets go of the guest: its monitor serves one client at a time. The image stays.</summary>
+    public void Release()
+    {
+        if (!_released)
+            _view.Dispose();
+        _released = true;
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
         Image.Dispose();
-        _view.Dispose();
+        Release();
     }
 }

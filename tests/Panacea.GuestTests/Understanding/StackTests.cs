@@ -1,8 +1,5 @@
 using System.Text.RegularExpressions;
 using Panacea.GuestTests.Harness;
-using Panacea.Kernel;
-using Panacea.Kernel.Code;
-using Panacea.Kernel.Image;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Lab.Guests;
@@ -59,31 +56,18 @@ public abstract partial class StackTests(SharedGuest shared)
         await guest.AssertLivesAsync();
     }
 
-    /// <summary>struct inactive_task_frame lies at the saved stack pointer (arch/x86/include/asm/switch_to.h).</summary>
     private static Dictionary<int, string> Ours(KernelView view)
     {
-        LinuxKernel kernel = view.Kernel;
-        var map = new CodeMap(view.Image);
-        ulong frameSize = (ulong)view.Image.Types.SizeOf("inactive_task_frame"), fork = kernel.Symbol(kernel.HasSymbol("ret_from_fork_asm") ? "ret_from_fork_asm" : "ret_from_fork");
-        (ulong Start, ulong End)[] skipped = [(kernel.Symbol("__sched_text_start"), kernel.Symbol("__sched_text_end")), (kernel.Symbol("__lock_text_start"), kernel.Symbol("__lock_text_end"))];
+        var backtraces = new TaskBacktraces(view.Kernel, TargetLimits.Default);
         var all = new Dictionary<int, string>();
-        foreach (LinuxTask task in Tasks.Enumerate(kernel, TargetLimits.Default).Where(t => t.Pid != 0 && kernel.Read(t.Address, "task_struct.on_cpu") == 0))
+        foreach (LinuxTask task in Tasks.Enumerate(view.Kernel, TargetLimits.Default).Where(t => t.Pid != 0 && !TaskDetails.IsRunning(view.Kernel, t.Address)))
         {
-            ulong sp = kernel.Read(task.Address, "task_struct.thread.sp");
-            var stacks = new StackMap([.. Stacks.Of(kernel, null, task.Address).Select(s => new StackBounds(s.Start, s.End, StackKind.Task))]);
-            KnownRegisters saved = default;
-            saved[Gpr.Rbp] = kernel.Read(sp, "inactive_task_frame.bp");
-            ulong back = kernel.Read(sp, "inactive_task_frame.ret_addr");
-            Backtrace trace = new OrcUnwinder(view.Image, map, view.Image, kernel.Space, stacks, TargetLimits.Default)
-                .Unwind(UnwindStart.Inactive(back, unchecked(sp + frameSize), saved, isNew: back == fork));
-            all[task.Pid] = string.Concat(trace.Frames.Where(f => f.Reliability == FrameReliability.Exact && !skipped.Any(s => f.Ip >= s.Start && f.Ip < s.End)).Select(f => Name(view.Image, f) + "\n"));
+            IEnumerable<StackFrame> frames = backtraces.Of(task.Address).Trace.Frames.Where(f => f.Reliability == FrameReliability.Exact && !backtraces.IsScheduler(f.Ip));
+            all[task.Pid] = string.Concat(frames.Select(f => (backtraces.Locate(f)?.ToString() ?? $"0x{f.Ip:x}") + "\n"));
         }
 
         return all;
     }
-
-    private static string Name(RepairImage image, StackFrame frame) => image.Symbolize(frame.Point.LookupAddress) is { } at
-        ? (at with { Offset = at.Offset + (frame.Ip - frame.Point.LookupAddress) }).ToString() : $"0x{frame.Ip:x}";
 
     private static async Task<Dictionary<int, string>> TheirsAsync(Guest guest)
     {
