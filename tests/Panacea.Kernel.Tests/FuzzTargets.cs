@@ -1,3 +1,4 @@
+using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Tests.Image;
@@ -10,7 +11,7 @@ namespace Panacea.Kernel.Tests;
 /// what to write. Whatever is written, a target returns or throws what its reader promises.</summary>
 public static class FuzzTargets
 {
-    private static readonly TargetLimits Small = TargetLimits.Default with { MaxTasks = 2000, MaxModules = 200, MaxModuleBytes = 1 << 20, MaxPrintkBytes = 1 << 20, MaxKernelImageBytes = 16 << 20 };
+    private static readonly TargetLimits Small = TargetLimits.Default with { MaxTasks = 2000, MaxModules = 200, MaxModuleBytes = 1 << 20, MaxPrintkBytes = 1 << 20, MaxKernelImageBytes = 16 << 20, MaxChain = 2000 };
 
     /// <summary>Values that lie at an edge of something.</summary>
     private static readonly ulong[] Edges =
@@ -48,6 +49,10 @@ public static class FuzzTargets
         guest.AddModule("first");
         guest.AddModule("second");
         guest.AddTask(400, "thread", guest.Victim);
+        SyntheticTask[] sleepers = [guest.AddTask(600, "sleeper", state: 2), guest.AddTask(601, "sleeper", state: 2)];
+        guest.HoldMutex(guest.Mutex(0), sleepers[1].Address, sleepers[0]);
+        guest.HoldMutex(guest.Mutex(1), sleepers[0].Address, sleepers[1]);
+        guest.QueueFair(guest.Queue(0, "cfs"), [guest.Entity(guest.Victim), guest.Entity(guest.Init), guest.Entity(sleepers[0])], current: true);
         guest.Link();
         return guest;
     }
@@ -62,6 +67,7 @@ public static class FuzzTargets
         Typed(() => PerCpu.PreemptCount(kernel, 1));
         _ = Stacks.Of(kernel, 0, guest.Victim.Address);
         _ = PerCpu.CpuOf(kernel, guest.Vcpu(0, 0, default));
+        LookAtScheduler(kernel, guest);
         foreach (ulong address in (ulong[])[guest.TextBase, guest["ct_int"] + 3, guest.Modules[0].TextStart + 5, 0, ulong.MaxValue])
         {
             _ = image.Symbolize(address);
@@ -69,6 +75,28 @@ public static class FuzzTargets
             _ = image.TryFind(address, out _);
             _ = image.IsText(address);
         }
+    }
+
+    /// <summary>Run queues, sleepers, locks, timers and the rest.</summary>
+    private static void LookAtScheduler(LinuxKernel kernel, SyntheticKernel guest)
+    {
+        Typed(() => RunQueues.ReadAll(kernel, Small));
+        Typed(() => CpuStates.ReadAll(kernel));
+        Typed(() => KernelClock.Read(kernel));
+        Typed(() => RcuState.Read(kernel, Small));
+        Typed(() => Timers.Wheels(kernel, Small));
+        Typed(() => Timers.HighResolution(kernel, Small));
+        Typed(() => Workqueues.Pools(kernel, Small));
+        Typed(() => Workqueues.Enumerate(kernel, Small));
+        Typed(() => TaskDetails.Read(kernel, Tasks.ReadTask(kernel, guest.Victim.Address)));
+        Typed(() => new SleepTimes(kernel).Of(guest.Kthread.Address));
+        Typed(() => new TaskBacktraces(kernel, Small).Of(guest.Tasks[^1].Address));
+        Typed(() => WaitGraph.Build(kernel, Tasks.Enumerate(kernel, Small), new TaskBacktraces(kernel, Small), Small, interruptible: true));
+        foreach (LockKind kind in Enum.GetValues<LockKind>())
+            Typed(() => Locks.Read(kernel, kind, guest.Victim.Address, Small));
+        GprFile gpr = default;
+        gpr[Gpr.Rbx] = guest.Victim.Address;
+        _ = new SpinningCpus(kernel, Small, new CodeMap(kernel.Image)).Find([guest.Vcpu(0, guest["native_queued_spin_lock_slowpath:spin"], gpr)]);
     }
 
     private static void Typed(Action look)
@@ -108,6 +136,8 @@ public static class FuzzTargets
             (guest.Physical(guest["printk_ring"]), 0x400), (guest.Physical(guest.Modules[0].Address), guest.Types.SizeOf("module")), (guest.Physical(guest.Modules[1].Address), 0x80),
             (guest.Physical(guest.PerCpuBase(0)), 0x200), (guest.Physical(guest.Get(guest.Victim.Address, "task_struct.mm")), 24),
             (guest.Physical(guest.Get(guest.Modules[0].Address, "module.kallsyms")), guest.Types.SizeOf("mod_kallsyms")),
+            (guest.Physical(guest.Mutex(0)), 256), (guest.Physical(guest.PerCpu("runqueues", 0)), guest.Types.SizeOf("rq")), (guest.Physical(guest.PerCpu("timer_bases", 0)), 0x3000),
+            (guest.Physical(guest["rcu_state"]), 0x400), (guest.Physical(guest.Tasks[^1].Stack + 0x3000), 0x1000), (guest.Physical(guest.Tasks[^1].Address), guest.Types.SizeOf("task_struct")),
         };
         if (all)
         {

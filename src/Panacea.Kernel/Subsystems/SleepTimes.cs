@@ -71,7 +71,8 @@ public sealed class SleepTimes
         {
             // exec_start counts the task clock of its CPU, which lags the clock by interrupts and stolen time.
             ulong behind = _behind.GetValueOrDefault(TaskDetails.CpuOf(_kernel, task));
-            return new SleepTime(Math.Max(atLeast, Since(unchecked(executed + behind))), SleepTimeSource.LastRun, atLeast, atMost);
+            ulong since = Since(executed);
+            return new SleepTime(Math.Max(atLeast, since > behind ? since - behind : 0), SleepTimeSource.LastRun, atLeast, atMost);
         }
 
         if (atMost is { } most)

@@ -45,12 +45,14 @@ public sealed class TaskBacktraces
     public CodeMap Code => _code;
 
     /// <summary>The stack of a task.</summary>
-    /// <exception cref="KernelShapeException">The task is on a CPU: its registers are there, not in memory.</exception>
+    /// <exception cref="KernelShapeException">The task is on a CPU (its registers are there, not in memory), or has exited.</exception>
     /// <exception cref="GuestMemoryException">The task or its saved registers can't be read.</exception>
     public TaskBacktrace Of(ulong task)
     {
         if (TaskDetails.IsRunning(_kernel, task))
             throw new KernelShapeException($"the task at 0x{task:x} is on a CPU: its registers are not in memory");
+        if (_kernel.Read(task, "task_struct.stack") == 0)
+            throw new KernelShapeException($"the task at 0x{task:x} has exited: its stack is freed");
         ulong sp = _kernel.Read(task, "task_struct.thread.sp");
         var stacks = new StackMap([.. Stacks.Of(_kernel, null, task).Select(s => new StackBounds(s.Start, s.End, StackKind.Task))]);
         KnownRegisters saved = default;

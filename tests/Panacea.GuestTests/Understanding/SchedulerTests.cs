@@ -22,8 +22,8 @@ public abstract class SchedulerTests(SharedGuest shared)
 
         // Two of each kind on CPU 1, so that one of them always waits; the agent has CPU 0.
         string[] started = (await guest.MustAsync("""
-            busy() { while :; do :; done; }
-            busy & a=$!; busy & b=$!; nice -n 5 sh -c 'while :; do :; done' & c=$!; taskset -p 2 $a > /dev/null; taskset -p 2 $b > /dev/null; taskset -p 2 $c > /dev/null
+            busy() { exec > /dev/null 2>&1; while :; do :; done; }
+            busy & a=$!; busy & b=$!; nice -n 5 sh -c 'while :; do :; done' > /dev/null 2>&1 & c=$!; taskset -p 2 $a > /dev/null; taskset -p 2 $b > /dev/null; taskset -p 2 $c > /dev/null
             busy & d=$!; busy & e=$!; taskset -p 2 $d > /dev/null; taskset -p 2 $e > /dev/null; chrt -r -p 7 $d > /dev/null; chrt -f -p 3 $e > /dev/null
             echo $a $b $c $d $e
             """.ReplaceLineEndings("\n"), Limits.Guest)).Split('\n')[^1].Split(' ');
@@ -136,7 +136,7 @@ public abstract class SchedulerTests(SharedGuest shared)
     {
         var backtraces = new TaskBacktraces(view.Kernel, Limited);
         var all = new Dictionary<int, string>();
-        foreach (LinuxTask task in Tasks.Enumerate(view.Kernel, Limited).Where(t => t.Pid != 0 && !TaskDetails.IsRunning(view.Kernel, t.Address)))
+        foreach (LinuxTask task in Tasks.Enumerate(view.Kernel, Limited).Where(t => t.Pid != 0 && t.State is not ('Z' or 'X') && !TaskDetails.IsRunning(view.Kernel, t.Address)))
             all[task.Pid] = backtraces.WaitsIn(backtraces.Of(task.Address)) is { } frame ? backtraces.Locate(frame)?.Name ?? "?" : "-";
         return all;
     }

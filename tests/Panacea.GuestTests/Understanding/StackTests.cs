@@ -60,7 +60,7 @@ public abstract partial class StackTests(SharedGuest shared)
     {
         var backtraces = new TaskBacktraces(view.Kernel, TargetLimits.Default);
         var all = new Dictionary<int, string>();
-        foreach (LinuxTask task in Tasks.Enumerate(view.Kernel, TargetLimits.Default).Where(t => t.Pid != 0 && !TaskDetails.IsRunning(view.Kernel, t.Address)))
+        foreach (LinuxTask task in Tasks.Enumerate(view.Kernel, TargetLimits.Default).Where(t => t.Pid != 0 && t.State is not ('Z' or 'X') && !TaskDetails.IsRunning(view.Kernel, t.Address)))
         {
             IEnumerable<StackFrame> frames = backtraces.Of(task.Address).Trace.Frames.Where(f => f.Reliability == FrameReliability.Exact && !backtraces.IsScheduler(f.Ip));
             all[task.Pid] = string.Concat(frames.Select(f => (backtraces.Locate(f)?.ToString() ?? $"0x{f.Ip:x}") + "\n"));

@@ -21,7 +21,7 @@ public abstract partial class TimerTests(SharedGuest shared)
         using KernelView view = KernelView.Open(guest);
 
         // Some that stay: nanosleep of an hour, in tasks whose name is known.
-        string[] pids = (await guest.MustAsync("for i in 1 2 3 4 5; do sleep 3600 & echo $!; done")).Split('\n');
+        string[] pids = (await guest.MustAsync("for i in 1 2 3 4 5; do sleep 3600 > /dev/null 2>&1 & echo $!; done")).Split('\n');
         try
         {
             string wrong = "";

@@ -20,7 +20,7 @@ public sealed class TypeCatalogTests
 
         Assert.Equal(new MemberInfo(19, 5, 3), g.Image.Types.Member("printk_info.level"));
         Assert.Equal(g.Guest.Types.SizeOf("task_struct"), g.Image.Types.SizeOf("task_struct"));
-        Assert.Equal(8, g.Image.Types.SizeOf("irq_cpustat_t"));
+        Assert.Equal(12, g.Image.Types.SizeOf("irq_cpustat_t"));
         Assert.Equal(shape == KernelShape.Linux612, g.Image.Types.TryMember("module.mem", out _));
         Assert.Equal(shape == KernelShape.Linux61, g.Image.Types.TryMember("module.core_layout.base", out _));
     }

@@ -54,6 +54,7 @@ internal static class KernelFunctions
         Through(text, "__stack_chk_fail", "panic");
         foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
             text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
+        Sleepers(text);
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.A.ret(); });
         text.Add("memcpy", w => { w.Depth(8); w.A.mov(rax, rdi); w.At("fault"); w.A.mov(__byte_ptr[rdi], cl); w.A.ret(); });
         text.Add("ct_outer", Outer);
@@ -82,6 +83,33 @@ internal static class KernelFunctions
         Through(text, "ct_stack_chk", "__stack_chk_fail");
         text.Add("ct_branchy.isra.0", NullWrite);
     }
+
+    /// <summary>The scheduler, the lock functions that call it, and a thread that calls them; what timers and workers call.</summary>
+    private static void Sleepers(SyntheticText text)
+    {
+        text.Add("__switch_to_asm", w => { w.Depth(8); w.A.ret(); });
+        Through(text, "__schedule", "__switch_to_asm");
+        Through(text, "schedule", "__schedule");
+        string[] functions = ["rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "__down_common", "percpu_rwsem_wait", "percpu_down_write", "__wait_for_common", "rt_mutex_slowlock_block.constprop.0"];
+        foreach (string function in functions)
+            WithLocals(text, function, "schedule");
+        Through(text, "mutex_lock", "__mutex_lock.constprop.0");
+        WithLocals(text, "__mutex_lock.constprop.0", "schedule");
+        WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule"]);
+        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "preempt_schedule", "ct_work", "native_queued_spin_lock_slowpath"])
+            text.Add(function, w => { w.Depth(8); w.At("spin"); w.A.pause(); w.A.ret(); });
+    }
+
+    /// <summary>Room for 0x80 bytes of local variables around its calls.</summary>
+    private static void WithLocals(SyntheticText text, string name, params string[] callees) => text.Add(name, w => w.Frame(() =>
+    {
+        w.A.sub(rsp, 0x80);
+        w.Depth(0x90);
+        foreach (string callee in callees)
+            w.Call(callee);
+        w.A.add(rsp, 0x80);
+        w.Depth(16);
+    }));
 
     /// <summary>A NULL write in a frame.</summary>
     public static void NullWrite(FunctionWriter w) => w.Frame(() => { w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.xor(eax, eax); });

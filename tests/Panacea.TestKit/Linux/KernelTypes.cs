@@ -7,22 +7,27 @@ internal static partial class KernelTypes
     {
         var t = new SyntheticTypes();
         CType list = t.Struct("list_head", ("next", t.Pointer), ("prev", t.Pointer));
+        t.Struct("atomic_long_t", ("counter", t.S64));
         Structures(t, list);
+        (string, CType)[] scheduled = Scheduler(t, list, shape);
         t.Struct("task_struct",
-            ("thread_info", t.Array(t.U64, 3)), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
-            ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)));
-        t.Struct("signal_struct", ("sigcnt", t.U32), ("thread_head", list));
-        t.Struct("mm_struct", ("pgd", t.Pointer), ("arg_start", t.U64), ("arg_end", t.U64));
+        [
+            ("thread_info", t.Known("thread_info")), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
+            ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)),
+            .. scheduled,
+        ]);
+        t.Struct("signal_struct", ("sigcnt", t.U32), ("nr_threads", t.S32), ("thread_head", list));
+        CType rss = shape == KernelShape.Linux612 ? t.Array(t.Known("percpu_counter"), 4) : t.Struct("mm_rss_stat", ("count", t.Array(t.Known("atomic_long_t"), 4)));
+        t.Struct("mm_struct", ("pgd", t.Pointer), ("total_vm", t.U64), ("rss_stat", rss), ("arg_start", t.U64), ("arg_end", t.U64));
         t.Struct("thread_union", ("stack", t.Array(t.U64, 2048)));
         Modules(t, list, shape);
         Printk(t);
         if (shape == KernelShape.Linux612)
-            t.Struct("pcpu_hot", ("current_task", t.Pointer), ("preempt_count", t.S32), ("cpu_number", t.S32), ("top_of_stack", t.U64), ("hardirq_stack_ptr", t.Pointer));
+            t.Struct("pcpu_hot", ("current_task", t.Pointer), ("preempt_count", t.S32), ("cpu_number", t.S32), ("top_of_stack", t.U64), ("hardirq_stack_ptr", t.Pointer), ("softirq_pending", t.U16));
         t.Struct("cea_exception_stacks",
             ("DF_stack_guard", t.Array(t.Char, 4096)), ("DF_stack", t.Array(t.Char, 8192)), ("NMI_stack_guard", t.Array(t.Char, 4096)), ("NMI_stack", t.Array(t.Char, 8192)),
             ("DB_stack_guard", t.Array(t.Char, 4096)), ("DB_stack", t.Array(t.Char, 8192)), ("MCE_stack_guard", t.Array(t.Char, 4096)), ("MCE_stack", t.Array(t.Char, 8192)));
-        t.Struct("rq", ("nr_running", t.U32), ("nr_switches", t.U64), ("curr", t.Pointer), ("idle", t.Pointer));
-        t.Typedef("irq_cpustat_t", t.Struct("irq_cpustat", ("__nmi_count", t.U32), ("apic_timer_irqs", t.U32)));
+        t.Typedef("irq_cpustat_t", t.Struct("irq_cpustat", ("__softirq_pending", t.U16), ("__nmi_count", t.U32), ("apic_timer_irqs", t.U32)));
         t.Enum("system_states", ("SYSTEM_BOOTING", 0), ("SYSTEM_SCHEDULING", 1), ("SYSTEM_FREEING_INITMEM", 2), ("SYSTEM_RUNNING", 3));
         foreach ((string name, Func<SyntheticTypes, CType?>? returns) in KernelFunctions.Writers)
         {
@@ -52,7 +57,7 @@ internal static partial class KernelTypes
     /// <summary>kernel/printk/printk_ringbuffer.h.</summary>
     private static void Printk(SyntheticTypes t)
     {
-        CType atomic = t.Struct("atomic_long_t", ("counter", t.S64));
+        CType atomic = t.Known("atomic_long_t");
         CType lpos = t.Struct("prb_data_blk_lpos", ("begin", t.U64), ("next", t.U64));
         t.Struct("prb_desc", ("state_var", atomic), ("text_blk_lpos", lpos));
         t.Struct("printk_info",

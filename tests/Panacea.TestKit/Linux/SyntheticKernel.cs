@@ -266,6 +266,8 @@ public sealed partial class SyntheticKernel
         PerCpuVariable("cea_exception_stacks", 8);
         PerCpuVariable("irq_stat", Types.SizeOf("irq_cpustat_t"));
         PerCpuVariable("runqueues", Types.SizeOf("rq"));
+        foreach ((string name, int bytes) in SchedulerPerCpu())
+            PerCpuVariable(name, bytes);
         for (int cpu = 0; cpu < Options.Cpus; cpu++)
         {
             WriteU64(this["__per_cpu_offset"] + ((ulong)cpu * 8), PerCpuBase(cpu));
@@ -278,6 +280,8 @@ public sealed partial class SyntheticKernel
             Put(PerCpu("irq_stat", cpu), "irq_cpustat_t.apic_timer_irqs", 1000);
             Put(PerCpu("runqueues", cpu), "rq.nr_switches", 5000);
         }
+
+        LayOutScheduler();
     }
 
     private void LayOutRodata()

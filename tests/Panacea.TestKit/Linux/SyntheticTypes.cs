@@ -15,6 +15,7 @@ public sealed class SyntheticTypes
 {
     private readonly SyntheticBtf _btf = new();
     private readonly Dictionary<string, Layout> _structs = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, CType> _known = new(StringComparer.Ordinal);
 
     /// <summary>The integer types.</summary>
     public SyntheticTypes()
@@ -73,8 +74,14 @@ public sealed class SyntheticTypes
 
         int size = ((bit + 7) / 8 + align - 1) / align * align;
         _structs[name] = new Layout(size, placed);
-        return new CType(_btf.Struct(name, size, [.. btf]), size, align, name);
+        return _known[name] = new CType(_btf.Struct(name, size, [.. btf]), size, align, name);
     }
+
+    /// <summary>A struct made before.</summary>
+    public CType Known(string name) => _known[name];
+
+    /// <summary>A per-CPU variable.</summary>
+    public void Variable(string name, CType type) => _btf.Var(name, type.Id, 1);
 
     /// <summary>A typedef of a struct, under its own name.</summary>
     public void Typedef(string name, CType of)
