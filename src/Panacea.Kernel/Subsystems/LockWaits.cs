@@ -17,6 +17,7 @@ public sealed record LockWait(ulong Task, LockKind Kind, ulong Lock, ulong Waite
 /// <summary>Finds the lock that a sleeping task waits for. Its record in the lock's queue (struct mutex_waiter, rwsem_waiter, …) is a local variable of the lock function, and names the task: so
 /// the stack is searched for the task's own address, and what stands there must be linked from both sides into a list whose head is in a lock. What kind of lock is told by the function on the
 /// stack.</summary>
+/// <remarks>Remembers lists that it has walked: build one for a moment of a guest, not for its life. Not for concurrent use.</remarks>
 /// <param name="kernel">The kernel.</param>
 /// <param name="backtraces">Tells where tasks sleep.</param>
 /// <param name="limits">Ceilings.</param>
@@ -25,18 +26,24 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
     /// <summary>Words of a stack that are looked at: the largest kernel stack (KASAN's 64 KiB).</summary>
     private const int MaxStackBytes = 64 << 10;
 
-    /// <summary>How a kind of waiter is laid out, and what its list hangs in.</summary>
-    private sealed record Layout(LockKind Kind, string Node, string Task, string Head);
+    /// <summary>Steps along lists for all tasks together: what takes more was made to.</summary>
+    private const int StepsPerChain = 4;
+
+    /// <summary>How a kind of waiter is laid out, and what its list hangs in; its wake function, where an element need not be on the stack of the task that it names.</summary>
+    private sealed record Layout(LockKind Kind, string Node, string Task, string Head, string? Function = null);
 
     private static readonly Layout[] Layouts =
     [
         new(LockKind.Mutex, "mutex_waiter.list", "mutex_waiter.task", "mutex.wait_list"),
         new(LockKind.RwSemaphore, "rwsem_waiter.list", "rwsem_waiter.task", "rw_semaphore.wait_list"),
         new(LockKind.Semaphore, "semaphore_waiter.list", "semaphore_waiter.task", "semaphore.wait_list"),
-        new(LockKind.PercpuRwSemaphore, "wait_queue_entry.entry", "wait_queue_entry.private", "percpu_rw_semaphore.waiters.head"),
+        new(LockKind.PercpuRwSemaphore, "wait_queue_entry.entry", "wait_queue_entry.private", "percpu_rw_semaphore.waiters.head", "wait_queue_entry.func"),
         new(LockKind.Completion, "swait_queue.task_list", "swait_queue.task", "completion.wait.task_list"),
-        new(LockKind.WaitQueue, "wait_queue_entry.entry", "wait_queue_entry.private", "wait_queue_head.head"),
+        new(LockKind.WaitQueue, "wait_queue_entry.entry", "wait_queue_entry.private", "wait_queue_head.head", "wait_queue_entry.func"),
     ];
+
+    private readonly Dictionary<(Layout, ulong), ulong> _heads = [];
+    private long _steps;
 
     /// <summary>What a task waits for, by its stack.</summary>
     /// <param name="backtrace">The stack of a task that sleeps.</param>
@@ -57,7 +64,7 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
             foreach (Layout layout in Layouts)
             {
                 // wait_event() is a macro: its function is no lock function, and what it waits for is a wait queue.
-                if ((layout.Kind == kind || (kind == LockKind.Unknown && layout.Kind == LockKind.WaitQueue)) && FindHead(backtrace.Task, at, layout) is { } head)
+                if ((layout.Kind == kind || (kind == LockKind.Unknown && layout.Kind == LockKind.WaitQueue)) && FindHead(at, layout) is { } head)
                     return new LockWait(backtrace.Task, layout.Kind, unchecked(head - kernel.Offset(layout.Head)), at, function, exclusive);
             }
         }
@@ -103,15 +110,21 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
         };
     }
 
-    /// <summary>The list's head: the one element that is no waiter on a stack. Every other one must name a task on whose stack it lies.</summary>
-    private ulong? FindHead(ulong task, ulong mention, Layout layout)
+    /// <summary>The list's head: the one element that is no waiter. Every other one must name a task on whose stack it lies, or, in a wait queue, a function that wakes. A list that has been walked
+    /// for one of its waiters need not be walked for the next.</summary>
+    private ulong? FindHead(ulong mention, Layout layout)
     {
         if (!kernel.HasMember(layout.Node) || !kernel.HasMember(layout.Task) || !kernel.HasMember(layout.Head))
             return null;
         ulong nodeAt = kernel.Offset(layout.Node), taskAt = kernel.Offset(layout.Task);
         ulong first = unchecked(mention - taskAt + nodeAt);
+        if (_heads.TryGetValue((layout, first), out ulong known))
+            return known;
         try
         {
+            if (!IsWaiter(first, layout))
+                return null;
+            var nodes = new List<ulong> { first };
             ulong before = first, at = kernel.ReadU64(first, layout.Node);
             if (at == first || kernel.ReadU64(unchecked(first + 8), layout.Node) == first)
                 return null;
@@ -120,24 +133,40 @@ public sealed class LockWaits(LinuxKernel kernel, TaskBacktraces backtraces, Tar
             for (; at != first; before = at, at = kernel.ReadU64(at, layout.Node))
             {
                 guard.Step(at);
+                if (++_steps > (long)StepsPerChain * limits.MaxChain)
+                    throw new StructureException(StructureFault.TooLong, at, "lists of waiters: too many elements");
                 if (kernel.ReadU64(unchecked(at + 8), layout.Node) != before)
                     return null;
-                if (IsOnStackOf(TaskAt(unchecked(at - nodeAt + taskAt)), at))
+                if (IsWaiter(at, layout))
+                {
+                    nodes.Add(at);
                     continue;
+                }
+
                 if (head is not null)
                     return null;
                 head = at;
             }
 
-            return kernel.ReadU64(unchecked(first + 8), layout.Node) == before ? head : null;
+            if (head is not { } found || kernel.ReadU64(unchecked(first + 8), layout.Node) != before)
+                return null;
+            foreach (ulong node in nodes)
+                _heads[(layout, node)] = found;
+            return found;
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
         {
             // Not a waiter after all: the word that looked like one is something else.
             return null;
         }
+    }
 
-        ulong TaskAt(ulong address) => kernel.Space.TryReadUInt64(new VirtualAddress(address), out ulong named, out _) ? named : 0;
+    private bool IsWaiter(ulong node, Layout layout)
+    {
+        ulong waiter = Walk.ContainerOf(kernel, node, layout.Node);
+        if (layout.Function is { } function)
+            return kernel.Space.TryReadUInt64(new VirtualAddress(unchecked(waiter + kernel.Offset(function))), out ulong wakes, out _) && kernel.Image.IsText(wakes);
+        return kernel.Space.TryReadUInt64(new VirtualAddress(unchecked(waiter + kernel.Offset(layout.Task))), out ulong named, out _) && IsOnStackOf(named, node);
     }
 
     /// <summary>struct rt_mutex_waiter names its lock.</summary>

@@ -81,9 +81,10 @@ public static class RunQueues
     public static IEnumerable<QueuedTask> Queued(LinuxKernel kernel, ulong rq, TargetLimits limits)
     {
         int count = 0;
+        var seen = new HashSet<ulong>();
         ulong current = kernel.Read(rq, "rq.curr");
-        IEnumerable<QueuedTask> all = Deadline(kernel, rq, current, limits).Concat(RealTime(kernel, unchecked(rq + kernel.Offset("rq.rt")), current, 0, limits))
-            .Concat(Fair(kernel, unchecked(rq + kernel.Offset("rq.cfs")), 0, limits)).Concat(Extensible(kernel, rq, current, limits));
+        IEnumerable<QueuedTask> all = Deadline(kernel, rq, current, limits).Concat(RealTime(kernel, unchecked(rq + kernel.Offset("rq.rt")), current, 0, seen, limits))
+            .Concat(Fair(kernel, unchecked(rq + kernel.Offset("rq.cfs")), 0, seen, limits)).Concat(Extensible(kernel, rq, current, limits));
         foreach (QueuedTask task in all)
         {
             if (++count > limits.MaxTasks)
@@ -106,9 +107,9 @@ public static class RunQueues
         }
     }
 
-    private static IEnumerable<QueuedTask> RealTime(LinuxKernel kernel, ulong rtRq, ulong current, int depth, TargetLimits limits)
+    private static IEnumerable<QueuedTask> RealTime(LinuxKernel kernel, ulong rtRq, ulong current, int depth, HashSet<ulong> seen, TargetLimits limits)
     {
-        CheckDepth(depth, rtRq);
+        CheckQueue(depth, rtRq, seen, limits);
         ulong array = unchecked(rtRq + kernel.Offset("rt_rq.active"));
         ulong queues = unchecked(array + kernel.Offset("rt_prio_array.queue")), bitmap = unchecked(array + kernel.Offset("rt_prio_array.bitmap"));
         int count = Shapes.Elements(kernel, "rt_prio_array.queue", 16, MaxPriorities);
@@ -125,7 +126,7 @@ public static class RunQueues
                 // Groups of real-time tasks are there with CONFIG_RT_GROUP_SCHED alone.
                 if (groups && kernel.Read(entity, "sched_rt_entity.my_q") is var inner and not 0)
                 {
-                    foreach (QueuedTask below in RealTime(kernel, inner, current, depth + 1, limits))
+                    foreach (QueuedTask below in RealTime(kernel, inner, current, depth + 1, seen, limits))
                         yield return below;
                     continue;
                 }
@@ -137,29 +138,29 @@ public static class RunQueues
     }
 
     /// <summary>A fair queue: its current entity, which is out of the tree while it runs, and the tree; entities of groups have a queue of their own (my_q).</summary>
-    private static IEnumerable<QueuedTask> Fair(LinuxKernel kernel, ulong cfsRq, int depth, TargetLimits limits)
+    private static IEnumerable<QueuedTask> Fair(LinuxKernel kernel, ulong cfsRq, int depth, HashSet<ulong> seen, TargetLimits limits)
     {
-        CheckDepth(depth, cfsRq);
+        CheckQueue(depth, cfsRq, seen, limits);
         ulong current = kernel.Read(cfsRq, "cfs_rq.curr");
         if (current != 0 && kernel.Read(current, "sched_entity.on_rq") != 0)
         {
-            foreach (QueuedTask task in Entity(kernel, current, isCurrent: true, depth, limits))
+            foreach (QueuedTask task in Entity(kernel, current, isCurrent: true, depth, seen, limits))
                 yield return task;
         }
 
         foreach (ulong entity in RedBlackTrees.Entries(kernel, unchecked(cfsRq + kernel.Offset("cfs_rq.tasks_timeline")), "sched_entity.run_node", limits))
         {
-            foreach (QueuedTask task in Entity(kernel, entity, isCurrent: false, depth, limits))
+            foreach (QueuedTask task in Entity(kernel, entity, isCurrent: false, depth, seen, limits))
                 yield return task;
         }
     }
 
-    private static IEnumerable<QueuedTask> Entity(LinuxKernel kernel, ulong entity, bool isCurrent, int depth, TargetLimits limits)
+    private static IEnumerable<QueuedTask> Entity(LinuxKernel kernel, ulong entity, bool isCurrent, int depth, HashSet<ulong> seen, TargetLimits limits)
     {
         // There are no groups without CONFIG_FAIR_GROUP_SCHED.
         if (kernel.HasMember("sched_entity.my_q") && kernel.Read(entity, "sched_entity.my_q") is var inner and not 0)
         {
-            foreach (QueuedTask below in Fair(kernel, inner, depth + 1, limits))
+            foreach (QueuedTask below in Fair(kernel, inner, depth + 1, seen, limits))
                 yield return below;
             yield break;
         }
@@ -178,8 +179,13 @@ public static class RunQueues
             yield return new QueuedTask(task, SchedulingClass.Extensible, 0, 0, task == current, false);
     }
 
-    private static void CheckDepth(int depth, ulong queue)
+    /// <summary>A group has one queue a CPU, so none is met twice: where one is, empty groups in each other could take for ever.</summary>
+    private static void CheckQueue(int depth, ulong queue, HashSet<ulong> seen, TargetLimits limits)
     {
+        if (!seen.Add(queue))
+            throw new StructureException(StructureFault.Cycle, queue, $"run queue: the queue at 0x{queue:x} is there twice");
+        if (seen.Count > limits.MaxChain)
+            throw new StructureException(StructureFault.TooLong, queue, $"run queue: more than {limits.MaxChain} groups");
         if (depth > MaxGroups)
             throw new StructureException(StructureFault.TooLong, queue, $"run queue: the queue at 0x{queue:x} is nested more than {MaxGroups} groups deep");
     }

@@ -58,6 +58,7 @@ public sealed record WaitGraph(IReadOnlyList<LockEdge> Edges, IReadOnlyList<Wait
         var waits = new LockWaits(kernel, backtraces, limits);
         var edges = new List<LockEdge>();
         var unexplained = new List<(ulong, string)>();
+        var states = new Dictionary<(LockKind, ulong), LockState?>();
         foreach (LinuxTask task in tasks)
         {
             bool stuck = false;
@@ -69,7 +70,7 @@ public sealed record WaitGraph(IReadOnlyList<LockEdge> Edges, IReadOnlyList<Wait
                     continue;
                 TaskBacktrace trace = backtraces.Of(task.Address);
                 if (waits.Find(trace) is { } wait)
-                    edges.Add(new LockEdge(wait, TryState(kernel, wait, limits), kernel.Image.Symbolize(wait.Lock)));
+                    edges.Add(new LockEdge(wait, StateOf(wait), kernel.Image.Symbolize(wait.Lock)));
                 else if (stuck)
                     unexplained.Add((task.Address, waits.KindOf(trace) is { Function: { } function } ? $"it sleeps in {function}, and no waiter of it is on its stack" : "it sleeps in no lock function"));
             }
@@ -82,6 +83,14 @@ public sealed record WaitGraph(IReadOnlyList<LockEdge> Edges, IReadOnlyList<Wait
 
         var live = tasks.ToDictionary(t => t.Address);
         return new WaitGraph(edges, Chain(kernel, edges, live), unexplained);
+
+        // Many may wait for one lock: it is read once.
+        LockState? StateOf(LockWait wait)
+        {
+            if (!states.TryGetValue((wait.Kind, wait.Lock), out LockState? state))
+                states[(wait.Kind, wait.Lock)] = state = TryState(kernel, wait, limits);
+            return state;
+        }
     }
 
     /// <summary>Chains from every wait that nobody is behind, and the rings that no such wait leads to.</summary>

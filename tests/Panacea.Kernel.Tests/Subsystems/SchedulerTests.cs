@@ -129,6 +129,25 @@ public sealed class SchedulerTests
     }
 
     [Fact]
+    public void Empty_groups_that_hold_each_other_twice_end()
+    {
+        using var g = new KernelGuest();
+        SyntheticKernel k = g.Guest;
+        ulong at = k.Queue(0, "cfs");
+        for (int level = 0; level < 60; level++)
+        {
+            ulong below = k.Allocate(k.Types.SizeOf("cfs_rq"));
+            ulong[] pair = [k.Allocate(k.Types.SizeOf("sched_entity")), k.Allocate(k.Types.SizeOf("sched_entity"))];
+            foreach (ulong entity in pair)
+                k.Put(entity, "sched_entity.my_q", below);
+            k.QueueFair(at, pair);
+            at = below;
+        }
+
+        Assert.Contains("twice", RunQueues.Read(g.Kernel, 0, Few).Tasks.Broken);
+    }
+
+    [Fact]
     public void A_process_whose_numbers_lead_nowhere_is_a_typed_failure()
     {
         using var g = new KernelGuest();

@@ -146,6 +146,38 @@ public sealed class WaitGraphTests
         Assert.Empty(Graph(g).Edges);
     }
 
+    [Fact]
+    public void Many_that_wait_for_one_lock_are_all_told()
+    {
+        SyntheticTask[] tasks = [];
+        using var g = new KernelGuest(null, k => k.HoldMutex(Mutex(k), k.Victim.Address, tasks = Add(k, 60)));
+        WaitGraph graph = Graph(g);
+        Assert.Equal(tasks.Select(t => t.Address), graph.Edges.Select(e => e.Wait.Task));
+        Assert.All(graph.Edges, e => Assert.Same(graph.Edges[0].State, e.State));
+        Assert.Equal(60, graph.Edges[0].State!.Waiters.Items.Count);
+        Assert.Equal(60, graph.Chains.Count);
+    }
+
+    [Fact]
+    public void A_wait_queue_may_hold_what_is_on_no_stack()
+    {
+        SyntheticTask task = null!;
+        ulong queue = 0;
+        using var g = new KernelGuest(null, k =>
+        {
+            task = Add(k, 1)[0];
+            queue = k.Allocate(k.Types.SizeOf("wait_queue_head"));
+            ulong entry = k.Types.Offset("wait_queue_entry.entry"), polled = k.Allocate(k.Types.SizeOf("wait_queue_entry")), waiter = k.Wait(task, "ct_sleeper", "wait_queue_entry.private");
+            k.Put(waiter, "wait_queue_entry.func", k["default_wake_function"]);
+            k.Put(polled, "wait_queue_entry.func", k["ct_work"]);
+            k.Put(polled, "wait_queue_entry.private", 0x4242);
+            k.Ring([queue + k.Types.Offset("wait_queue_head.head"), polled + entry, waiter + entry]);
+        });
+        LockEdge edge = Assert.Single(Graph(g).Edges);
+        Assert.Equal((LockKind.WaitQueue, queue), (edge.Wait.Kind, edge.Wait.Lock));
+        Assert.Equal([task.Address], edge.State!.Waiters.Items);
+    }
+
     public static TheoryData<string> Forgeries => ["unlinked", "linked one way", "two heads", "ring of itself", "into the void", "head poisoned"];
 
     [Theory]
