@@ -268,6 +268,7 @@ public sealed partial class SyntheticKernel
         PerCpuVariable("runqueues", Types.SizeOf("rq"));
         foreach ((string name, int bytes) in SchedulerPerCpu())
             PerCpuVariable(name, bytes);
+        LayOutResources();
         for (int cpu = 0; cpu < Options.Cpus; cpu++)
         {
             WriteU64(this["__per_cpu_offset"] + ((ulong)cpu * 8), PerCpuBase(cpu));

@@ -83,6 +83,13 @@ public sealed class SyntheticTypes
     /// <summary>A per-CPU variable.</summary>
     public void Variable(string name, CType type) => _btf.Var(name, type.Id, 1);
 
+    /// <summary>A struct whose members lie where they are put, over each other too: a union, or a struct of which only some members matter.</summary>
+    public CType Overlay(string name, int size, params (string Name, CType Type, int Offset)[] members)
+    {
+        _structs[name] = new Layout(size, members.ToDictionary(m => m.Name, m => (m.Offset, 0, m.Type), StringComparer.Ordinal));
+        return _known[name] = new CType(_btf.Struct(name, size, [.. members.Select(m => new SyntheticMember(m.Name, m.Type.Id, (uint)m.Offset * 8, m.Type.Bits))]), size, 8, name);
+    }
+
     /// <summary>A typedef of a struct, under its own name.</summary>
     public void Typedef(string name, CType of)
     {
