@@ -27,6 +27,9 @@ public enum AddressClass
     /// <summary>0x5a5a…: read from a slab object before it was initialised (POISON_INUSE).</summary>
     UninitialisedSlab,
 
+    /// <summary>0xaaaa…: read from a page after it was freed (PAGE_POISON, CONFIG_PAGE_POISONING).</summary>
+    FreedPage,
+
     /// <summary>Bits 63:47 (or 63:56) are not all equal: the CPU takes no such address.</summary>
     NonCanonical,
 
@@ -69,15 +72,29 @@ public readonly record struct ClassifiedAddress(AddressClass Class, long Offset 
     public override string ToString() => Class switch
     {
         AddressClass.Null => Offset == 0 ? "NULL" : $"NULL + 0x{Offset:x}",
-        AddressClass.ErrPtr => $"ERR_PTR(-{Errno}){Plus(Offset)}",
+        AddressClass.ErrPtr => $"ERR_PTR(-{(object?)Errnos.Name(Errno) ?? Errno}){Plus(Offset)}",
         AddressClass.ListPoison1 => $"LIST_POISON1{Plus(Offset)}: entry already deleted from its list",
         AddressClass.ListPoison2 => $"LIST_POISON2{Plus(Offset)}: entry already deleted from its list",
-        AddressClass.Poison => $"pointer poison{Plus(Offset)}",
+        AddressClass.Poison => PoisonName(Offset) is { Length: > 0 } name ? name : $"pointer poison{Plus(Offset)}",
         AddressClass.FreedSlab => $"slab poison 0x6b{Plus(Offset)}: used after it was freed",
         AddressClass.UninitialisedSlab => $"slab poison 0x5a{Plus(Offset)}: used before it was initialised",
+        AddressClass.FreedPage => $"page poison 0xaa{Plus(Offset)}: used after its page was freed",
         AddressClass.NonCanonical => "non-canonical address",
         AddressClass.User => "user-space address",
         _ => "wild kernel address",
+    };
+
+    /// <summary>Poison values by their distance from POISON_POINTER_DELTA (include/linux/poison.h; NET_PTR_POISON_VAL, TIMER_ENTRY_STATIC, MUTEX_POISON_WW_CTX).</summary>
+    private static string PoisonName(long offset) => offset switch
+    {
+        0 => "POISON_POINTER_DELTA",
+        0x40 => "PP_SIGNATURE (a page of a network page pool)",
+        0x300 => "TIMER_ENTRY_STATIC (a timer that is not pending)",
+        0x400 => "TAIL_MAPPING (page.mapping of a tail page)",
+        0x500 => "MUTEX_POISON_WW_CTX",
+        0xeb9f => "BPF_PTR_POISON",
+        0x801 => "NET_PTR_POISON_VAL",
+        _ => "",
     };
 
     private static string Plus(long offset) => offset == 0 ? "" : offset > 0 ? $" + 0x{offset:x}" : $" - 0x{unchecked((ulong)-offset):x}";
@@ -99,6 +116,8 @@ public readonly record struct ClassifiedAddress(AddressClass Class, long Offset 
             told = new ClassifiedAddress(AddressClass.FreedSlab, FillOffset(p, 0x6b) + offset);
         else if (IsFill(p, 0x5a))
             told = new ClassifiedAddress(AddressClass.UninitialisedSlab, FillOffset(p, 0x5a) + offset);
+        else if (IsFill(p, 0xaa))
+            told = new ClassifiedAddress(AddressClass.FreedPage, FillOffset(p, 0xaa) + offset);
         else
             return false;
         return true;
