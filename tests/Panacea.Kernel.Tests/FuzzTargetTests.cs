@@ -27,6 +27,17 @@ public sealed class FuzzTargetTests
         Rounds(150, data => FuzzTargets.Subsystems(data, image, FuzzTargets.Make(shape)));
     }
 
+    [Theory]
+    [MemberData(nameof(KernelGuest.Lines), MemberType = typeof(KernelGuest))]
+    public void Resources_of_damaged_guests_are_read_or_fail_typed(KernelShape shape)
+    {
+        SyntheticKernel healthy = FuzzTargets.Make(shape);
+        using var cache = new TemporaryDirectory();
+        using var image = KernelGuest.Build(healthy, cache.Path);
+        FuzzTargets.Resources([], image, healthy);
+        Rounds(150, data => FuzzTargets.Resources(data, image, FuzzTargets.Make(shape)));
+    }
+
     private static void Rounds(int rounds, Action<byte[]> target)
     {
         // More than a smoke test: PANACEA_FUZZ_ROUNDS=100000.

@@ -9,7 +9,7 @@ namespace Panacea.Kernel.Tests;
 
 /// <summary>One entry per reader of guest memory, for a fuzzer and for the smoke test. The bytes say what is changed in a healthy synthetic kernel: seven bytes a change, which region, where in it,
 /// what to write. Whatever is written, a target returns or throws what its reader promises.</summary>
-public static class FuzzTargets
+public static partial class FuzzTargets
 {
     private static readonly TargetLimits Small = TargetLimits.Default with { MaxTasks = 2000, MaxModules = 200, MaxModuleBytes = 1 << 20, MaxPrintkBytes = 1 << 20, MaxKernelImageBytes = 16 << 20, MaxChain = 2000 };
 
@@ -113,7 +113,11 @@ public static class FuzzTargets
 
     private static void Change(SyntheticKernel guest, ReadOnlySpan<byte> data, bool all)
     {
-        (ulong Physical, int Bytes)[] regions = Regions(guest, all);
+        Apply(guest, data, Regions(guest, all));
+    }
+
+    private static void Apply(SyntheticKernel guest, ReadOnlySpan<byte> data, (ulong Physical, int Bytes)[] regions)
+    {
         for (; data.Length >= 7; data = data[7..])
         {
             (ulong physical, int bytes) = regions[data[0] % regions.Length];
