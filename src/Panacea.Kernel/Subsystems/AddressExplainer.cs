@@ -81,6 +81,10 @@ public sealed class AddressExplainer
             // init_task lies in the kernel's data.
             if (symbol.Name == "init_task" && TaskAt(value - symbol.Offset) is { } idle)
                 return OfTask(value, region, idle, symbol.Offset);
+
+            // The image may be older than the removal of a module; its memory is an area as long as it is there.
+            if (symbol.Module is not null && _areas.Value.Count > 0 && Vmalloc.Find(_areas.Value, value) is null)
+                return new(value, AddressMeaning.GoneModule, region, $"{symbol}, of a module that is gone", Certainty.Certain) { Symbol = symbol };
             return new(value, AddressMeaning.Symbol, region, symbol.ToString(), Certainty.Certain) { Symbol = symbol };
         }
 
@@ -243,10 +247,11 @@ public sealed class AddressExplainer
             ulong table = kernel.Symbol("kfence_metadata"), bytes = (ulong)kernel.Image.Types.SizeOf("kfence_metadata");
 
             // An array up to 6.5, a pointer since (commit cabdf74e6b31, "mm: kfence: allocate kfence_metadata at runtime").
-            if (kernel.Read(table, "kfence_metadata.addr") is var address && address - pool > 1 << 20)
+            if (unchecked(kernel.Read(table, "kfence_metadata.addr") - pool) is < 2 * KernelReads.PageSize or >= 3 * KernelReads.PageSize)
                 table = kernel.ReadU64(table, "kfence_metadata");
             ulong count = 0;
-            while (count < (ulong)limits.MaxChain && kernel.Read(unchecked(table + (count * bytes)), "kfence_metadata.addr") - pool - ((count + 1) * 2 * KernelReads.PageSize) < KernelReads.PageSize)
+            while (count < (ulong)limits.MaxChain
+                && unchecked(kernel.Read(table + (count * bytes), "kfence_metadata.addr") - pool - ((count + 1) * 2 * KernelReads.PageSize)) < KernelReads.PageSize)
                 count++;
             return unchecked(pool + ((count + 1) * 2 * KernelReads.PageSize));
         },

@@ -20,8 +20,8 @@ public abstract class FileStateTests(SharedGuest shared)
         Guest guest = await shared.AliveAsync();
         using KernelView view = KernelView.Open(guest);
 
-        // One with a file that is gone, a directory, a pipe and a socket without a name.
-        string pid = await guest.MustAsync("(cd /proc; exec 9> /tmp/gone; rm /tmp/gone; exec 8< /data; exec sleep 1000) > /dev/null 2>&1 & echo $!");
+        // One with a file that is gone, a directory and a namespace.
+        string pid = await guest.MustAsync("(cd /proc; exec 9> /tmp/gone; rm /tmp/gone; exec 8< /data; exec 7< /proc/1/ns/mnt; exec sleep 1000) > /dev/null 2>&1 & echo $!");
         try
         {
             Dictionary<string, string>? wrong = null;

@@ -35,12 +35,16 @@ public sealed class AddressExplainerTests
     [MemberData(nameof(KernelGuest.Shapes), MemberType = typeof(KernelGuest))]
     public void Values_that_the_kernels_structures_explain(KernelShape shape, int levels)
     {
-        using var g = new KernelGuest(RepairImageTests.Options(shape, levels), k => k.AddModule("loaded"));
+        using var g = new KernelGuest(RepairImageTests.Options(shape, levels), k =>
+        {
+            k.AddModule("loaded");
+            k.AddModule("removed");
+        });
         SyntheticKernel k = g.Guest;
         SyntheticSlab slab = k.AddSlab(k.AddCache("widget", 256), 3);
         ulong stack = k.VmallocBase + 0x40_0000, area = k.VmallocBase + 0x80_0000;
         k.Put(k.Victim.Address, "task_struct.stack", stack);
-        k.SetVmallocAreas((area, k["ct_int"] + 4));
+        k.SetVmallocAreas((area, k["ct_int"] + 4), (k.Modules[0].TextStart & ~0xfffUL, 0));
         k.WriteText(k["last_unloaded_module"], "gone_driver");
         ulong free = k.Direct(0x290_0000);
         k.MarkPage(free, "buddy", 2);
@@ -53,6 +57,7 @@ public sealed class AddressExplainerTests
 
         Is(k["ct_int"] + 3, AddressMeaning.Symbol, "ct_int+0x3");
         Is(k.Modules[0].TextStart + 8, AddressMeaning.Symbol, "[loaded]");
+        Is(k.Modules[1].TextStart + 8, AddressMeaning.GoneModule, "[removed], of a module that is gone");
         Is(k["init_task"] + 0x10, AddressMeaning.Task, "task_struct of swapper/0 (0) + 0x10");
         Is(stack + 100, AddressMeaning.TaskStack, "stack of victim (321)");
         Is(stack - 8, AddressMeaning.StackGuard, "guard page below the stack of victim (321): stack overflow");
@@ -70,6 +75,25 @@ public sealed class AddressExplainerTests
         Assert.Equal(321, explainer.Explain(stack).Task!.Pid);
         Assert.Equal(SlabObjectState.Free, explainer.Explain(slab.Objects[3]).Object!.State);
         Assert.Empty(explainer.Without);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Kfences_pool_ends_where_its_metadata_ends(bool behindPointer)
+    {
+        using var g = new KernelGuest();
+        SyntheticKernel k = g.Guest;
+        ulong pool = k.Direct(0x2a0_0000), bytes = (ulong)k.Types.SizeOf("kfence_metadata"), table = behindPointer ? k.Allocate(4 * (int)bytes) : k["kfence_metadata"];
+        k.WriteU64(k["__kfence_pool"], pool);
+        if (behindPointer)
+            k.WriteU64(k["kfence_metadata"], table);
+        for (ulong i = 0; i < 3; i++)
+            k.Put(table + (i * bytes), "kfence_metadata.addr", pool + ((i + 1) * 0x2000) + (i * 8));
+        var explainer = new AddressExplainer(g.Kernel, TargetLimits.Default);
+        Assert.Equal("KFENCE pool + 0x6010", explainer.Explain(pool + 0x6010).Text);
+        Assert.Equal(AddressMeaning.Kfence, explainer.Explain(pool + 0x7fff).Meaning);
+        Assert.Equal(AddressMeaning.Page, explainer.Explain(pool + 0x8000).Meaning);
     }
 
     [Fact]

@@ -26,6 +26,7 @@ internal static partial class KernelTypes
             : [("PG_locked", 0), ("PG_slab", 9), ("PG_owner_priv_1", 10), ("PG_reserved", 12), ("PG_head", 16), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]);
         if (newer)
             t.Enum("pagetype", ("PGTY_buddy", 240), ("PGTY_offline", 241), ("PGTY_table", 242), ("PGTY_slab", 245), ("PGTY_mapcount_underflow", 255));
+        t.Struct("kfence_metadata", ("state", t.U32), ("addr", t.U64), ("size", t.U64));
         t.Enum("zone_type", ("ZONE_DMA", 0), ("ZONE_DMA32", 1), ("ZONE_NORMAL", 2), ("__MAX_NR_ZONES", 3));
         t.Struct("resource", ("start", t.U64), ("end", t.U64), ("name", t.Pointer), ("flags", t.U64), ("parent", t.Pointer), ("sibling", t.Pointer), ("child", t.Pointer));
         CType root = t.Struct("vmap_rb_root", ("rb_node", t.Pointer));

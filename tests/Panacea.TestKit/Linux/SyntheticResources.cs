@@ -236,6 +236,8 @@ public sealed partial class SyntheticKernel
         WriteU64(Data("vmalloc_base", 8), VmallocBase);
         WriteU64(Data("vmemmap_base", 8), VmemmapBase);
         WriteU64(Data("max_pfn", 8), RamBytes / 4096);
+        Data("__kfence_pool", 8);
+        Data("kfence_metadata", 4 * Types.SizeOf("kfence_metadata"));
         WriteU64(Data("panic_timeout", 8), unchecked((uint)-1));
         WriteU64(Data("panic_on_oops", 8), 1);
         WriteU64(Data("x86_hyper_type", 8), 5);
