@@ -51,15 +51,20 @@ internal sealed class PageCache
     {
         lock (_lock)
         {
-            if (!_slots.TryGetValue(page, out int slot))
+            if (_slots.TryGetValue(page, out int slot))
             {
+                _pages[slot] = (page, true);
+            }
+            else
+            {
+                // A page is spared from its second use on: those that are read once and never again go first.
                 slot = Take();
                 if (_source.Read(page, Slot(slot)) is { } fault)
                     return fault;
                 _slots[page] = slot;
+                _pages[slot] = (page, false);
             }
 
-            _pages[slot] = (page, true);
             Slot(slot).Slice(offset, destination.Length).CopyTo(destination);
             return null;
         }

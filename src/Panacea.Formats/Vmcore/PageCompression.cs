@@ -76,9 +76,8 @@ internal static class PageUnpacker
         {
             return Snappy.GetUncompressedLength(packed) == page.Length && Snappy.TryDecompress(packed, page, out int written) && written == page.Length;
         }
-        catch (Exception e) when (e is InvalidDataException or ArgumentException or IndexOutOfRangeException or OverflowException)
+        catch (InvalidDataException)
         {
-            // The library's way to say that the block is malformed.
             return false;
         }
     }
@@ -87,6 +86,13 @@ internal static class PageUnpacker
     {
         // One frame into a buffer of known size: whatever the frame says of its window, nothing but the page is written.
         using var decompressor = new Decompressor();
-        return decompressor.TryUnwrap(packed, page, out int written) && written == page.Length;
+        try
+        {
+            return decompressor.TryUnwrap(packed, page, out int written) && written == page.Length;
+        }
+        catch (ZstdException)
+        {
+            return false;
+        }
     }
 }

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Text;
 using Panacea.Formats.Orc;
 using Panacea.Target;
@@ -121,6 +122,12 @@ public sealed partial class SyntheticKernel
 
     /// <summary>GNU build id.</summary>
     public byte[] BuildId { get; } = [.. Enumerable.Range(0xa0, 20).Select(i => (byte)i)];
+
+    /// <summary>The text of VMCOREINFO.</summary>
+    public string VmcoreInfo { get; private set; } = "";
+
+    /// <summary>Guest-physical address of its note.</summary>
+    public ulong VmcoreInfoNote { get; private set; }
 
     /// <summary>uname -r.</summary>
     public string Release => Options.Shape == KernelShape.Linux61 ? "6.1.0-99-synthetic" : "6.12.99-synthetic";
@@ -301,7 +308,19 @@ public sealed partial class SyntheticKernel
 
         Place("linux_banner", Encoding.ASCII.GetBytes($"Linux version {Release} (builder@host) (gcc 12.2.0) #1 SMP PREEMPT_DYNAMIC\n\0"));
         Place("__start_notes", [4, 0, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0, .. BuildId], "__stop_notes");
-        byte[] info = Encoding.ASCII.GetBytes($"OSRELEASE={Release}\nSYMBOL(_stext)={TextBase:x}\nKERNELOFFSET={Options.Kaslr:x}\n");
+        VmcoreInfo = string.Create(CultureInfo.InvariantCulture, $"""
+            OSRELEASE={Release}
+            SYMBOL(_stext)={TextBase:x}
+            KERNELOFFSET={Options.Kaslr:x}
+            SYMBOL(swapper_pg_dir)={this["swapper_pg_dir"]:x}
+            NUMBER(phys_base)={unchecked((long)(Tables.Root.Value - (this["swapper_pg_dir"] - 0xffff_ffff_8000_0000)))}
+            NUMBER(pgtable_l5_enabled)={(Options.Mode == PagingMode.FiveLevel ? 1 : 0)}
+            NUMBER(sme_mask)=0
+
+            """);
+        byte[] info = Encoding.ASCII.GetBytes(VmcoreInfo);
+        VmcoreInfoNote = Physical(Allocate(4096, 4096));
+        Memory.Write(VmcoreInfoNote, [11, 0, 0, 0, unchecked((byte)info.Length), (byte)(info.Length >> 8), 0, 0, 0, 0, 0, 0, .. "VMCOREINFO\0\0"u8, .. info]);
         ulong infoAt = Allocate(4096, 4096);
         Write(infoAt, info);
         WriteU64(Data("vmcoreinfo_data", 8), infoAt);
