@@ -108,7 +108,7 @@ internal sealed class KdumpMemory : IGuestMemory, IPageSource
     private readonly PageCache _cache;
     private readonly Lock _lock = new();
     private PhysicalRange[]? _ranges;
-    private long _damaged;
+    private int _damaged;
 
     public KdumpMemory(KdumpFile dump, TargetLimits limits)
     {
@@ -116,8 +116,15 @@ internal sealed class KdumpMemory : IGuestMemory, IPageSource
         _cache = new PageCache(this, limits.MaxDumpCacheBytes);
     }
 
-    /// <summary>Reads of pages that did not unpack.</summary>
-    public long Damaged => Interlocked.Read(ref _damaged);
+    /// <summary>What the files lack, as far as it is known by now, in sentences.</summary>
+    public IReadOnlyList<string> Missing
+    {
+        get
+        {
+            lock (_lock)
+                return _damaged == 0 ? [.. _dump.Missing] : [.. _dump.Missing, $"{_damaged} reads met pages that do not unpack: the dump is damaged"];
+        }
+    }
 
     /// <inheritdoc/>
     public IReadOnlyList<PhysicalRange> Ranges
@@ -158,9 +165,12 @@ internal sealed class KdumpMemory : IGuestMemory, IPageSource
     {
         DumpPage result;
         lock (_lock)
+        {
             result = _dump.ReadPage(page, destination);
-        if (result == DumpPage.Damaged)
-            Interlocked.Increment(ref _damaged);
+            if (result == DumpPage.Damaged)
+                _damaged++;
+        }
+
         return result switch
         {
             DumpPage.Read => null,

@@ -57,9 +57,7 @@ public sealed class DumpTarget : IGuestCapture, IDisposable
     public bool IsBareMemory => Kind == DumpKind.Raw;
 
     /// <inheritdoc/>
-    public IReadOnlyList<string> Missing => Memory is KdumpMemory { Damaged: > 0 and var damaged }
-        ? [.. _missing, $"{damaged} reads met pages that do not unpack: the dump is damaged"]
-        : _missing;
+    public IReadOnlyList<string> Missing => Memory is KdumpMemory kdump ? [.. _missing, .. kdump.Missing] : _missing;
 
     /// <summary>Opens a dump by its content.</summary>
     /// <param name="paths">Its file; of a split dump, all files that there are, in any order.</param>
@@ -145,7 +143,7 @@ public sealed class DumpTarget : IGuestCapture, IDisposable
         if (header.DumpLevel > 1)
             missing.Add($"the dump was filtered when it was written (level {header.DumpLevel}): {Filtered(header.DumpLevel)} are not in it");
         return new DumpContent(
-            DumpKind.Kdump, $"{form}kdump-compressed dump, version {header.Version}{parts}{level}", new KdumpMemory(dump, limits), dump.Notes, [.. missing, .. dump.Missing]);
+            DumpKind.Kdump, $"{form}kdump-compressed dump, version {header.Version}{parts}{level}", new KdumpMemory(dump, limits), dump.Notes, missing);
     }
 
     /// <summary>makedumpfile(8), -d.</summary>

@@ -43,7 +43,7 @@ public sealed record TargetLimits
     public int MaxDumpCacheBytes { get; init; } = 32 << 20;
 
     /// <summary>Bytes of a raw memory image that are searched for the kernel's VMCOREINFO.</summary>
-    public long MaxSearchBytes { get; init; } = 1L << 40;
+    public long MaxSearchBytes { get; init; } = 256L << 30;
 
     /// <summary>Elements of any other chain that a guest holds.</summary>
     public int MaxChain { get; init; } = 1_000_000;

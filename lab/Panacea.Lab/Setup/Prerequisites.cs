@@ -50,6 +50,7 @@ public static class Prerequisites
         new("libelf1", "/usr/lib/x86_64-linux-gnu/libelf.so.1", "used by the kernel's own build tools", PrerequisiteUse.Guests),
         new("libssl3", "/usr/lib/x86_64-linux-gnu/libssl.so.3", "used by the kernel's own build tools", PrerequisiteUse.Guests),
         new("bpftool", "bpftool", "the second opinion on type information in the tests", PrerequisiteUse.Tests),
+        new("makedumpfile", "makedumpfile", "writes crash dumps for the tests in the formats that kdump uses", PrerequisiteUse.Tests),
     ];
 
     /// <summary>What is missing for a use.</summary>

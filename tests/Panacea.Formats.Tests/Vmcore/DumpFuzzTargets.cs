@@ -7,7 +7,12 @@ public static class DumpFuzzTargets
 {
     private static readonly FormatLimits Small = FormatLimits.Default with
     {
-        MaxDumpSegments = 1000, MaxDumpNotes = 100, MaxDumpNoteBytes = 1 << 16, MaxFlattenedRecords = 1000, MaxDumpPages = 1 << 20, MaxMemoryRanges = 100,
+        MaxDumpSegments = 1000,
+        MaxDumpNotes = 100,
+        MaxDumpNoteBytes = 1 << 16,
+        MaxFlattenedRecords = 1000,
+        MaxDumpPages = 1 << 20,
+        MaxMemoryRanges = 100,
     };
 
     /// <summary>An ELF core.</summary>

@@ -71,7 +71,7 @@ public sealed class DumpKernelTests
 
     [Theory]
     [InlineData("SYMBOL(swapper_pg_dir)", "SYMBOL(nothing)", "swapper_pg_dir")]
-    [InlineData("NUMBER(phys_base)=", "NUMBER(phys_base)=9", "map no kernel|can't be read")]
+    [InlineData("NUMBER(phys_base)=", "NUMBER(phys_base)=4096\nX=", "map no kernel|can't be read")]
     [InlineData("OSRELEASE", "RELEASE", "OSRELEASE")]
     [InlineData("SYMBOL(_stext)=f", "SYMBOL(_stext)=0", "map no kernel")]
     public void Why_not_is_said(string what, string instead, string says)
@@ -161,7 +161,7 @@ public sealed class DumpKernelTests
             List<LinuxTask> left = Tasks.Enumerate(image.KernelOver(memory), TargetLimits.Default, lost);
             Assert.NotEmpty(lost);
             Assert.All(lost, f => Assert.Equal(MemoryFaultKind.NotCaptured, f.Kind));
-            Assert.Subset([.. all], [.. left]);
+            Assert.Empty(left.Except(all));
             Assert.DoesNotContain(left, t => t.Address == gone.Address);
             Assert.Throws<GuestMemoryException>(() => Tasks.Enumerate(image.KernelOver(memory), TargetLimits.Default));
         }
