@@ -18,6 +18,7 @@
 #include <linux/percpu-rwsem.h>
 #include <linux/rtmutex.h>
 #include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/semaphore.h>
@@ -162,6 +163,15 @@ static int locks_start_work(void)
 	return 0;
 }
 
+/* Real-time threads that do nothing but run, until they are told to stop. */
+static int locks_run(void *unused)
+{
+	complete(&locks_held);
+	while (!READ_ONCE(locks_released))
+		cond_resched();
+	return locks_end();
+}
+
 struct locks_set {
 	const char *name, *what;
 	/* The first says when it holds; the others start then. */
@@ -171,6 +181,8 @@ struct locks_set {
 	} threads[4];
 	int cpu;
 	bool keeps_nobody;
+	/* The first with the priority of real-time threads, the others with the lowest. */
+	bool realtime;
 };
 
 static const struct locks_set locks_sets[] = {
@@ -187,6 +199,7 @@ static const struct locks_set locks_sets[] = {
 	{ "deadlock-self-mutex", "one takes a mutex twice", { { "lk_a", locks_twice } } },
 	{ "orphan-mutex", "one takes a mutex and exits, one waits", { { "lk_orphan", locks_orphan }, { "lk_want1", locks_want_mutex } } },
 	{ "spin-deadlock", "one takes a spinlock twice on CPU 1", { { "lk_spin", locks_spin } }, .cpu = 1 },
+	{ "busy-realtime", "two real-time threads run on CPU 1, one of them waits for the other", { { "lk_fifo", locks_run }, { "lk_low", locks_run } }, .cpu = 1, .realtime = true },
 };
 
 static int locks_start(const struct locks_set *set)
@@ -205,6 +218,10 @@ static int locks_start(const struct locks_set *set)
 			return PTR_ERR(task);
 		if (set->cpu)
 			kthread_bind(task, set->cpu);
+		if (set->realtime && i == 0)
+			sched_set_fifo(task);
+		else if (set->realtime)
+			sched_set_fifo_low(task);
 		get_task_struct(task);
 		locks_threads[locks_count++] = task;
 		wake_up_process(task);
