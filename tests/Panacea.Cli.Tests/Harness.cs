@@ -2,6 +2,7 @@ using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
 using Panacea.Daemon;
+using Panacea.Diagnosis.Machine;
 using Panacea.Sessions;
 
 namespace Panacea.Cli.Tests;
@@ -10,7 +11,7 @@ namespace Panacea.Cli.Tests;
 internal sealed record Outcome(int ExitCode, string Out, string Error);
 
 /// <summary>Runs the program in this process, over services that a test controls.</summary>
-internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, ILab
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ILab
 {
     public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
 
@@ -20,7 +21,9 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public Func<string, TargetName, ImageMatch>? VerifyImage { get; init; }
 
-    public Func<TargetName, IInspection>? Inspect { get; init; }
+    public Func<SourceName, IInspection>? Inspect { get; init; }
+
+    public Func<SourceName, MachineReport>? Says { get; init; }
 
     public Func<DemoRequest, int>? RunDemo { get; init; }
 
@@ -28,7 +31,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     {
         var output = new StringWriter { NewLine = "\n" };
         var error = new StringWriter { NewLine = "\n" };
-        var services = new CliServices { Guards = this, Images = this, Inspection = this, Lab = this };
+        var services = new CliServices { Guards = this, Images = this, Inspection = this, Diagnosis = this, Lab = this };
         int code = CliApplication.Run(args, new CliConsole(output, error, colourOut: false, colourError: false), services);
         return new Outcome(code, output.ToString(), error.ToString());
     }
@@ -43,7 +46,9 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public ImageMatch Verify(string file, TargetName target, CancellationToken cancel) => VerifyImage!(file, target);
 
-    public IInspection Open(TargetName target, CancellationToken cancel) => Inspect!(target);
+    public IInspection Open(SourceName source, CancellationToken cancel) => Inspect!(source);
+
+    public MachineReport Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
 
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using Panacea.Kernel.Structures;
 using Panacea.Kernel.Types;
 using Panacea.Target;
@@ -8,6 +7,9 @@ namespace Panacea.Kernel.Subsystems;
 /// <summary>What the machine is and how its kernel was started. Each fact that could not be read is null.</summary>
 public sealed record SystemInfo
 {
+    /// <summary>The year 9999: times past it are no times.</summary>
+    private const ulong MostMilliseconds = 253_402_300_799_000;
+
     /// <summary>Fields of dmi_ident that say what machine it is, by their names in enum dmi_field without DMI_.</summary>
     private static readonly string[] DmiFields =
         ["SYS_VENDOR", "PRODUCT_NAME", "PRODUCT_VERSION", "PRODUCT_FAMILY", "BOARD_VENDOR", "BOARD_NAME", "BIOS_VENDOR", "BIOS_VERSION", "BIOS_DATE", "CHASSIS_VENDOR"];
@@ -42,8 +44,12 @@ public sealed record SystemInfo
     /// <summary>What the firmware says of the machine, by field of enum dmi_field without DMI_; empty without DMI.</summary>
     public required IReadOnlyDictionary<string, string> Hardware { get; init; }
 
-    /// <summary>The clock of the kernel.</summary>
-    public required KernelTime? Time { get; init; }
+    /// <summary>The clock of the kernel, with its load.</summary>
+    public required KernelClock? Clock { get; init; }
+
+    /// <summary>When it was booted; null where the clock makes no sense.</summary>
+    public DateTimeOffset? BootedAt => Clock is { RealtimeNs: { } now, BoottimeNs: { } up } && up <= now && now / 1_000_000 <= MostMilliseconds
+        ? DateTimeOffset.FromUnixTimeMilliseconds((long)((now - up) / 1_000_000)) : null;
 
     /// <summary>Reads what there is.</summary>
     public static SystemInfo Read(LinuxKernel kernel, TargetLimits limits)
@@ -61,7 +67,7 @@ public sealed record SystemInfo
             CpuModel = KernelReads.Try<string?>(() => kernel.ReadText(kernel.Symbol("boot_cpu_data"), "cpuinfo_x86.x86_model_id").Trim(), null),
             Hypervisor = HypervisorOf(kernel),
             Hardware = ReadHardware(kernel),
-            Time = KernelReads.Try<KernelTime?>(() => KernelTime.Read(kernel), null),
+            Clock = KernelReads.Try<KernelClock?>(() => KernelClock.Read(kernel), null),
         };
     }
 
@@ -89,40 +95,5 @@ public sealed record SystemInfo
         }
 
         return found;
-    }
-}
-
-/// <summary>The kernel's clocks as of its last update: a tick ago, or up to a second where all CPUs are idle.</summary>
-/// <param name="Wall">Time of day, UTC.</param>
-/// <param name="Monotonic">CLOCK_MONOTONIC: since boot, without suspend. Time stamps of block requests and of the scheduler are of this clock or close to it.</param>
-/// <param name="Uptime">CLOCK_BOOTTIME: since boot with suspend (/proc/uptime).</param>
-public sealed record KernelTime(DateTimeOffset Wall, TimeSpan Monotonic, TimeSpan Uptime)
-{
-    private const long NsPerSecond = 1_000_000_000, NsPerTick = 100;
-
-    /// <summary>When it was booted.</summary>
-    public DateTimeOffset BootedAt => Wall - Uptime;
-
-    /// <summary>Reads the timekeeper (kernel/time/timekeeping.c).</summary>
-    /// <exception cref="KernelShapeException">The clocks make no sense, or the kernel lacks them.</exception>
-    /// <exception cref="GuestMemoryException">They can't be read.</exception>
-    public static KernelTime Read(LinuxKernel kernel)
-    {
-        // tk_core is a sequence counter of four bytes and, aligned, the timekeeper; struct tk_data since 6.13, timekeeper_data[] since 6.17.
-        ulong at = kernel.Image.TryFindSymbol("tk_core", out ulong core)
-            ? unchecked(core + (kernel.HasMember("tk_data.timekeeper") ? kernel.Offset("tk_data.timekeeper") : 8))
-            : unchecked(kernel.Symbol("timekeeper_data") + kernel.Offset("tk_data.timekeeper"));
-        UInt128 seconds = kernel.Read(at, "timekeeper.xtime_sec");
-        int shift = (int)Math.Min(63, kernel.Read(at, "timekeeper.tkr_mono.shift"));
-        Int128 wall = (Int128)(seconds * NsPerSecond) + (Int128)(kernel.Read(at, "timekeeper.tkr_mono.xtime_nsec") >> shift);
-        Int128 monotonic = wall + ((Int128)kernel.ReadSigned(at, "timekeeper.wall_to_monotonic.tv_sec") * NsPerSecond) + kernel.ReadSigned(at, "timekeeper.wall_to_monotonic.tv_nsec");
-        Int128 uptime = monotonic + kernel.ReadSigned(at, "timekeeper.offs_boot");
-
-        // Times past the year 9999 are no times.
-        Int128 most = (Int128)DateTimeOffset.MaxValue.ToUnixTimeSeconds() * NsPerSecond;
-        if (wall > most || monotonic < 0 || uptime < 0 || monotonic > most || uptime > most || uptime > wall)
-            throw new KernelShapeException(string.Create(CultureInfo.InvariantCulture, $"the kernel's clocks say {wall} ns since 1970 and {uptime} ns since boot"));
-        return new KernelTime(
-            DateTimeOffset.UnixEpoch.AddTicks((long)(wall / NsPerTick)), TimeSpan.FromTicks((long)(monotonic / NsPerTick)), TimeSpan.FromTicks((long)(uptime / NsPerTick)));
     }
 }

@@ -3,7 +3,8 @@ namespace Panacea.TestKit.Linux;
 internal static partial class KernelTypes
 {
     /// <summary>Memory, files, mounts, sockets and what else a kernel hands out. Where members overlie each other they do so here.</summary>
-    private static void Resources(SyntheticTypes t, CType list, KernelShape shape)
+    /// <returns>The members of task_struct that lead to them.</returns>
+    private static (string, CType)[] Resources(SyntheticTypes t, CType list, KernelShape shape)
     {
         bool newer = shape == KernelShape.Linux612;
         CType counter = t.Struct("counter32", ("counter", t.S32));
@@ -13,6 +14,7 @@ internal static partial class KernelTypes
         Vfs(t, list, newer);
         Processes(t, list, newer);
         Net(t, list, counter);
+        return [("files", t.Pointer), ("fs", t.Pointer), ("nsproxy", t.Pointer), ("cgroups", t.Pointer), ("real_cred", t.Pointer)];
     }
 
     private static void Memory(SyntheticTypes t, CType counter, bool newer)
@@ -91,9 +93,6 @@ internal static partial class KernelTypes
         t.Struct("css_set", ("dfl_cgrp", t.Pointer), ("cgrp_links", list));
         t.Struct("cgrp_cset_link", ("cgrp", t.Pointer), ("cgrp_link", list));
         t.Struct("kernfs_node", (newer ? "__parent" : "parent", t.Pointer), ("name", t.Pointer));
-        CType spec = t.Struct("timespec64", ("tv_sec", t.S64), ("tv_nsec", t.S64));
-        CType clock = t.Struct("tk_read_base", ("shift", t.U32), ("xtime_nsec", t.U64));
-        t.Struct("timekeeper", ("tkr_mono", clock), ("xtime_sec", t.U64), ("wall_to_monotonic", spec), ("offs_boot", t.S64));
         t.Enum("dmi_field", ("DMI_NONE", 0), ("DMI_SYS_VENDOR", 1), ("DMI_PRODUCT_NAME", 2));
         t.Enum("x86_hypervisor_type", ("X86_HYPER_NATIVE", 0), ("X86_HYPER_KVM", 5));
     }

@@ -9,14 +9,13 @@ internal static partial class KernelTypes
         CType list = t.Struct("list_head", ("next", t.Pointer), ("prev", t.Pointer));
         t.Struct("atomic_long_t", ("counter", t.S64));
         Structures(t, list);
-        Resources(t, list, shape);
         (string, CType)[] scheduled = Scheduler(t, list, shape);
+        (string, CType)[] resources = Resources(t, list, shape);
         t.Struct("task_struct",
         [
             ("thread_info", t.Known("thread_info")), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
             ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)),
-            ("files", t.Pointer), ("fs", t.Pointer), ("nsproxy", t.Pointer), ("cgroups", t.Pointer), ("real_cred", t.Pointer),
-            .. scheduled,
+            .. scheduled, .. resources,
         ]);
         t.Struct("signal_struct", ("sigcnt", t.U32), ("nr_threads", t.S32), ("thread_head", list));
         CType rss = shape == KernelShape.Linux612 ? t.Array(t.Known("percpu_counter"), 4) : t.Struct("mm_rss_stat", ("count", t.Array(t.Known("atomic_long_t"), 4)));

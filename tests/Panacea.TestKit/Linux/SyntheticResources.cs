@@ -257,7 +257,6 @@ public sealed partial class SyntheticKernel
         Data("init_uts_ns", Types.SizeOf("uts_namespace"));
         WriteU64(Data("saved_command_line", 8), Text0("ro quiet panic=-1"));
         Data("dmi_ident", 64);
-        Data("tk_core", 8 + Types.SizeOf("timekeeper"));
         List(Data("init_net", Types.SizeOf("net")) + Types.Offset("net.dev_base_head"), "net_device.dev_list");
         Data("tcp_hashinfo", Types.SizeOf("inet_hashinfo"));
         Data("loopback_ops", Types.SizeOf("net_device_ops"));
