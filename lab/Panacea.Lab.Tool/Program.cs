@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using Panacea.Lab;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Logs;
 using Panacea.Lab.Setup;
 
 const string Usage = """
@@ -13,6 +14,8 @@ const string Usage = """
                       any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it
       run PORT COMMAND
                       runs a shell command in a guest whose control port "boot" printed
+      capture-logs LINE|all DIRECTORY [NAME…]
+                      provokes the kernel's reports in guests that nobody guards and stores their console text as samples
       setup [--yes] [--tests] [--refresh]
                       installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests
     """;
@@ -27,6 +30,8 @@ try
             GuestCommandResult result = await new GuestControl(int.Parse(port, CultureInfo.InvariantCulture)).RunAsync(string.Join(' ', command));
             Console.Write(result.Output);
             return result.Status;
+        case ["capture-logs", string lines, string directory, .. string[] names]:
+            return await CaptureLogsAsync(lines, directory, names);
         case ["setup", .. string[] options]:
             await SetUpAsync(options);
             return 0;
@@ -65,6 +70,21 @@ static GuestSpec Parse(string line, string[] options)
     }
 
     return spec;
+}
+
+static async Task<int> CaptureLogsAsync(string lines, string directory, string[] names)
+{
+    int failures = 0;
+    foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
+    {
+        foreach (string failed in await LogCapture.RunAsync(line, directory, names, Console.Error.WriteLine))
+        {
+            failures++;
+            Console.WriteLine($"{line} {failed}: the kernel did not write what was waited for");
+        }
+    }
+
+    return failures == 0 ? 0 : 1;
 }
 
 static async Task SetUpAsync(string[] options)

@@ -92,7 +92,7 @@ public static partial class GuestBuilder
         }
 
         order.Append("crashtest\n");
-        foreach (string module in (string[])["crashtest", "crashtest_extra", "crashtest_locks"])
+        foreach (string module in (string[])["crashtest", "crashtest_extra", "crashtest_locks", "crashtest_reports"])
             cpio.AddFile($"modules/{module}.ko", await File.ReadAllBytesAsync(Path.Combine(crashtest, module + ".ko"), cancel));
         cpio.AddFile("modules/order", Encoding.UTF8.GetBytes(order.ToString()));
         cpio.Finish();
