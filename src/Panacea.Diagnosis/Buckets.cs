@@ -13,10 +13,20 @@ internal static class Buckets
 
     public static string Of(CrashKind kind, CodeLocation location, IReadOnlyList<ReportFrame> frames)
     {
-        var key = new StringBuilder().Append(kind).Append('|').Append(location.Module).Append('|').Append(Plain(location.Function));
         int at = frames.ToList().FindIndex(f => f.Location.Address == location.Address);
-        foreach (ReportFrame frame in frames.Skip(at + 1).Where(f => f.Reliable).Take(Callers))
-            key.Append('|').Append(Plain(frame.Location.Function));
+        return Of(kind, location.Module, location.Function, frames.Skip(at + 1).Where(f => f.Reliable).Select(f => f.Location.Function));
+    }
+
+    /// <summary>The same rule for whatever knows these four.</summary>
+    /// <param name="kind">Kind of death.</param>
+    /// <param name="module">Module of the faulty function; null for the kernel itself.</param>
+    /// <param name="function">The faulty function; null where no symbol covers it.</param>
+    /// <param name="callers">Its proved callers, innermost first.</param>
+    public static string Of(CrashKind kind, string? module, string? function, IEnumerable<string?> callers)
+    {
+        var key = new StringBuilder().Append(kind).Append('|').Append(module).Append('|').Append(Plain(function));
+        foreach (string? caller in callers.Take(Callers))
+            key.Append('|').Append(Plain(caller));
         return XxHash64.HashToUInt64(Encoding.UTF8.GetBytes(key.ToString())).ToString("x16");
     }
 

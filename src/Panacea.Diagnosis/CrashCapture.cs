@@ -36,6 +36,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         OrcUnwinder unwinder = UnwinderOf(cpu);
         PtRegs crash;
         ulong regsAddress = 0;
+        bool overflowed = false;
         string? entry = null;
         if (point.Symbol == "oops_end")
         {
@@ -43,7 +44,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             regsAddress = vcpu.Gpr[Gpr.Rsi];
             if (!PtRegs.TryRead(cpu.Kernel.Space, regsAddress, out crash, out MemoryFault fault))
                 throw new CaptureException($"the registers of the trap can't be read ({fault})");
-            entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress);
+            entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress, out overflowed);
         }
         else
         {
@@ -52,7 +53,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
 
         Backtrace stack = unwinder.Unwind(regsAddress == 0 ? UnwindStart.From(vcpu) : UnwindStart.From(crash, regsAddress));
         mark?.Invoke("evidence-read");
-        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task)) with { PreemptCount = cpu.PreemptCount is { } p ? p & PreemptMask : null };
+        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task), overflowed) with { PreemptCount = cpu.PreemptCount is { } p ? p & PreemptMask : null };
     }
 
     /// <summary>What one CPU was doing, as far as it could be read at once.</summary>
@@ -73,15 +74,20 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     internal OrcUnwinder UnwinderOf(CapturedCpu cpu) => new(image, _codeMap, image, cpu.Kernel.Space, StacksOf(cpu), limits);
 
     /// <summary>Everything that follows at once from a crash's registers and stack.</summary>
-    internal CrashEvidence Evidence(CapturedCpu cpu, DeathPoint point, PtRegs crash, ulong regsAddress, string? entry, Backtrace stack, CrashContext context)
+    internal CrashEvidence Evidence(CapturedCpu cpu, DeathPoint point, PtRegs crash, ulong regsAddress, string? entry, Backtrace stack, CrashContext context, bool overflowed = false)
     {
         bool isTrap = point.Symbol == "oops_end";
         FaultAccess? access = isTrap ? Decode(cpu.Kernel, crash, cpu.Vcpu, entry) : null;
+        CrashKind kind = CrashKinds.Refine(
+            isTrap ? CrashKinds.Classify(entry, access, IsReadOnly(cpu.Kernel, access)) : CrashKind.Panic,
+            stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => image.IsText(f.Ip) ? image.Symbolize(f.Point.LookupAddress)?.Name : null));
+        if (overflowed && kind == CrashKind.DoubleFault)
+            kind = CrashKind.StackOverflow;
         int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
         return new CrashEvidence
         {
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
-            Kind = isTrap ? Classify(entry, access, IsReadOnly(cpu.Kernel, access)) : CrashKind.Panic, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
+            Kind = kind, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
             Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
             FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable,
         };
@@ -145,12 +151,18 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     };
 
     /// <summary>The assembly entry whose pt_regs oops_end was given: its return address is the frame inside those registers.</summary>
-    private string? FindTrapEntry(Backtrace handler, ulong regsAddress)
+    /// <param name="handler">The stack at oops_end.</param>
+    /// <param name="regsAddress">Where those registers are.</param>
+    /// <param name="overflowed">The kernel itself found that a stack's guard page was hit (arch/x86/kernel/traps.c: handle_stack_overflow).</param>
+    internal string? FindTrapEntry(Backtrace handler, ulong regsAddress, out bool overflowed)
     {
+        overflowed = false;
         for (int i = 1; i < handler.Frames.Count; i++)
         {
+            string? function = image.Symbolize(handler.Frames[i - 1].Ip - 1)?.Name;
+            overflowed |= function == "handle_stack_overflow";
             if (handler.Frames[i].RegsAddress == regsAddress)
-                return image.Symbolize(handler.Frames[i - 1].Ip - 1)?.Name;
+                return function;
         }
 
         return null;
@@ -173,39 +185,6 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     private static bool IsReadOnly(LinuxKernel kernel, FaultAccess? access) =>
         access is { Kind: AccessKind.Write, Address: { } address } && new VirtualAddress(address).IsKernelHalf
         && kernel.Space.TryTranslate(new VirtualAddress(address), out var page, out _) && !page.Writable;
-
-    private static CrashKind Classify(string? entry, FaultAccess? access, bool isReadOnly)
-    {
-        bool isNull = access?.Class is { Class: AddressClass.Null };
-        switch (entry)
-        {
-            case "asm_exc_divide_error":
-                return CrashKind.DivideError;
-            case "asm_exc_double_fault":
-                return CrashKind.DoubleFault;
-            case "asm_exc_invalid_op":
-                return access is { Instruction: FaultingInstruction.Undefined } ? CrashKind.Bug : CrashKind.InvalidOpcode;
-            case "asm_exc_general_protection":
-                return CrashKind.GeneralProtection;
-            case not ("asm_exc_page_fault" or null):
-                return CrashKind.Unknown;
-        }
-
-        if (access is null)
-            return CrashKind.Unknown;
-        if (entry is null && access.Instruction == FaultingInstruction.Undefined)
-            return CrashKind.Bug;
-        if (entry is null && access.Instruction == FaultingInstruction.Divide)
-            return CrashKind.DivideError;
-        bool isUser = access.Class is { Class: AddressClass.User };
-        return access.Kind switch
-        {
-            AccessKind.Execute => isNull ? CrashKind.NullCall : CrashKind.WildCall,
-            AccessKind.Write => isReadOnly ? CrashKind.ReadOnlyWrite : isNull ? CrashKind.NullWrite : isUser ? CrashKind.UserAccess : CrashKind.WildWrite,
-            AccessKind.Read => isNull ? CrashKind.NullRead : isUser ? CrashKind.UserAccess : CrashKind.WildRead,
-            _ => CrashKind.Unknown,
-        };
-    }
 
     /// <summary>From the preempt count (include/linux/preempt.h): NMI over hardirq over softirq being served (an odd count of SOFTIRQ_OFFSET; disabling adds two) over the task.</summary>
     private static CrashContext ContextOf(uint? preempt, CrashedTask? task)

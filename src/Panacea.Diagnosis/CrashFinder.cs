@@ -81,8 +81,9 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
     private CrashEvidence AtTrap(CrashCapture.CapturedCpu cpu, Backtrace stack, int trap, DeathPoint point)
     {
         Backtrace rest = Outward(stack, trap);
-        string? entry = image.Symbolize(stack.Frames[trap - 1].Ip - 1)?.Name;
-        return capture.Evidence(cpu, point, rest.Frames[0].Regs!.Value, rest.Frames[0].RegsAddress!.Value, entry, rest, ContextOf(rest, cpu.Task)) with { IsPast = true };
+        ulong regsAddress = rest.Frames[0].RegsAddress!.Value;
+        string? entry = capture.FindTrapEntry(stack, regsAddress, out bool overflowed);
+        return capture.Evidence(cpu, point, rest.Frames[0].Regs!.Value, regsAddress, entry, rest, ContextOf(rest, cpu.Task), overflowed) with { IsPast = true };
     }
 
     /// <summary>kexec's crash path saves the registers of the oops, not those of its own (kernel/kexec_core.c, crash_setup_regs): the CPU seems to stand where it trapped. The trap's

@@ -37,6 +37,74 @@ public enum CrashKind
     DoubleFault,
     /// <summary>panic() called by kernel code itself.</summary>
     Panic,
+    /// <summary>An int3 that nobody had set.</summary>
+    Breakpoint,
+    /// <summary>Stack segment fault: an access through RSP or RBP to a non-canonical address.</summary>
+    StackSegment,
+    /// <summary>A stack ran into its guard page.</summary>
+    StackOverflow,
+    /// <summary>Control-flow enforcement stopped a branch.</summary>
+    ControlProtection,
+    /// <summary>Alignment check.</summary>
+    AlignmentCheck,
+    /// <summary>The stack protector found a canary overwritten.</summary>
+    StackCorruption,
+    /// <summary>A linked list whose pointers do not agree.</summary>
+    ListCorruption,
+    /// <summary>A copy to or from user space went beyond its object.</summary>
+    Usercopy,
+    /// <summary>WARN(). This and all that follow are only seen in logs: the kernel goes on after them, or panics.</summary>
+    Warning,
+    /// <summary>A task blocked for long.</summary>
+    HungTask,
+    /// <summary>A processor that does not schedule.</summary>
+    SoftLockup,
+    /// <summary>A processor that takes no interrupts.</summary>
+    HardLockup,
+    /// <summary>An RCU grace period that does not end.</summary>
+    RcuStall,
+    /// <summary>A reference count below zero, or taken again after it was zero.</summary>
+    Refcount,
+    /// <summary>Found by KASAN.</summary>
+    Kasan,
+    /// <summary>Found by UBSAN.</summary>
+    Ubsan,
+    /// <summary>Found by KFENCE.</summary>
+    Kfence,
+    /// <summary>Found by KCSAN.</summary>
+    Kcsan,
+    /// <summary>Found by KMSAN.</summary>
+    Kmsan,
+    /// <summary>Found by kmemleak.</summary>
+    MemoryLeak,
+    /// <summary>A locking rule broken.</summary>
+    Lockdep,
+    /// <summary>RCU used outside its rules.</summary>
+    RcuUsage,
+    /// <summary>A function that may sleep called where nothing may.</summary>
+    SleepInAtomic,
+    /// <summary>The scheduler called where it must not be.</summary>
+    ScheduleInAtomic,
+    /// <summary>The OOM killer.</summary>
+    OutOfMemory,
+    /// <summary>A slab object or its red zone overwritten, or freed wrongly.</summary>
+    SlabCorruption,
+    /// <summary>A page in a state in which it cannot be.</summary>
+    BadPage,
+    /// <summary>A page table entry or memory counter that cannot be.</summary>
+    BadPageMap,
+    /// <summary>An allocation failed.</summary>
+    AllocationFailure,
+    /// <summary>The hardware reported an error.</summary>
+    MachineCheck,
+    /// <summary>An NMI that nobody expected.</summary>
+    UnknownNmi,
+    /// <summary>A file system found itself damaged.</summary>
+    FilesystemError,
+    /// <summary>A block device failed.</summary>
+    IoError,
+    /// <summary>Asked for with the magic SysRq key.</summary>
+    Sysrq,
 }
 
 /// <summary>What the vCPU was running for when it died.</summary>

@@ -1,4 +1,3 @@
-using System.Text;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Unwind;
@@ -22,10 +21,10 @@ public sealed class CrashReporter(TargetLimits limits)
         if (!evidence.Stack.IsComplete)
             unavailable.Add($"the stack past frame {frames.Count(f => f.Reliable)}: {evidence.Stack.End} at 0x{evidence.Stack.EndAddress:x} {evidence.Stack.Detail}".TrimEnd());
 
-        string cause = Causes.Sentence(evidence, location, inputs.PanicMessage);
+        string cause = Causes.Sentence(evidence.Kind, Causes.Where(location), At(evidence), evidence.Crash.Ip, inputs.PanicMessage, Caller(evidence));
         var report = new CrashReport
         {
-            Title = Causes.Title(evidence.Kind, location, inputs.PanicMessage),
+            Title = Causes.Title(evidence.Kind, Causes.Where(location), inputs.PanicMessage),
             Bucket = Buckets.Of(evidence.Kind, location, frames),
             Kind = evidence.Kind,
             Cause = cause,
@@ -45,6 +44,17 @@ public sealed class CrashReporter(TargetLimits limits)
             Unavailable = unavailable,
         };
         return (report, inputs.Console);
+    }
+
+    private static string? At(CrashEvidence evidence) =>
+        evidence.Fault?.Address is { } address ? Causes.At(address, evidence.Fault.Class) : null;
+
+    private static string? Caller(CrashEvidence evidence)
+    {
+        if (evidence.FaultyFrame is not { } index || index + 1 >= evidence.Stack.Frames.Count)
+            return null;
+        StackFrame frame = evidence.Stack.Frames[index + 1];
+        return frame.Reliability == FrameReliability.Exact ? evidence.LocationOf(frame)?.Name : null;
     }
 
     private static CodeLocation Locate(CrashEvidence evidence) =>
@@ -128,66 +138,4 @@ public sealed class CrashReporter(TargetLimits limits)
             "text.changed", "the faulting instruction's bytes differ from the pristine text of the repair image",
             [$"0x{ip:x}: now {Convert.ToHexStringLower(live)}, pristine {Convert.ToHexStringLower(pristine)}"], Confidence.High);
     }
-}
-
-/// <summary>Words for a crash.</summary>
-internal static class Causes
-{
-    public static string Title(CrashKind kind, CodeLocation location, string? panic)
-    {
-        string where = location.Function is null ? $"0x{location.Address:x}" : Buckets.Plain(location.Function) + (location.Module is null ? "" : $" [{location.Module}]");
-        return kind == CrashKind.Panic && panic is not null ? $"panic in {where}: {panic}" : $"{Noun(kind)} in {where}";
-    }
-
-    public static string Sentence(CrashEvidence evidence, CodeLocation location, string? panic)
-    {
-        var text = new StringBuilder();
-        string where = location.Function is null ? $"0x{location.Address:x}" : Buckets.Plain(location.Function) + (location.Module is null ? "" : $" [{location.Module}]");
-        string at = evidence.Fault?.Address is { } address ? evidence.Fault.Class is { } c && c.Class != AddressClass.Wild ? $"{c} (0x{address:x})" : $"0x{address:x}" : "an unknown address";
-        text.Append(evidence.Kind switch
-        {
-            CrashKind.NullRead or CrashKind.WildRead => $"{where} read from {at}",
-            CrashKind.NullWrite or CrashKind.WildWrite or CrashKind.ReadOnlyWrite => $"{where} wrote to {at}",
-            CrashKind.NullCall or CrashKind.WildCall => $"{where} called a function at 0x{evidence.Crash.Ip:x}, where there is none",
-            CrashKind.UserAccess => $"{where} touched user memory at {at} in a way that is not permitted",
-            CrashKind.GeneralProtection => $"{where} caused a general protection fault{(evidence.Fault?.Address is null ? "" : $" at {at}")}",
-            CrashKind.Bug => $"{where} ran into BUG()",
-            CrashKind.InvalidOpcode => $"{where} executed an invalid instruction",
-            CrashKind.DivideError => $"{where} divided by zero or the quotient was too large",
-            CrashKind.DoubleFault => $"{where} caused a double fault, as a rule a stack overflow",
-            CrashKind.Panic => panic is null ? $"{where} called panic()" : $"{where} called panic(\"{panic}\")",
-            _ => $"{where} trapped in a way that could not be told",
-        });
-        string? caller = Caller(evidence);
-        if (caller is not null)
-            text.Append($", called from {caller}");
-        return text.ToString();
-    }
-
-    private static string? Caller(CrashEvidence evidence)
-    {
-        if (evidence.FaultyFrame is not { } index || index + 1 >= evidence.Stack.Frames.Count)
-            return null;
-        StackFrame frame = evidence.Stack.Frames[index + 1];
-        return frame.Reliability == FrameReliability.Exact ? evidence.LocationOf(frame)?.Name : null;
-    }
-
-    private static string Noun(CrashKind kind) => kind switch
-    {
-        CrashKind.NullRead => "NULL read",
-        CrashKind.NullWrite => "NULL write",
-        CrashKind.NullCall => "call of a NULL pointer",
-        CrashKind.WildRead => "read through a wild pointer",
-        CrashKind.WildWrite => "write through a wild pointer",
-        CrashKind.WildCall => "call of a wild pointer",
-        CrashKind.ReadOnlyWrite => "write to read-only memory",
-        CrashKind.UserAccess => "forbidden access to user memory",
-        CrashKind.GeneralProtection => "general protection fault",
-        CrashKind.Bug => "kernel BUG",
-        CrashKind.InvalidOpcode => "invalid opcode",
-        CrashKind.DivideError => "divide error",
-        CrashKind.DoubleFault => "double fault",
-        CrashKind.Panic => "panic",
-        _ => "crash of unknown kind",
-    };
 }

@@ -15,7 +15,7 @@ public sealed class ReportTests
         { "wild call", "call of a wild pointer in ct_call", "ct_call called a function at 0xffffc90012345678, where there is none, called from ct_outer" },
         { "bug", "kernel BUG in ct_bug", "ct_bug ran into BUG(), called from ct_outer" },
         { "divide", "divide error in ct_div", "ct_div divided by zero or the quotient was too large, called from ct_outer" },
-        { "panic", "panic in ct_panic: Attempted to kill the %s!", "ct_panic called panic(\"Attempted to kill the %s!\"), called from ct_outer" },
+        { "panic", "panic in ct_panic: Attempted to kill the …!", "ct_panic called panic(\"Attempted to kill the %s!\"), called from ct_outer" },
         { "suffix", "NULL write in ct_branchy", "ct_branchy wrote to NULL (0x0), called from ct_outer" },
     };
 

@@ -162,21 +162,24 @@ public static class MarkdownReport
     private static string DescribeRunning(CrashReport report)
     {
         string vcpu = string.Create(CultureInfo.InvariantCulture, $"vCPU {report.Vcpu}");
-        string context = report.Context switch
-        {
-            CrashContext.Process => "in a process",
-            CrashContext.KernelThread => "in a kernel thread",
-            CrashContext.Softirq => "serving a softirq",
-            CrashContext.Hardirq => "serving a hardware interrupt",
-            CrashContext.Nmi => "serving an NMI",
-            CrashContext.Idle => "in the idle task",
-            _ => "in a context that could not be told",
-        };
+        string context = Describe(report.Context);
         string task = report.Task is { } t
             ? string.Create(CultureInfo.InvariantCulture, $"; task {Safe.Code(t.Comm)}, pid {t.Pid}")
             : "";
         return $"{vcpu}, {context}{task}";
     }
+
+    /// <summary>A context in words.</summary>
+    internal static string Describe(CrashContext context) => context switch
+    {
+        CrashContext.Process => "in a process",
+        CrashContext.KernelThread => "in a kernel thread",
+        CrashContext.Softirq => "serving a softirq",
+        CrashContext.Hardirq => "serving a hardware interrupt",
+        CrashContext.Nmi => "serving an NMI",
+        CrashContext.Idle => "in the idle task",
+        _ => "in a context that could not be told",
+    };
 
     /// <summary>An enum member as it is written in records: <c>NullWrite</c> is <c>null-write</c>.</summary>
     public static string Kebab<T>(T value)

@@ -22,7 +22,7 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
     {
         if (evidence.Context is not (CrashContext.Process or CrashContext.KernelThread))
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}");
-        if (evidence.Kind == CrashKind.DoubleFault)
+        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
             return StrategyVerdict.Declines("the double fault handler does not return");
         if (!evidence.Crash.InterruptsEnabled)
             return StrategyVerdict.Declines("interrupts are off, and who turned them off can't be shown");

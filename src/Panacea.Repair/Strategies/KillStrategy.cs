@@ -26,7 +26,7 @@ public sealed class KillStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {Describe(evidence.Context)}: there is no process to take out");
         if (evidence.Task is { Tgid: 1 } or { Pid: 0 })
             return StrategyVerdict.Declines("the crash is in init or the idle task, which the kernel can't live without");
-        if (evidence.Kind == CrashKind.DoubleFault)
+        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
             return StrategyVerdict.Declines("the double fault handler does not return; the panic after it is stopped instead");
         string? path = Array.Find(ExitPaths, evidence.Kernel.HasSymbol);
         if (path is null)
