@@ -50,4 +50,16 @@ public sealed record FormatLimits
 
     /// <summary>Files of one split dump.</summary>
     public int MaxDumpFiles { get; init; } = 256;
+
+    /// <summary>Characters of one line of a console log that are kept; what comes after them is dropped and counted. printk itself writes at most 1024 (PRINTKRB_RECORD_MAX, kernel/printk/internal.h).</summary>
+    public int MaxLogLineChars { get; init; } = 4096;
+
+    /// <summary>Lines of one report in a console log. The OOM killer's table of tasks is the longest that kernels write.</summary>
+    public int MaxLogReportLines { get; init; } = 2_000;
+
+    /// <summary>Reports of one console log that are kept, the earliest ones; later ones are counted.</summary>
+    public int MaxLogReports { get; init; } = 1_000;
+
+    /// <summary>Reports that may be written at one time, by different CPUs; the oldest is closed where there are more.</summary>
+    public int MaxOpenLogReports { get; init; } = 16;
 }

@@ -25,6 +25,7 @@ public sealed class FuzzTargetTests
         [nameof(FuzzTargets.RelocatedBtf)] = (FuzzTargets.RelocatedBtf, RelocatedSeeds),
         [nameof(FuzzTargets.Orc)] = (FuzzTargets.Orc, OrcSeeds),
         [nameof(FuzzTargets.Vmcoreinfo)] = (FuzzTargets.Vmcoreinfo, () => [Encoding.UTF8.GetBytes("OSRELEASE=6.1\nSYMBOL(_stext)=ffffffff81000000\nNUMBER(phys_base)=-1\nSIZE(page)=64\nOFFSET(a.b)=1\nBUILD-ID=abcd\nKERNELOFFSET=0\n")]),
+        [nameof(FuzzTargets.ConsoleLog)] = (FuzzTargets.ConsoleLog, LogSeeds),
         [nameof(FuzzTargets.Notes)] = (FuzzTargets.Notes, () => [[4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0, 1, 2, 3, 4, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, (byte)'X', 0, 0, 0]]),
     };
 
@@ -86,6 +87,17 @@ public sealed class FuzzTargetTests
         }
 
         return input;
+    }
+
+    private static byte[][] LogSeeds() => [.. ((string[])["kasan-use-after-free", "lockdep-circular", "cgroup-oom", "interleaved-caller-ids", "machine-check"]).Select(n =>
+        File.ReadAllBytes(Path.Combine(RepositoryRoot(), "tests/Panacea.Formats.Tests/ConsoleLog/Samples/made", n + ".log")))];
+
+    private static string RepositoryRoot()
+    {
+        string? at = AppContext.BaseDirectory;
+        while (at is not null && !File.Exists(Path.Combine(at, "Panacea.slnx")))
+            at = Path.GetDirectoryName(at);
+        return at ?? throw new DirectoryNotFoundException("Panacea.slnx is not above the tests: run them from the source tree");
     }
 
     private static byte[][] KallsymsSeeds() =>

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
+using System.Text;
 using Panacea.Formats.Btf;
+using Panacea.Formats.ConsoleLog;
 using Panacea.Formats.Elf;
 using Panacea.Formats.Kallsyms;
 using Panacea.Formats.Orc;
@@ -12,6 +14,13 @@ namespace Panacea.Formats.Tests;
 /// result, and the only exception that stored bytes may cause is <see cref="InvalidDataException"/>.</summary>
 public static class FuzzTargets
 {
+    /// <summary>A console log: whatever its bytes are, reports within the limits.</summary>
+    public static void ConsoleLog(ReadOnlySpan<byte> data)
+    {
+        var reports = new ConsoleLogReader(FormatLimits.Default).Read(new StreamReader(new MemoryStream(data.ToArray()), Encoding.UTF8), out LogStatistics statistics);
+        Assert.True(reports.Count <= FormatLimits.Default.MaxLogReports && statistics.Lines <= data.Length);
+    }
+
     /// <summary>Address at which <see cref="Kallsyms"/> puts its image.</summary>
     public const ulong ImageBase = 0xffff_ffff_9200_0000;
 
