@@ -1,0 +1,151 @@
+using System.Globalization;
+using System.Text;
+using Panacea.Diagnosis.ConsoleLog;
+
+namespace Panacea.Diagnosis.Rendering;
+
+/// <summary>The diagnosis of a console log as Markdown: the report to begin with first, the others in the order of the log.</summary>
+/// <remarks>Every string of the log goes through <see cref="Safe"/>. Line ends are LF. Equal diagnoses give equal text.</remarks>
+public static class LogMarkdown
+{
+    private const int MostDetails = 20, MostOtherStacks = 8;
+
+    /// <summary>The whole document.</summary>
+    public static string Render(LogDiagnosis diagnosis)
+    {
+        var to = new StringBuilder();
+        if (diagnosis.First is not { } first)
+        {
+            to.Append("# No report of the kernel in this log\n\n");
+            to.Append(CultureInfo.InvariantCulture, $"{diagnosis.Log.Lines} lines were read. None begins an oops, a warning, a lockup or any other report that is known.\n");
+            return to.ToString();
+        }
+
+        to.Append("# ").Append(Safe.Markdown(diagnosis.Reports[first].Title)).Append("\n\n");
+        AppendReport(to, diagnosis, first);
+        if (diagnosis.Reports.Count > 1)
+            AppendList(to, diagnosis, first);
+        AppendMissing(to, "What the log does not tell", diagnosis.Unavailable);
+        return to.ToString();
+    }
+
+    /// <summary>One report: sentence, list, stack, registers, code, what is missing.</summary>
+    /// <param name="to">Receives Markdown that ends with an empty line.</param>
+    /// <param name="diagnosis">The log's diagnosis.</param>
+    /// <param name="index">Which report.</param>
+    public static void AppendReport(StringBuilder to, LogDiagnosis diagnosis, int index)
+    {
+        LogCrash crash = diagnosis.Reports[index];
+        string cause = crash.Cause;
+        to.Append(Safe.Markdown(cause.Length > 0 && cause[^1] is '.' or '!' or '?' ? cause : cause + ".")).Append("\n\n");
+        if (crash.Location is { } location)
+            Item(to, "Where", $"{Safe.Code(location.ToString())} (confidence {MarkdownReport.Kebab(crash.Confidence)})");
+        if (crash.Source is { } source)
+            Item(to, "Source", Safe.Code(source));
+        if (crash.Fault is { } fault)
+            Item(to, "Access", DescribeAccess(fault));
+        Item(to, "Running", DescribeRunning(crash));
+        if (crash.Workqueue is { } work)
+            Item(to, "Work", Safe.Code(work));
+        if (crash.PanicMessage is { } panic)
+            Item(to, "Panic", Safe.Code(panic));
+        Item(to, "When", When(crash));
+        if (crash.KernelRelease is { } release)
+            Item(to, "Kernel", Safe.Code(crash.KernelBuild is { } build ? $"{release} {build}" : release) + (crash.Taint is { } taint ? $", taint {Safe.Code(taint)}" : ""));
+        if (crash.Hardware is { } hardware)
+            Item(to, "Hardware", Safe.Code(hardware));
+        Item(to, "Rank", $"{MarkdownReport.Kebab(crash.Rank)}: {Safe.Markdown(crash.RankReason)}");
+        Item(to, "Bucket", $"{Safe.Code(crash.Bucket)} (kind {Safe.Code(MarkdownReport.Kebab(crash.Kind))})");
+        to.Append('\n');
+        AppendStack(to, "Stack", crash.Stack);
+        foreach (LogStack stack in crash.OtherStacks.Take(MostOtherStacks))
+            AppendStack(to, stack.Title.Length == 0 ? "Another stack" : stack.Title.TrimEnd(':'), stack.Entries);
+        if (crash.Disassembly.Count > 0)
+            to.Append("## Code\n\n").Append(Safe.Block(crash.Disassembly)).Append("\n\n");
+        if (crash.Registers.Count > 0)
+        {
+            IEnumerable<string> cells = crash.Registers.Select(r => string.Create(CultureInfo.InvariantCulture, $"{r.Key.ToUpperInvariant(),6}: {r.Value:x16}"));
+            to.Append("## Registers\n\n").Append(Safe.Block(cells.Chunk(3).Select(row => string.Join("  ", row)))).Append("\n\n");
+        }
+
+        if (crash.Details.Count > 0)
+        {
+            to.Append("## What else the report says\n\n");
+            foreach (var fact in crash.Details.Take(MostDetails))
+                to.Append("- ").Append(Safe.Markdown(fact.Name)).Append(": ").Append(Safe.Code(fact.Value)).Append('\n');
+            to.Append('\n');
+        }
+
+        AppendMissing(to, "What the report lacks", crash.Unavailable);
+    }
+
+    private static void AppendList(StringBuilder to, LogDiagnosis diagnosis, int first)
+    {
+        to.Append("## All reports of the log\n\n| line | when | what | rank |\n|---|---|---|---|\n");
+        for (int i = 0; i < diagnosis.Reports.Count; i++)
+        {
+            LogCrash crash = diagnosis.Reports[i];
+            string rank = MarkdownReport.Kebab(crash.Rank)
+                + (crash.FollowsFrom is { } from ? string.Create(CultureInfo.InvariantCulture, $" of line {diagnosis.Reports[from].Line}") : "") + (i == first ? " (above)" : "");
+            to.Append(CultureInfo.InvariantCulture, $"| {crash.Line} | {When(crash)} | {Safe.Markdown(crash.Title)} | {rank} |\n");
+        }
+
+        to.Append('\n');
+    }
+
+    private static void AppendStack(StringBuilder to, string title, IReadOnlyList<LogStackEntry> entries)
+    {
+        if (entries.Count == 0)
+            return;
+        to.Append("## ").Append(Safe.Markdown(title)).Append("\n\n").Append(Safe.Block(StackLines(entries))).Append("\n\n");
+    }
+
+    /// <summary>The entries as lines, innermost first: number, <c>?</c> where the kernel doubts it, place, a note at each change of stack.</summary>
+    private static IEnumerable<string> StackLines(IReadOnlyList<LogStackEntry> entries)
+    {
+        string? current = entries[0].Stack;
+        for (int i = 0; i < entries.Count; i++)
+        {
+            LogStackEntry entry = entries[i];
+            if (entry.Stack != current && entry.Stack is not null)
+                yield return $"    --- <{entry.Stack}> ---";
+            current = entry.Stack ?? current;
+            yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(entry.Reliable ? ' ' : '?')} {entry.Location}{(entry.IsTrap ? "  (trap)" : "")}");
+        }
+    }
+
+    private static string DescribeAccess(ReportFault fault)
+    {
+        string at = fault.Address is { } address ? $" at `0x{address:x16}`" : "";
+        string what = fault.Explanation is { } explanation ? $": {Safe.Markdown(explanation)}" : "";
+        string with = fault.BadOperand is { } operand ? $", with {Safe.Code(operand)}" : "";
+        return Safe.Markdown(fault.Access) + at + what + with;
+    }
+
+    private static string DescribeRunning(LogCrash crash)
+    {
+        string cpu = crash.Cpu is { } number ? string.Create(CultureInfo.InvariantCulture, $"CPU {number}") : "a CPU that the log does not name";
+        string context = MarkdownReport.Describe(crash.Context);
+        string task = crash.Comm is { } comm ? $"; task {Safe.Code(comm)}{(crash.Pid is { } pid ? string.Create(CultureInfo.InvariantCulture, $", pid {pid}") : "")}" : "";
+        return $"{cpu}, {context}{task}";
+    }
+
+    private static string When(LogCrash crash)
+    {
+        string since = crash.TimestampNs is { } ns ? string.Create(CultureInfo.InvariantCulture, $"{ns / 1_000_000_000}.{ns / 1000 % 1_000_000:000000} s after boot") : "";
+        return crash.WallClock is { } wall ? $"{Safe.Markdown(wall)}{(since.Length > 0 ? ", " + since : "")}" : since.Length > 0 ? since : string.Create(CultureInfo.InvariantCulture, $"line {crash.Line}");
+    }
+
+    private static void AppendMissing(StringBuilder to, string title, IReadOnlyList<string> missing)
+    {
+        if (missing.Count == 0)
+            return;
+        to.Append("## ").Append(title).Append("\n\n");
+        foreach (string each in missing)
+            to.Append("- ").Append(Safe.Markdown(each)).Append('\n');
+        to.Append('\n');
+    }
+
+    private static void Item(StringBuilder to, string name, string value) =>
+        to.Append("- **").Append(name).Append("**: ").Append(value).Append('\n');
+}
