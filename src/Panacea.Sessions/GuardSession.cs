@@ -167,6 +167,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _failed.Clear();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
+        if (found is null)
+            _target.FlushDisks();
         IHeldGuest stop = found ?? _target.Stop();
         long stoppedUs = SetBreakpoints(stop, kernel, out VcpuRegisters? registers);
 

@@ -74,6 +74,9 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.RefreshMemory"/>
     void RefreshMemory();
 
+    /// <inheritdoc cref="QemuTarget.FlushDisks"/>
+    void FlushDisks();
+
     /// <inheritdoc cref="QemuTarget.TryMeasureStop"/>
     bool TryMeasureStop(IHeldGuest guest, TimeSpan patience, out long microseconds);
 

@@ -190,6 +190,9 @@ public sealed partial class QemuTarget : IDisposable
         old.Dispose();
     }
 
+    /// <summary>Makes the next stop short: writes out what the host holds back of the guest's disks, which QEMU would otherwise do while the guest stands still.</summary>
+    public void FlushDisks() => HostDisks.Flush(_qmp, Pid);
+
     /// <summary>Removes the breakpoints, lets the guest run, and gives it up: the same as <see cref="Dispose"/>.</summary>
     public void Detach() => Dispose();
 

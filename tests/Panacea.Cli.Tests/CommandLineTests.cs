@@ -100,7 +100,7 @@ public class CommandLineTests
     [InlineData("image show /tmp", "is a directory")]
     [InlineData("image show pid:x", "not a process id")]
     [InlineData("image verify /nonexistent.rimg pid:1", "there is no file")]
-    [InlineData("inspect ps", "inspect which VM?")]
+    [InlineData("inspect ps", "inspect what?")]
     [InlineData("inspect pid:1", "needs one of: ps")]
     [InlineData("inspect pid:1 symbol", "NAME")]
     [InlineData("bench recovery --crashes 0", "from 1 to 100000")]

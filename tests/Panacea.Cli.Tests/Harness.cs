@@ -2,7 +2,6 @@ using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
 using Panacea.Daemon;
-using Panacea.Diagnosis.Machine;
 using Panacea.Sessions;
 
 namespace Panacea.Cli.Tests;
@@ -23,7 +22,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public Func<SourceName, IInspection>? Inspect { get; init; }
 
-    public Func<SourceName, MachineReport>? Says { get; init; }
+    public Func<SourceName, DiagnosisAnswer>? Says { get; init; }
 
     public Func<DemoRequest, int>? RunDemo { get; init; }
 
@@ -48,7 +47,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public IInspection Open(SourceName source, CancellationToken cancel) => Inspect!(source);
 
-    public MachineReport Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
+    public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
 
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 

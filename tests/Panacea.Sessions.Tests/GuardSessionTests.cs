@@ -141,7 +141,7 @@ public sealed class GuardSessionTests : IDisposable
     public void Arming_takes_one_stop()
     {
         Run();
-        Assert.Equal(["stop", "arm", "read-registers", "resume"], _vm.Steps.SkipWhile(s => s != "stop").Take(4));
+        Assert.Equal(["flush-disks", "stop", "arm", "read-registers", "resume"], _vm.Steps.SkipWhile(s => s != "flush-disks").Take(5));
         Assert.Single(_vm.Held);
         Assert.Equal(1234, Assert.Single(_sink.Events.OfType<ArmedEvent>()).StoppedUs);
     }

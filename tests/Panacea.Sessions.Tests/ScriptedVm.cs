@@ -140,6 +140,8 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
         return true;
     }
 
+    public void FlushDisks() => Enter("flush-disks");
+
     public void RefreshMemory() => Enter("refresh-memory");
 
     public bool TryMeasureStop(IHeldGuest guest, TimeSpan patience, out long microseconds)

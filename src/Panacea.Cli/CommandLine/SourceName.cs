@@ -2,13 +2,16 @@ using Panacea.Diagnosis.Rendering;
 
 namespace Panacea.Cli.CommandLine;
 
-/// <summary>What is to be looked at, as the user named it: a running VM, or the files of a dump.</summary>
+/// <summary>What is to be looked at, as the user named it: a running VM, the files of a dump, or a console log.</summary>
 /// <param name="Text">As it was written.</param>
 /// <param name="Target">The VM; null for files.</param>
 /// <param name="Files">The files, full paths; empty for a VM.</param>
 internal sealed record SourceName(string Text, TargetName? Target, IReadOnlyList<string> Files)
 {
-    /// <summary>Reads a source: <c>qmp:…</c>, <c>pid:N</c>, or files that exist, with commas between those of a split dump.</summary>
+    /// <summary>A console log on standard input.</summary>
+    public bool IsStandardInput => Text == "-";
+
+    /// <summary>Reads a source: <c>qmp:…</c>, <c>pid:N</c>, or files, with commas between those of a split dump. Looks at nothing but the text.</summary>
     /// <param name="text">What the user wrote.</param>
     /// <param name="source">The source.</param>
     /// <param name="error">What is wrong with it and what to write instead.</param>
@@ -23,20 +26,29 @@ internal sealed record SourceName(string Text, TargetName? Target, IReadOnlyList
             return true;
         }
 
+        source = new SourceName(text, null, [text]);
+        return true;
+    }
+
+    /// <summary>The files as they are on disk, full paths.</summary>
+    /// <exception cref="CliException">One is not there.</exception>
+    public SourceName Found()
+    {
+        if (Target is not null || IsStandardInput)
+            return this;
+
         // A comma may be part of a name.
-        string[] paths = File.Exists(text) ? [text] : text.Split(',');
+        string[] paths = File.Exists(Text) ? [Text] : Text.Split(',');
         foreach (string path in paths)
         {
             if (File.Exists(path))
                 continue;
             string shown = Safe.Text(path, 256);
-            error = Directory.Exists(path) ? $"'{shown}' is a directory; name the dump's file"
-                : paths.Length == 1 && !TargetName.TryParse(text, out _, out string? target) && int.TryParse(text, out _) ? target
-                : $"there is no file '{shown}'; a source is a dump file, qmp:/path/to/socket or pid:N";
-            return false;
+            throw new CliException(ExitCodes.Usage, Directory.Exists(path)
+                ? $"'{shown}' is a directory; name the dump's file"
+                : $"there is no file '{shown}'; a source is a dump file, qmp:/path/to/socket or pid:N{(int.TryParse(path, out int pid) && pid > 0 ? $", as pid:{pid}" : "")}");
         }
 
-        source = new SourceName(text, null, [.. paths.Select(Path.GetFullPath)]);
-        return true;
+        return this with { Files = [.. paths.Select(Path.GetFullPath)] };
     }
 }

@@ -3,12 +3,13 @@ using System.Text.Json;
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
+using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Rendering;
 
 namespace Panacea.Cli.Commands;
 
-/// <summary><c>panacea diagnose</c>: says what happened to a kernel, from a running guest or a dump.</summary>
+/// <summary><c>panacea diagnose</c>: says what happened to a kernel, from a running guest, a dump or a console log.</summary>
 internal static class DiagnoseCommand
 {
     /// <summary>The command.</summary>
@@ -24,10 +25,11 @@ internal static class DiagnoseCommand
             [
                 ("panacea diagnose vmcore", "Read a dump: QEMU's, virsh's, kdump's, makedumpfile's."),
                 ("panacea diagnose pid:4242", "Look at a running guest, which is held for milliseconds; also one that stands in panic()."),
+                ("panacea diagnose console.log", "Read what a kernel wrote to its console; '-' reads standard input."),
                 ("panacea diagnose vmcore --html report.html", "A page to read and to mail."),
                 ("panacea diagnose --json vmcore | jq -r .crash.title", "The headline for a script."),
             ],
-            Notes = [Shared.SourceNote, Shared.ExitCodeNote],
+            Notes = [Shared.SourceNote, ("Logs", ["A SOURCE that is text is taken for a console log: serial console, dmesg, journalctl -k, pstore; '-' is standard input."]), Shared.ExitCodeNote],
         };
         command.Add(source);
         command.Add(json);
@@ -41,13 +43,21 @@ internal static class DiagnoseCommand
         command.SetAction(parsed =>
         {
             using var interrupts = new Interrupts(console, "still letting go of the VM; once more ends panacea at once");
-            MachineReport report = console.Progress("reading the kernel", () => services.Diagnosis.Diagnose(parsed.GetRequiredValue(source), interrupts.Token));
+            SourceName name = parsed.GetRequiredValue(source);
+            DiagnosisAnswer answer = console.Progress("reading the kernel", () => services.Diagnosis.Diagnose(name, interrupts.Token));
             if (parsed.GetValue(html) is { } file)
-                File.WriteAllText(file, MachineHtml.Render(report));
+                File.WriteAllText(file, answer.Machine is { } machine ? MachineHtml.Render(machine) : LogHtml.Render(answer.Log!, name.Text));
             if (parsed.GetValue(json))
-                console.Out.WriteLine(JsonSerializer.Serialize(report, MachineReportJson.Default.MachineReport));
+            {
+                console.Out.WriteLine(answer.Machine is { } report
+                    ? JsonSerializer.Serialize(report, MachineReportJson.Default.MachineReport)
+                    : JsonSerializer.Serialize(answer.Log!, LogDiagnosisJson.Default.LogDiagnosis));
+            }
             else if (parsed.GetValue(html) is null || parsed.GetValue(markdown))
-                console.Out.Write(MachineMarkdown.Render(report));
+            {
+                console.Out.Write(answer.Machine is { } report ? MachineMarkdown.Render(report) : LogMarkdown.Render(answer.Log!));
+            }
+
             return ExitCodes.Ok;
         });
         return command;

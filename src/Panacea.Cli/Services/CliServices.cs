@@ -1,6 +1,7 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Daemon;
+using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.Machine;
 using Panacea.Sessions;
 
@@ -71,9 +72,14 @@ internal interface IInspectionService
 /// <summary>Diagnoses.</summary>
 internal interface IDiagnosisService
 {
-    /// <summary>Says everything about a running guest or a dump.</summary>
-    MachineReport Diagnose(SourceName source, CancellationToken cancel);
+    /// <summary>Says everything about a running guest, a dump or a console log.</summary>
+    DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel);
 }
+
+/// <summary>What was said: of a machine, or of a log.</summary>
+/// <param name="Machine">Of a machine; null for a log.</param>
+/// <param name="Log">Of a log; null for a machine.</param>
+internal sealed record DiagnosisAnswer(MachineReport? Machine, LogDiagnosis? Log);
 
 /// <summary>A kernel, understood. Guest strings are as the guest has them: the caller escapes.</summary>
 internal interface IInspection : IDisposable

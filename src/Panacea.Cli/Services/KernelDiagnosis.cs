@@ -1,17 +1,35 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.Machine;
+using Panacea.Formats;
 using Panacea.Repair;
 using Panacea.Target;
 
 namespace Panacea.Cli.Services;
 
-/// <summary>Diagnoses running guests and dumps by the same engine.</summary>
+/// <summary>Diagnoses running guests, dumps and console logs by the same engine.</summary>
 internal sealed class KernelDiagnosis : IDiagnosisService
 {
+    /// <summary>Bytes at the start of a file by which text is told from memory.</summary>
+    private const int LookBytes = 16 << 10;
+
     /// <inheritdoc/>
-    public MachineReport Diagnose(SourceName source, CancellationToken cancel)
+    public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel)
     {
+        source = source.Found();
+        if (source.IsStandardInput)
+        {
+            using Stream input = Console.OpenStandardInput();
+            return new DiagnosisAnswer(null, ConsoleLogDiagnosis.Diagnose(input, FormatLimits.Default));
+        }
+
+        if (source.Files is [var only] && IsText(only))
+        {
+            using FileStream log = File.OpenRead(only);
+            return new DiagnosisAnswer(null, ConsoleLogDiagnosis.Diagnose(log, FormatLimits.Default));
+        }
+
         using IKernelSource kernel = KernelSources.Open(source, cancel);
         MachineReport report = kernel.Hold(
             machine =>
@@ -20,6 +38,21 @@ internal sealed class KernelDiagnosis : IDiagnosisService
                 return evidence is null ? said : said with { Recoverability = Recoverability.Judge(evidence) };
             },
             cancel);
-        return report with { Missing = [.. kernel.Missing, .. report.Missing] };
+        return new DiagnosisAnswer(report with { Missing = [.. kernel.Missing, .. report.Missing] }, null);
+    }
+
+    /// <summary>A log is text, with some NULs and escapes of a serial line at most. Dumps begin with a mark that holds bytes no text has, or with memory, of which much is zero.</summary>
+    private static bool IsText(string file)
+    {
+        using FileStream stream = File.OpenRead(file);
+        byte[] start = new byte[LookBytes];
+        int length = stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
+        ReadOnlySpan<byte> look = start.AsSpan(0, length);
+        if (look.StartsWith("\x7fELF"u8) || look.StartsWith("KDUMP   "u8) || look.StartsWith("makedumpfile\0"u8) || look.StartsWith((ReadOnlySpan<byte>)[0xff, 0xfe]))
+            return look.StartsWith((ReadOnlySpan<byte>)[0xff, 0xfe]);
+        int odd = 0;
+        foreach (byte b in look)
+            odd += b is < 0x20 and not ((byte)'\n' or (byte)'\r' or (byte)'\t' or 0x1b) ? 1 : 0;
+        return odd * 20 <= length;
     }
 }

@@ -36,7 +36,7 @@ internal static class KernelSources
     /// <exception cref="TargetException">It can't be reached, or is no dump.</exception>
     /// <exception cref="NotLinuxException">There is no Linux kernel in it.</exception>
     public static IKernelSource Open(SourceName source, CancellationToken cancel) =>
-        source.Target is { } target ? GuestKernel.Open(target, cancel) : DumpSource.Open(source.Files);
+        source.Target is { } target ? GuestKernel.Open(target, cancel) : DumpSource.Open(source.Found().Files);
 
     private sealed class DumpSource(DumpTarget dump, DumpKernel kernel) : IKernelSource
     {

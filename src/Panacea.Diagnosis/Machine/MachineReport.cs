@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Panacea.Diagnosis.ConsoleLog;
 
 namespace Panacea.Diagnosis.Machine;
 
@@ -99,6 +100,14 @@ public sealed record RepairOption(string Repair, bool Applies, string Explanatio
 /// <param name="Repairs">Every rung, the one that loses least first.</param>
 public sealed record RecoverabilityVerdict(bool IsRecoverable, CrashContext Context, IReadOnlyList<RepairOption> Repairs);
 
+/// <summary>A report that the kernel itself has written into its log since it booted, in short.</summary>
+/// <param name="Title">One line, worded as <see cref="CrashReport.Title"/>.</param>
+/// <param name="Bucket">As <see cref="CrashReport.Bucket"/>.</param>
+/// <param name="Kind">Kind.</param>
+/// <param name="Rank">What it is to the others.</param>
+/// <param name="Location">Function at fault; null where the log does not tell.</param>
+public sealed record LoggedReport(string Title, string Bucket, CrashKind Kind, LogRank Rank, LogLocation? Location);
+
 /// <summary>Everything that is said of a machine at one moment. Immutable; rendered elsewhere. The JSON shape is docs/diagnosis.schema.json.</summary>
 public sealed record MachineReport
 {
@@ -140,6 +149,9 @@ public sealed record MachineReport
 
     /// <summary>Loaded modules, newest first.</summary>
     public required IReadOnlyList<ModuleReport> Modules { get; init; }
+
+    /// <summary>Oopses, warnings, lockups and the like that the kernel log holds, oldest first.</summary>
+    public IReadOnlyList<LoggedReport> Logged { get; init; } = [];
 
     /// <summary>The tail of the kernel log.</summary>
     public required IReadOnlyList<ConsoleLine> Console { get; init; }

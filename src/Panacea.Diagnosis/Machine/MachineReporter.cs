@@ -1,3 +1,6 @@
+using Panacea.Diagnosis.ConsoleLog;
+using Panacea.Diagnosis.Rendering;
+using Panacea.Formats;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Subsystems;
@@ -38,6 +41,7 @@ public sealed class MachineReporter(StandingMachine machine, TargetLimits limits
             (crash, _) = new CrashReporter(limits).Write(evidence);
         var backtraces = new TaskBacktraces(_kernel, limits, capture.CodeMap);
         IReadOnlyList<LinuxTask>? tasks = Try("tasks", () => Tasks.Enumerate(_kernel, limits));
+        IReadOnlyList<ConsoleLine> log = Try("kernel log", () => Printk.Tail(_kernel, int.MaxValue, limits).Select(r => new ConsoleLine(r.TimestampNs, r.Text)).ToList()) ?? [];
         var report = new MachineReport
         {
             Source = source, Kind = kind, Description = description, Kernel = new KernelFactsReader(_kernel, _missing).Read(), Crash = crash, WhyNoCrash = crash is null ? whyNot : null,
@@ -45,10 +49,18 @@ public sealed class MachineReporter(StandingMachine machine, TargetLimits limits
             Tasks = tasks is null ? null : Try("waiting tasks", () => new TaskReader(_kernel, backtraces).Read(tasks, MaxWaiting)),
             Locks = tasks is null ? null : Try("locks", () => new LockReader(_kernel, limits, capture.CodeMap).Read(tasks, backtraces, machine.Vcpus)),
             Modules = Try("modules", () => Modules.Enumerate(_kernel, limits).Select(Module).ToList()) ?? [],
-            Console = Try("kernel log", () => Printk.Tail(_kernel, ConsoleLines, limits).Select(r => new ConsoleLine(r.TimestampNs, r.Text)).ToList()) ?? [],
+            Logged = Logged(log),
+            Console = [.. log.TakeLast(ConsoleLines)],
             Missing = _missing,
         };
         return (report with { Findings = MachineFindings.Of(report) }, crash is null ? null : evidence);
+    }
+
+    /// <summary>What the kernel's own log reports, read by the same rules as a console's.</summary>
+    private static List<LoggedReport> Logged(IReadOnlyList<ConsoleLine> log)
+    {
+        using var text = new StringReader(string.Join('\n', log.Select(MachineMarkdown.LogLine)));
+        return [.. ConsoleLogDiagnosis.Diagnose(text, FormatLimits.Default).Reports.Select(r => new LoggedReport(r.Title, r.Bucket, r.Kind, r.Rank, r.Location))];
     }
 
     private CpuReport Cpu(CrashCapture capture, VcpuRegisters vcpu)

@@ -1,21 +1,20 @@
 using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis.Machine;
+using static Panacea.Diagnosis.Rendering.HtmlPage;
 
 namespace Panacea.Diagnosis.Rendering;
 
 /// <summary>A machine report as one self-contained HTML file: no script, nothing fetched, so that it can be mailed and opened anywhere.</summary>
 /// <remarks>Every string of the guest goes through <see cref="Safe.Html"/>; a content security policy forbids what a mistake might still let in.</remarks>
-public static partial class MachineHtml
+public static class MachineHtml
 {
     /// <summary>The whole document.</summary>
     public static string Render(MachineReport report)
     {
         var to = new StringBuilder();
         string title = report.Crash?.Title ?? "No crash was found";
-        to.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n")
-            .Append("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n")
-            .Append("<title>").Append(Safe.Html(title)).Append("</title>\n<style>\n").Append(Style).Append("\n</style>\n</head>\n<body>\n<main>\n");
+        Begin(to, title);
         Headline(to, report, title);
         Verdict(to, report.Recoverability);
         Findings(to, [.. report.Crash?.Findings ?? [], .. report.Findings]);
@@ -26,9 +25,10 @@ public static partial class MachineHtml
         Locks(to, report.Locks);
         Tasks(to, report.Tasks);
         Modules(to, report.Modules);
+        Logged(to, report.Logged);
         Log(to, report.Console);
         Missing(to, [.. report.Crash?.Unavailable ?? [], .. report.Missing]);
-        return to.Append("</main>\n</body>\n</html>\n").ToString();
+        return End(to);
     }
 
     private static void Headline(StringBuilder to, MachineReport report, string title)
@@ -41,14 +41,10 @@ public static partial class MachineHtml
             return;
         }
 
-        to.Append("<p class=\"cause\">").Append(Safe.Html(crash.Cause)).Append(".</p>\n<ul class=\"tags\">");
-        foreach (string? tag in (string?[])[MarkdownReport.Kebab(crash.Kind), $"in {MarkdownReport.Kebab(crash.Context)} context", crash.Location.Module is { } module ? $"module {module}" : "kernel proper", $"Linux {crash.KernelRelease}", crash.Taint is { } taint ? $"taint {taint}" : null, $"bucket {crash.Bucket}"])
-        {
-            if (tag is not null)
-                to.Append("<li>").Append(Safe.Html(tag)).Append("</li>");
-        }
-
-        to.Append("</ul>\n");
+        to.Append("<p class=\"cause\">").Append(Safe.Html(crash.Cause)).Append(".</p>\n");
+        Tags(
+            to, MarkdownReport.Kebab(crash.Kind), $"in {MarkdownReport.Kebab(crash.Context)} context", crash.Location.Module is { } module ? $"module {module}" : "kernel proper",
+            $"Linux {crash.KernelRelease}", crash.Taint is { } taint ? $"taint {taint}" : null, $"bucket {crash.Bucket}");
     }
 
     private static void Verdict(StringBuilder to, RecoverabilityVerdict? verdict)
@@ -107,43 +103,9 @@ public static partial class MachineHtml
         Item(to, "The kernel's own words", crash.PanicMessage);
         Item(to, "Task", crash.Task is { } t ? string.Create(CultureInfo.InvariantCulture, $"{t.Comm}, pid {t.Pid}{(t.CommandLine is { } command ? $": {command}" : "")}") : "could not be read");
         to.Append("</dl>\n");
-        Stack(to, crash.Stack);
-        if (crash.Disassembly.Count > 0)
-        {
-            Heading(to, "Disassembly");
-            to.Append("<pre>");
-            foreach (string line in crash.Disassembly)
-            {
-                bool here = line.StartsWith("=>", StringComparison.Ordinal) || line.StartsWith('>');
-                to.Append(here ? "<span class=\"at\">" : "").Append(Safe.Html(line)).Append(here ? "</span>" : "\n");
-            }
-
-            to.Append("</pre>\n");
-        }
-
-        Heading(to, "Registers");
-        to.Append("<div class=\"regs\">");
-        foreach ((string name, ulong value) in crash.Registers)
-            to.Append("<code>").Append(string.Create(CultureInfo.InvariantCulture, $"{name.ToUpperInvariant(),7} {value:x16}")).Append("</code>");
-        to.Append("</div>\n");
-    }
-
-    private static void Stack(StringBuilder to, IReadOnlyList<ReportFrame> stack)
-    {
-        Heading(to, "Stack");
-        string current = "";
-        foreach (ReportFrame frame in stack)
-        {
-            if (frame.Stack != current)
-                to.Append("<p class=\"stackname\">").Append(Safe.Html(frame.Stack)).Append(" stack</p>\n");
-            current = frame.Stack;
-            to.Append("<details class=\"frame").Append(frame.Reliable ? "" : " loose").Append("\"><summary><code>").Append(frame.Reliable ? "" : "? ").Append(Safe.Html(frame.Location.ToString())).Append("</code>")
-                .Append(frame.IsTrap ? " · trap" : "").Append("</summary><div><dl>");
-            Item(to, "Address", $"0x{frame.Location.Address:x16}");
-            Item(to, "Stack pointer", $"0x{frame.StackPointer:x16}");
-            Item(to, "Proof", frame.Reliable ? "by registers or unwind data" : "none: found by scanning the stack, it may be left over from an earlier call");
-            to.Append("</dl></div></details>\n");
-        }
+        Stack(to, "Stack", crash.Stack.Select(f => new HtmlFrame(f.Location.ToString(), f.Reliable, f.IsTrap, f.Stack, f.Location.Address, f.StackPointer)));
+        Disassembly(to, crash.Disassembly);
+        Registers(to, crash.Registers);
     }
 
     private static void KernelFacts(StringBuilder to, KernelFacts kernel)
@@ -220,14 +182,14 @@ public static partial class MachineHtml
         to.Append("</pre>\n");
     }
 
-    private static void Missing(StringBuilder to, IReadOnlyList<string> missing)
+    private static void Logged(StringBuilder to, IReadOnlyList<LoggedReport> logged)
     {
-        if (missing.Count == 0)
+        if (logged.Count == 0)
             return;
-        Heading(to, "What could not be read");
+        Heading(to, "What the kernel has reported itself");
         to.Append("<ul>");
-        foreach (string each in missing)
-            to.Append("<li>").Append(Safe.Html(each)).Append("</li>");
+        foreach (LoggedReport report in logged)
+            to.Append("<li>").Append(Safe.Html(report.Title)).Append(" <span class=\"loose\">").Append(MarkdownReport.Kebab(report.Rank)).Append("</span></li>");
         to.Append("</ul>\n");
     }
 
@@ -239,13 +201,5 @@ public static partial class MachineHtml
         else
             to.Append("<p>No kernel stack.</p>");
         to.Append("</div></details>\n");
-    }
-
-    private static void Heading(StringBuilder to, string title) => to.Append("<h2>").Append(Safe.Html(title)).Append("</h2>\n");
-
-    private static void Item(StringBuilder to, string name, string? value)
-    {
-        if (!string.IsNullOrEmpty(value))
-            to.Append("<dt>").Append(name).Append("</dt><dd>").Append(Safe.Html(value)).Append("</dd>");
     }
 }

@@ -29,6 +29,7 @@ public static class MachineMarkdown
         AppendLocks(to, report.Locks);
         AppendTasks(to, report.Tasks);
         AppendModules(to, report.Modules);
+        AppendLogged(to, report.Logged);
         AppendLog(to, report.Console);
         AppendMissing(to, report.Missing);
         return to.ToString();
@@ -135,6 +136,16 @@ public static class MachineMarkdown
             return;
         Heading(to, "Modules");
         to.Append(string.Join(", ", modules.Select(m => Safe.Code(m.Taint.Length > 0 ? $"{m.Name} ({m.Taint})" : m.Name)))).Append("\n\n");
+    }
+
+    private static void AppendLogged(StringBuilder to, IReadOnlyList<LoggedReport> logged)
+    {
+        if (logged.Count == 0)
+            return;
+        Heading(to, "What the kernel has reported itself");
+        foreach (LoggedReport report in logged)
+            to.Append("- ").Append(Safe.Markdown(report.Title)).Append(" (").Append(MarkdownReport.Kebab(report.Rank)).Append(", bucket ").Append(Safe.Code(report.Bucket)).Append(")\n");
+        to.Append('\n');
     }
 
     private static void AppendLog(StringBuilder to, IReadOnlyList<ConsoleLine> console)

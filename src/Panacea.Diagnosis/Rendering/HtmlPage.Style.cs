@@ -1,6 +1,6 @@
 namespace Panacea.Diagnosis.Rendering;
 
-public static partial class MachineHtml
+internal static partial class HtmlPage
 {
     /// <summary>For a wide screen, a phone, the dark and paper.</summary>
     private const string Style = """
