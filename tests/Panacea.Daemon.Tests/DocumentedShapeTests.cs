@@ -3,14 +3,15 @@ using System.Text.Json.Nodes;
 using Panacea.Diagnosis;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.TestKit;
 
 namespace Panacea.Daemon.Tests;
 
 /// <summary>docs/incident.md and docs/incident.schema.json against the code: what is written there is what is written out.</summary>
 public class DocumentedShapeTests
 {
-    private static readonly string Docs = FindDocs();
-    private static readonly JsonSchema Schema = JsonSchema.Load(Path.Combine(Docs, "incident.schema.json"));
+    private static readonly string Docs = JsonSchema.Docs;
+    private static readonly JsonSchema Schema = JsonSchema.Load("incident.schema.json");
 
     private static JsonElement Json(Incident incident) => JsonSerializer.SerializeToElement(incident, IncidentJson.Default.Incident);
 
@@ -101,16 +102,5 @@ public class DocumentedShapeTests
         string[] known = [.. typeof(SessionEvent).GetCustomAttributes(typeof(System.Text.Json.Serialization.JsonDerivedTypeAttribute), false)
             .Cast<System.Text.Json.Serialization.JsonDerivedTypeAttribute>().Select(a => (string)a.TypeDiscriminator!).Order(StringComparer.Ordinal)];
         Assert.Equal(known, kinds);
-    }
-
-    private static string FindDocs()
-    {
-        for (string? at = AppContext.BaseDirectory; at is not null; at = Path.GetDirectoryName(at))
-        {
-            if (File.Exists(Path.Combine(at, "Panacea.slnx")))
-                return Path.Combine(at, "docs");
-        }
-
-        throw new DirectoryNotFoundException("Panacea.slnx is not above the tests: run them from the source tree");
     }
 }

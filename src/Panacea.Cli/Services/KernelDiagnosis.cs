@@ -48,8 +48,12 @@ internal sealed class KernelDiagnosis : IDiagnosisService
         byte[] start = new byte[LookBytes];
         int length = stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
         ReadOnlySpan<byte> look = start.AsSpan(0, length);
-        if (look.StartsWith("\x7fELF"u8) || look.StartsWith("KDUMP   "u8) || look.StartsWith("makedumpfile\0"u8) || look.StartsWith((ReadOnlySpan<byte>)[0xff, 0xfe]))
-            return look.StartsWith((ReadOnlySpan<byte>)[0xff, 0xfe]);
+        if (look.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F']) || look.StartsWith("KDUMP   "u8) || look.StartsWith("makedumpfile\0"u8))
+            return false;
+
+        // UTF-16, as some Windows tools save a terminal.
+        if (look.StartsWith((ReadOnlySpan<byte>)[0xff, 0xfe]))
+            return true;
         int odd = 0;
         foreach (byte b in look)
             odd += b is < 0x20 and not ((byte)'\n' or (byte)'\r' or (byte)'\t' or 0x1b) ? 1 : 0;

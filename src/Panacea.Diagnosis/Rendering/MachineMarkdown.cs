@@ -108,7 +108,7 @@ public static class MachineMarkdown
             foreach (LockWaitReport link in chain.Links)
             {
                 string owner = link.OwnerPid is { } pid ? string.Create(CultureInfo.InvariantCulture, $", held by pid {pid} {Safe.Code(link.OwnerComm)}") : "";
-                to.Append(CultureInfo.InvariantCulture, $"  - pid {link.Pid} ").Append(Safe.Code(link.Comm)).Append(" waits for ").Append(link.Kind).Append(' ')
+                to.Append(CultureInfo.InvariantCulture, $"  - pid {link.Pid} ").Append(Safe.Code(link.Comm)).Append(" waits for ").Append(Safe.Markdown(link.Kind)).Append(' ')
                     .Append(Safe.Code(link.Name ?? $"0x{link.Lock:x}")).Append(owner).Append('\n');
             }
         }
@@ -121,7 +121,7 @@ public static class MachineMarkdown
         if (tasks is null)
             return;
         Heading(to, "Tasks");
-        to.Append(CultureInfo.InvariantCulture, $"{tasks.Threads} threads: ").Append(string.Join(", ", tasks.ByState.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Value} in state {s.Key}")))).Append(".\n\n");
+        to.Append(CultureInfo.InvariantCulture, $"{tasks.Threads} threads: ").Append(Safe.Markdown(string.Join(", ", tasks.ByState.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Value} in state {s.Key}"))))).Append(".\n\n");
         foreach (WaitingTask task in tasks.Uninterruptible)
         {
             string slept = task.SleptMs is { } ms ? string.Create(CultureInfo.InvariantCulture, $" for {(task.SleptIs == "exact" ? "" : task.SleptIs + " ")}{ms / 1000.0:0.0} s") : "";

@@ -1,15 +1,22 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
 
-namespace Panacea.Daemon.Tests;
+namespace Panacea.TestKit;
 
-/// <summary>As much of JSON Schema as docs/incident.schema.json uses; a keyword that it does not know is an error, not a pass.</summary>
-internal sealed class JsonSchema(JsonElement root)
+/// <summary>As much of JSON Schema as the schemas in docs/ use; a keyword that it does not know is an error, not a pass.</summary>
+/// <param name="root">The schema.</param>
+/// <param name="directory">Where the schemas lie that it refers to.</param>
+public sealed class JsonSchema(JsonElement root, string directory)
 {
     private static readonly string[] Silent = ["$schema", "$defs", "title", "description", "format"];
 
-    public static JsonSchema Load(string path) => new(JsonDocument.Parse(File.ReadAllText(path)).RootElement);
+    /// <summary>docs/ of the source tree that the tests were built from.</summary>
+    public static string Docs { get; } = FindDocs();
 
+    /// <summary>Reads a schema of docs/ by its file name.</summary>
+    public static JsonSchema Load(string name) => new(JsonDocument.Parse(File.ReadAllText(Path.Combine(Docs, name))).RootElement, Docs);
+
+    /// <summary>One of its definitions.</summary>
     public JsonElement Definition(string name) => root.GetProperty("$defs").GetProperty(name);
 
     /// <summary>What is wrong with a value; empty where nothing.</summary>
@@ -30,7 +37,9 @@ internal sealed class JsonSchema(JsonElement root)
             switch (keyword.Name)
             {
                 case "$ref":
-                    errors.AddRange(Validate(value, Definition(k.GetString()!.Split('/')[^1]), at));
+                    string[] reference = k.GetString()!.Split("#/$defs/");
+                    JsonSchema other = reference[0].Length == 0 ? this : new(JsonDocument.Parse(File.ReadAllText(Path.Combine(directory, reference[0]))).RootElement, directory);
+                    errors.AddRange(other.Validate(value, other.Definition(reference[1]), at));
                     break;
                 case "oneOf":
                     Check(k.EnumerateArray().Count(each => Validate(value, each, at).Count == 0) == 1, "matches not exactly one of the alternatives");
@@ -97,4 +106,15 @@ internal sealed class JsonSchema(JsonElement root)
         "object" => value.ValueKind == JsonValueKind.Object,
         _ => throw new InvalidDataException($"the schema has the type {type}"),
     };
+
+    private static string FindDocs()
+    {
+        for (string? at = AppContext.BaseDirectory; at is not null; at = Path.GetDirectoryName(at))
+        {
+            if (File.Exists(Path.Combine(at, "Panacea.slnx")))
+                return Path.Combine(at, "docs");
+        }
+
+        throw new DirectoryNotFoundException("Panacea.slnx is not above the tests: run them from the source tree");
+    }
 }
