@@ -176,7 +176,8 @@ public sealed record ReportTask(ulong Address, int Pid, int Tgid, string Comm, s
 /// <param name="Explanation">What the address is: NULL + offset, list poison, ERR_PTR …</param>
 /// <param name="Instruction">Disassembly of the faulting instruction.</param>
 /// <param name="BadOperand">The operand that held the bad value, such as <c>%rax = 0x0</c>.</param>
-public sealed record ReportFault(string Access, ulong? Address, string? Explanation, string? Instruction, string? BadOperand);
+/// <param name="Origin">Where the bad value came from within the function, such as <c>%rax was loaded from file.private_data at foo_write+0x12</c>; null where that can't be told.</param>
+public sealed record ReportFault(string Access, ulong? Address, string? Explanation, string? Instruction, string? BadOperand, string? Origin = null);
 
 /// <summary>Something noticed that bears on the crash.</summary>
 /// <param name="Id">Stable identifier, such as <c>locks.preempt-count</c>.</param>

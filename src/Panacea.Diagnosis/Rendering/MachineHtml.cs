@@ -98,6 +98,7 @@ public static class MachineHtml
             Item(to, "Access", $"{fault.Access}{(fault.Address is { } a ? $" at 0x{a:x16}" : "")}{(fault.Explanation is { } e ? $": {e}" : "")}");
             Item(to, "Instruction", fault.Instruction);
             Item(to, "Bad operand", fault.BadOperand);
+            Item(to, "Where it came from", fault.Origin);
         }
 
         Item(to, "The kernel's own words", crash.PanicMessage);

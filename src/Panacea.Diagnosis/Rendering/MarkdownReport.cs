@@ -74,7 +74,7 @@ public static class MarkdownReport
             to.Append("The instruction ").Append(Safe.Code(instruction)).Append(" at ").Append(Safe.Code(report.Location.ToString()));
             if (fault.BadOperand is { } operand)
                 to.Append(", with ").Append(Safe.Code(operand));
-            to.Append(".\n\n");
+            to.Append(fault.Origin is { } origin ? $"; {Safe.Markdown(origin)}.\n\n" : ".\n\n");
         }
 
         if (report.Disassembly.Count > 0)
