@@ -21,6 +21,9 @@ internal static class ExitCodes
     /// <summary>What was asked for does not exist in the guest: no such symbol or type.</summary>
     public const int NotFound = 5;
 
+    /// <summary><c>check</c> found something broken in the guest.</summary>
+    public const int Broken = 6;
+
     /// <summary>A bug in Panacea (EX_SOFTWARE of sysexits.h).</summary>
     public const int Bug = 70;
 

@@ -15,7 +15,7 @@ public class CommandLineTests
     {
         var error = new StringWriter { NewLine = "\n" };
         var parts = new Harness();
-        var services = new Services.CliServices { Guards = parts, Images = parts, Inspection = parts, Diagnosis = parts, Lab = parts };
+        var services = new Services.CliServices { Guards = parts, Images = parts, Inspection = parts, Diagnosis = parts, CheckUps = parts, Lab = parts };
         return (CliApplication.Run(args, new Output.CliConsole(output, error, false, false), services), error.ToString());
     }
 
@@ -57,7 +57,7 @@ public class CommandLineTests
         string[] examples = [.. help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n')
             .Where(line => line.StartsWith("  panacea ", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0].Split(" > ")[0].Trim())];
         var root = PanaceaCommandLine.Create(new Output.CliConsole(TextWriter.Null, TextWriter.Null, false, false),
-            new Services.CliServices { Guards = new Harness(), Images = new Harness(), Inspection = new Harness(), Diagnosis = new Harness(), Lab = new Harness() });
+            new Services.CliServices { Guards = new Harness(), Images = new Harness(), Inspection = new Harness(), Diagnosis = new Harness(), CheckUps = new Harness(), Lab = new Harness() });
         foreach (string example in examples)
             Assert.Empty(root.Parse(example["panacea ".Length..], PanaceaCommandLine.Parser).Errors);
     }

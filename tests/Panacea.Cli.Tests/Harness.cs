@@ -2,6 +2,7 @@ using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
 using Panacea.Daemon;
+using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
 
 namespace Panacea.Cli.Tests;
@@ -10,7 +11,7 @@ namespace Panacea.Cli.Tests;
 internal sealed record Outcome(int ExitCode, string Out, string Error);
 
 /// <summary>Runs the program in this process, over services that a test controls.</summary>
-internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ILab
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, ILab
 {
     public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
 
@@ -24,13 +25,15 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public Func<SourceName, DiagnosisAnswer>? Says { get; init; }
 
+    public Func<SourceName, IReadOnlyList<string>, string?, CheckUpReport>? Checks { get; init; }
+
     public Func<DemoRequest, int>? RunDemo { get; init; }
 
     public Outcome Run(params string[] args)
     {
         var output = new StringWriter { NewLine = "\n" };
         var error = new StringWriter { NewLine = "\n" };
-        var services = new CliServices { Guards = this, Images = this, Inspection = this, Diagnosis = this, Lab = this };
+        var services = new CliServices { Guards = this, Images = this, Inspection = this, Diagnosis = this, CheckUps = this, Lab = this };
         int code = CliApplication.Run(args, new CliConsole(output, error, colourOut: false, colourError: false), services);
         return new Outcome(code, output.ToString(), error.ToString());
     }
@@ -48,6 +51,8 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public IInspection Open(SourceName source, CancellationToken cancel) => Inspect!(source);
 
     public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
+
+    public CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel) => Checks!(source, only, image);
 
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 

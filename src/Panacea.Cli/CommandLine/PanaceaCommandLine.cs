@@ -25,6 +25,7 @@ internal static class PanaceaCommandLine
             GuardCommand.Create(console, services),
             ImageCommand.Create(console, services),
             DiagnoseCommand.Create(console, services),
+            CheckCommand.Create(console, services),
             InspectCommand.Create(console, services),
             BenchCommand.Create(console, services),
             CompletionCommand.Create(console),

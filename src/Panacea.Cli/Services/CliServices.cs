@@ -3,6 +3,7 @@ using Panacea.Cli.Output;
 using Panacea.Daemon;
 using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.Machine;
+using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
 
 namespace Panacea.Cli.Services;
@@ -22,6 +23,9 @@ internal sealed record CliServices
     /// <summary>Diagnosing a guest or a dump.</summary>
     public required IDiagnosisService Diagnosis { get; init; }
 
+    /// <summary>Checking the structures of a guest or a dump.</summary>
+    public required ICheckUpService CheckUps { get; init; }
+
     /// <summary>The demonstration and the benchmark.</summary>
     public required ILab Lab { get; init; }
 
@@ -35,6 +39,7 @@ internal sealed record CliServices
         Images = new LiveImages(),
         Inspection = new KernelInspection(),
         Diagnosis = new KernelDiagnosis(),
+        CheckUps = new KernelCheckUps(),
         Lab = new LiveLab(),
     };
 }
@@ -80,6 +85,17 @@ internal interface IDiagnosisService
 /// <param name="Machine">Of a machine; null for a log.</param>
 /// <param name="Log">Of a log; null for a machine.</param>
 internal sealed record DiagnosisAnswer(MachineReport? Machine, LogDiagnosis? Log);
+
+/// <summary>Checks the structures of kernels.</summary>
+internal interface ICheckUpService
+{
+    /// <summary>Runs validators over a running guest, which is not stopped, or over a dump.</summary>
+    /// <param name="source">What is to be checked.</param>
+    /// <param name="only">Names of validators; empty for all.</param>
+    /// <param name="image">File of an image made earlier in the same boot; null for none.</param>
+    /// <param name="cancel">Ends it.</param>
+    CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel);
+}
 
 /// <summary>A kernel, understood. Guest strings are as the guest has them: the caller escapes.</summary>
 internal interface IInspection : IDisposable

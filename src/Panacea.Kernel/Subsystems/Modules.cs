@@ -71,6 +71,10 @@ public static class Modules
         return all;
     }
 
+    /// <summary>One module, by the address of its struct module.</summary>
+    /// <inheritdoc cref="Enumerate" path="/exception"/>
+    public static LinuxModule ReadOne(LinuxKernel kernel, ulong module, TargetLimits limits) => Read(kernel, module, limits);
+
     private static LinuxModule Read(LinuxKernel kernel, ulong module, TargetLimits limits)
     {
         uint state = kernel.ReadU32(module, "module.state");

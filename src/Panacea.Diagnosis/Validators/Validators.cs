@@ -1,0 +1,12 @@
+namespace Panacea.Diagnosis.Validators;
+
+/// <summary>The validators that there are.</summary>
+public static class Validators
+{
+    /// <summary>All of them, those first that the others stand on.</summary>
+    public static IReadOnlyList<IValidator> All { get; } =
+    [
+        new TaskValidator(), new StackValidator(), new RunQueueValidator(), new ModuleValidator(), new GateValidator(), new TextValidator(), new LockValidator(), new WorkqueueValidator(),
+        new TimerValidator(), new HighResolutionTimerValidator(), new SlabValidator(), new FileValidator(), new MountValidator(), new OperationsValidator(),
+    ];
+}
