@@ -68,6 +68,15 @@ internal sealed class CheckNotes(CheckContext context, string family)
         }
     }
 
+    /// <summary>A reader says that a structure does not hold together; what a dump merely lacks is not broken.</summary>
+    public void Structure(string sentence, string broken, params string[] evidence)
+    {
+        if (broken.Contains("not captured", StringComparison.Ordinal) || broken.Contains("the guest is gone", StringComparison.Ordinal))
+            Missing($"{sentence}: {broken}");
+        else
+            Found("structure", Confidence.High, $"{sentence}: {broken}", evidence);
+    }
+
     /// <summary>Does something, and notes where it breaks off.</summary>
     public void Guard(string what, Action look)
     {

@@ -27,7 +27,7 @@ public sealed class HighResolutionTimerValidator : IValidator
         foreach (HighResolutionTimers cpu in Timers.HighResolution(kernel, context.Limits))
         {
             if (cpu.Timers.Broken is { } broken)
-                notes.Found("structure", Confidence.High, $"the timers of CPU {cpu.Cpu} do not hold together: {broken}");
+                notes.Structure($"the timers of CPU {cpu.Cpu} do not hold together", broken);
             ulong at = PerCpu.Address(kernel, "hrtimer_bases", cpu.Cpu), bases = unchecked(at + kernel.Offset("hrtimer_cpu_base.clock_base"));
             int clocks = Shapes.Elements(kernel, "hrtimer_cpu_base.clock_base", (int)size, MaxClocks);
             for (int clock = 0; clock < clocks; clock++)

@@ -35,7 +35,7 @@ public sealed class LockValidator : IValidator
             }
 
             if (state.Waiters.Broken is { } broken)
-                notes.Found("waiters", Confidence.High, $"the waiters of {what} do not hold together: {broken}", waiters);
+                notes.Structure($"the waiters of {what} do not hold together", broken, waiters);
             foreach (ulong waiter in state.Waiters.Items.Where(w => !known.ContainsKey(w)))
                 notes.Found("waiter", Confidence.High, $"{what} is waited for by 0x{waiter:x}, which is no task", waiters);
             if (state.Owner == 0 || state.OwnerIsHint || context.IdleTasks.Contains(state.Owner))

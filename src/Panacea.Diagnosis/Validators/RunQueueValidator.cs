@@ -29,7 +29,7 @@ public sealed class RunQueueValidator : IValidator
             notes.Count("run queues");
             if (queue.Tasks.Broken is { } broken)
             {
-                notes.Found("structure", Confidence.High, $"the run queue of CPU {queue.Cpu} does not hold together: {broken}", $"struct rq 0x{queue.Address:x}");
+                notes.Structure($"the run queue of CPU {queue.Cpu} does not hold together", broken, $"struct rq 0x{queue.Address:x}");
                 whole = false;
             }
 

@@ -85,7 +85,7 @@ public sealed class TextValidator : IValidator
 
     private static void Differs(CheckContext context, CheckNotes notes, RepairImage image, ulong place, byte before, byte after)
     {
-        string? patched = KernelPatches(context, image, place, before, after);
+        string? patched = KernelPatches(context, image, place, after);
         notes.Count(patched is null ? "places that differ" : $"places patched by {patched}");
         if (patched is null)
             notes.Found(
@@ -94,7 +94,7 @@ public sealed class TextValidator : IValidator
     }
 
     /// <summary>Who patches such places: an instruction of at most five bytes at a known site, whose first byte may be an int3 for a moment.</summary>
-    private static string? KernelPatches(CheckContext context, RepairImage image, ulong place, byte before, byte after)
+    private static string? KernelPatches(CheckContext context, RepairImage image, ulong place, byte after)
     {
         if (image.ControlFlowAt(place) is { } flow)
         {
@@ -105,10 +105,22 @@ public sealed class TextValidator : IValidator
             }
         }
 
-        // CONFIG_DYNAMIC_FTRACE: five bytes behind an ENDBR64, a NOP or a call.
-        if (image.Symbolize(place) is { } symbol && symbol.Offset < 4 + PatchBytes)
+        if (IsTraced(context.Kernel, image, place))
             return "function tracing";
-        return IsStaticCall(context.Kernel, place) ? "static calls" : after == 0xcc || before == 0xcc ? "breakpoints" : null;
+        return IsStaticCall(context.Kernel, place) ? "static calls" : after == 0xcc ? "breakpoints" : null;
+    }
+
+    /// <summary>CONFIG_DYNAMIC_FTRACE: the first five bytes of a function behind an ENDBR64 are a NOP or a call (arch/x86/kernel/ftrace.c); BPF trampolines use them too.</summary>
+    private static bool IsTraced(LinuxKernel kernel, RepairImage image, ulong place)
+    {
+        if (image.Symbolize(place) is not { Offset: < 4 + PatchBytes } symbol)
+            return false;
+        Span<byte> code = stackalloc byte[4 + PatchBytes];
+        if (!kernel.Space.TryRead(new VirtualAddress(place - symbol.Offset), code, out _))
+            return false;
+        int entry = code.StartsWith((ReadOnlySpan<byte>)[0xf3, 0x0f, 0x1e, 0xfa]) ? 4 : 0;
+        return symbol.Offset >= (ulong)entry && symbol.Offset < (ulong)(entry + PatchBytes)
+            && (code[entry] is 0xe8 or 0xe9 or 0xcc || code[entry..].StartsWith((ReadOnlySpan<byte>)[0x0f, 0x1f, 0x44]));
     }
 
     /// <summary>The kernel's list of static call sites: s32 distance to the site, s32 to its key (struct static_call_site, include/linux/static_call_types.h), sorted at boot by key.</summary>

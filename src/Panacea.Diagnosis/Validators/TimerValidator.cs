@@ -29,7 +29,7 @@ public sealed class TimerValidator : IValidator
             notes.Count("wheels");
             string where = $"the {wheel.Name} wheel of CPU {wheel.Cpu}";
             if (wheel.Timers.Broken is { } broken)
-                notes.Found("structure", Confidence.High, $"{where} does not hold together: {broken}");
+                notes.Structure($"{where} does not hold together", broken);
             foreach (KernelTimer timer in wheel.Timers.Items)
             {
                 if (!notes.Count("timers"))

@@ -41,7 +41,7 @@ public sealed class WorkqueueValidator : IValidator
                 notes.Count("workqueues");
                 string who = $"the workqueue at 0x{queue.Address:x} ({queue.Name})";
                 if (queue.Pools.Broken is { } broken)
-                    notes.Found("structure", Confidence.High, $"the pools of {who} do not hold together: {broken}");
+                    notes.Structure($"the pools of {who} do not hold together", broken);
                 if (queue.Rescuer != 0 && !tasks.Contains(queue.Rescuer))
                     notes.Found("rescuer", Confidence.High, $"the rescuer of {who}, 0x{queue.Rescuer:x}, is on no list of tasks");
                 foreach (PoolWorkqueue share in queue.Pools.Items)
@@ -52,7 +52,7 @@ public sealed class WorkqueueValidator : IValidator
                     if (share.Active < 0)
                         notes.Found("active", Confidence.High, $"{who} has {share.Active} active works in the pool at 0x{share.Pool:x}");
                     if (share.Inactive.Broken is { } inactive)
-                        notes.Found("structure", Confidence.High, $"the inactive works of {who} do not hold together: {inactive}");
+                        notes.Structure($"the inactive works of {who} do not hold together", inactive);
                 }
             }
         });
@@ -64,7 +64,7 @@ public sealed class WorkqueueValidator : IValidator
         LinuxKernel kernel = context.Kernel;
         string who = $"pool {pool.Id} at 0x{pool.Address:x}";
         if (pool.Pending.Broken is { } pending)
-            notes.Found("structure", Confidence.High, $"the pending works of {who} do not hold together: {pending}");
+            notes.Structure($"the pending works of {who} do not hold together", pending);
         foreach (WorkItem work in pool.Pending.Items)
         {
             notes.Count("pending works");
@@ -76,7 +76,7 @@ public sealed class WorkqueueValidator : IValidator
 
         if (pool.Workers.Broken is { } workers)
         {
-            notes.Found("structure", Confidence.High, $"the workers of {who} do not hold together: {workers}");
+            notes.Structure($"the workers of {who} do not hold together", workers);
             return;
         }
 

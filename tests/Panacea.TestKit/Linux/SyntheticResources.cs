@@ -261,5 +261,7 @@ public sealed partial class SyntheticKernel
         Data("tcp_hashinfo", Types.SizeOf("inet_hashinfo"));
         Data("loopback_ops", Types.SizeOf("net_device_ops"));
         Data("null_fops", 64);
+        Data("init_pid_ns", Types.SizeOf("pid_namespace"));
+        Data("sys_call_table", 64);
     }
 }

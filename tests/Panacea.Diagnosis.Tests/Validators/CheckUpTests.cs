@@ -1,0 +1,102 @@
+using Panacea.Diagnosis.Validators;
+using Panacea.Kernel;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Diagnosis.Tests.Validators;
+
+public sealed class CheckUpTests
+{
+    /// <summary>Says something else each time it looks.</summary>
+    private sealed class Scripted(params string[][] looks) : IValidator
+    {
+        public int Looks { get; private set; }
+
+        public string Name => "scripted";
+
+        public string Description => "what a test tells it to";
+
+        public ValidatorResult Check(CheckContext context)
+        {
+            string[] now = looks[Math.Min(Looks++, looks.Length - 1)];
+            return now is ["throw"] ? throw new KernelShapeException("no such thing") : new ValidatorResult(
+                [new CheckedObjects("things", 1)], [.. now.Select(t => new Finding("check.scripted.thing", t, [], Confidence.High))], [], []);
+        }
+    }
+
+    private static (ValidatorReport Report, int Pauses) Run(Scripted validator, bool live)
+    {
+        using var g = new CheckedGuest();
+        int pauses = 0;
+        return (Assert.Single(CheckUp.Run(g.Context(live), null, [validator], _ => pauses++).Validators), pauses);
+    }
+
+    [Fact]
+    public void What_stands_still_is_looked_at_once()
+    {
+        (ValidatorReport report, int pauses) = Run(new Scripted(["a"], []), live: false);
+        Assert.Equal((CheckOutcome.Broken, 1, 0), (report.Outcome, report.Looks, pauses));
+    }
+
+    [Fact]
+    public void What_is_gone_at_the_second_look_was_an_update_under_way()
+    {
+        (ValidatorReport report, int pauses) = Run(new Scripted(["a"], []), live: true);
+        Assert.Equal((CheckOutcome.Ok, 2, 1), (report.Outcome, report.Looks, pauses));
+    }
+
+    [Fact]
+    public void What_is_broken_in_another_way_each_time_is_not_reported()
+    {
+        (ValidatorReport report, _) = Run(new Scripted(["a 1"], ["a 2"], ["a 1"]), live: true);
+        Assert.Equal((CheckOutcome.Ok, 2), (report.Outcome, report.Looks));
+    }
+
+    [Fact]
+    public void What_stays_broken_is_reported_and_what_comes_later_is_not()
+    {
+        (ValidatorReport report, int pauses) = Run(new Scripted(["a"], ["a", "b"], ["b", "a"]), live: true);
+        Assert.Equal(["a"], report.Result.Findings.Select(f => f.Text));
+        Assert.Equal(report.Looks - 1, pauses);
+        Assert.True(pauses >= 4);
+    }
+
+    [Fact]
+    public void A_validator_that_fails_says_why()
+    {
+        (ValidatorReport report, _) = Run(new Scripted(["throw"]), live: false);
+        Assert.Equal(CheckOutcome.Unavailable, report.Outcome);
+        Assert.Equal(["no such thing"], report.Result.Unavailable);
+    }
+
+    [Fact]
+    public void A_check_up_can_be_cancelled()
+    {
+        using var g = new CheckedGuest();
+        using var cancel = new CancellationTokenSource();
+        cancel.Cancel();
+        Assert.Throws<OperationCanceledException>(() => CheckUp.Run(g.Context(cancel: cancel.Token)));
+    }
+
+    [Fact]
+    public void Only_the_validators_that_were_asked_for_run()
+    {
+        using var g = new CheckedGuest();
+        Assert.Equal(["stacks", "slabs"], CheckUp.Run(g.Context(), ["slabs", "stacks"]).Validators.Select(v => v.Name));
+    }
+
+    /// <summary>Hostile memory: structures overwritten at random end in a report.</summary>
+    [Theory]
+    [InlineData(KernelShape.Linux61)]
+    [InlineData(KernelShape.Linux612)]
+    public void Whatever_memory_holds_there_is_a_report(KernelShape shape)
+    {
+        const int guests = 3, rounds = 40;
+        for (int i = 0; i < guests; i++)
+        {
+            using var g = new CheckedGuest(shape);
+            for (int round = 0; round < rounds; round++)
+                FuzzTargets.Damage(g, new Random((i * rounds) + round));
+        }
+    }
+}

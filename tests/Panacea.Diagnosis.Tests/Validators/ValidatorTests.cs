@@ -1,0 +1,128 @@
+using Panacea.Diagnosis.Validators;
+using Panacea.Kernel.Image;
+using Panacea.Target;
+using Panacea.TestKit;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Diagnosis.Tests.Validators;
+
+/// <summary>Each validator finds nothing in a whole guest, and what is broken in one where something is. The CPU's own numbers are those of a machine that stands still.</summary>
+public sealed class ValidatorTests
+{
+    /// <summary>What is broken in a guest and the finding that tells of it.</summary>
+    private static readonly (string Validator, string Finding, Action<SyntheticKernel, WholeKernel> Break)[] Damages =
+    [
+        ("tasks", "check.tasks.back-pointer", (k, _) => k.WriteU64(k.Init.Address + k.Types.Offset("task_struct.tasks") + 8, k.Kthread.Address + k.Types.Offset("task_struct.tasks"))),
+        ("tasks", "check.tasks.poison", (k, _) => k.WriteU64(k.Init.Address + k.Types.Offset("task_struct.tasks"), 0xdead_0000_0000_0100)),
+        ("tasks", "check.tasks.null", (k, _) => k.WriteU64(k.Init.Address + k.Types.Offset("task_struct.tasks"), 0)),
+        ("tasks", "check.tasks.cycle", (k, _) => k.WriteU64(k.Victim.Address + k.Types.Offset("task_struct.tasks"), k.Init.Address + k.Types.Offset("task_struct.tasks"))),
+        ("tasks", "check.tasks.unreadable", (k, _) => k.WriteU64(k.Init.Address + k.Types.Offset("task_struct.tasks"), 0xffff_c900_1234_5000)),
+        ("tasks", "check.tasks.tgid", (k, _) => k.Put(k.Tasks.Single(t => t.Pid == 322).Address, "task_struct.tgid", 7)),
+        ("tasks", "check.tasks.leader", (k, _) => k.Put(k.Victim.Address, "task_struct.group_leader", k.Init.Address)),
+        ("tasks", "check.tasks.thread-count", (k, _) => k.Put(k.Victim.Signal, "signal_struct.nr_threads", 9)),
+        ("tasks", "check.tasks.parent", (k, _) => k.Put(k.Victim.Address, "task_struct.real_parent", k.Init.Address)),
+        ("tasks", "check.tasks.child", (k, _) => k.List(k.Tasks[0].Address + k.Types.Offset("task_struct.children"), "task_struct.sibling")),
+        ("tasks", "check.tasks.hidden", (k, _) => Unlink(k, k.Victim.Address + k.Types.Offset("task_struct.tasks"))),
+        ("tasks", "check.tasks.pid", (k, w) => k.WriteU64(w.Pids[321] + k.Types.Offset("pid.numbers"), 322)),
+        ("tasks", "check.tasks.pid", (k, w) => k.Put(k.Victim.Address, "task_struct.thread_pid", w.Pids[1])),
+        ("stacks", "check.stacks.end-magic", (k, _) => k.WriteU64(k.Kthread.Stack, 0)),
+        ("stacks", "check.stacks.shared", (k, _) => k.Put(k.Kthread.Address, "task_struct.stack", k.Init.Stack)),
+        ("stacks", "check.stacks.pointer", (k, _) => k.Put(k.Kthread.Address, "task_struct.thread.sp", k.Init.Stack + 0x1000)),
+        ("stacks", "check.stacks.canary", (k, _) => k.Put(k.Kthread.Address, "task_struct.stack_canary", 0)),
+        ("runqueues", "check.runqueues.on-rq", (k, _) => k.Put(k.Victim.Address, "task_struct.on_rq", 0)),
+        ("runqueues", "check.runqueues.cpu", (k, _) => k.Put(k.Victim.Address, "task_struct.thread_info.cpu", 1)),
+        ("runqueues", "check.runqueues.count", (k, _) => k.Put(k.PerCpu("runqueues", 0), "rq.nr_running", 3)),
+        ("runqueues", "check.runqueues.lost", (k, _) => k.Put(k.Kthread.Address, "task_struct.on_rq", 1)),
+        ("runqueues", "check.runqueues.current", (k, _) => k.Put(k.PerCpu("runqueues", 1), "rq.curr", 0)),
+        ("runqueues", "check.runqueues.structure", (k, _) => k.WriteU64(k.Queue(0, "cfs") + k.Types.Offset("cfs_rq.tasks_timeline"), 0xffff_c900_0000_0000)),
+        ("modules", "check.modules.back-pointer", (k, _) => k.WriteU64(k.Modules[0].Address + k.Types.Offset("module.list") + 8, k["modules"] + 16)),
+        ("modules", "check.modules.state", (k, _) => k.Put(k.Modules[0].Address, "module.state", 9)),
+        ("modules", "check.modules.name", (k, _) => k.WriteText(k.Modules[0].Address + k.Types.Offset("module.name"), "\u0001")),
+        ("modules", "check.modules.name", (k, _) => k.WriteText(k.Modules[0].Address + k.Types.Offset("module.name"), k.Modules[1].Name)),
+        ("gates", "check.gates.trap", (k, _) => k.WriteU64(k["idt_table"] + (14 * 16) + 8, 0xffff_c900)),
+        ("gates", "check.gates.trap-level", (k, _) => k.WriteU64(k["idt_table"] + (14 * 16), k.ReadU64(k["idt_table"] + (14 * 16)) | 0x60UL << 40)),
+        ("gates", "check.gates.syscall", (k, _) => k.WriteU64(k["sys_call_table"], 0xffff_c900_0000_1000)),
+        ("gates", "check.gates.syscall", (k, _) => k.WriteU64(k["sys_call_table"], k["ksys_write"] + 4)),
+        ("text", "check.text.differs", (k, _) => k.Write(k["vfs_write"] + 0x20, 0x90)),
+        ("locks", "check.locks.owner-gone", (k, w) => k.Put(w.Mutex, "mutex.owner.counter", k.Allocate(4096) | 1)),
+        ("locks", "check.locks.owner-gone", (k, _) => { k.Put(k.Victim.Address, "task_struct.exit_state", 0x20); k.Put(k.Victim.Address, "task_struct.__state", 0x80); }),
+        ("workqueues", "check.workqueues.count", (k, w) => k.Put(w.Pool, "worker_pool.nr_workers", 5)),
+        ("workqueues", "check.workqueues.worker", (k, w) => k.Put(w.Worker, "worker.task", k.Allocate(4096))),
+        ("workqueues", "check.workqueues.structure", (k, w) => k.WriteU64(w.Worker + k.Types.Offset("worker.node") + 8, w.Pool)),
+        ("timers", "check.timers.function", (k, w) => k.Put(w.Timer, "timer_list.function", 0x4141)),
+        ("timers", "check.timers.bucket", (k, w) => k.Put(w.Timer, "timer_list.flags", 71UL << 22)),
+        ("timers", "check.timers.cpu", (k, w) => k.Put(w.Timer, "timer_list.flags", 70UL << 22 | 1)),
+        ("timers", "check.timers.map", (k, w) => k.WriteU64(w.Wheel + k.Types.Offset("timer_base.pending_map") + 8, 0)),
+        ("timers", "check.timers.structure", (k, w) => k.WriteU64(w.Timer + 8, w.Wheel)),
+        ("hrtimers", "check.hrtimers.order", (k, w) => k.Put(w.HighResolution[1], "hrtimer.node.expires", 50)),
+        ("hrtimers", "check.hrtimers.function", (k, w) => k.Put(w.HighResolution[1], "hrtimer.function", 0)),
+        ("hrtimers", "check.hrtimers.structure", (k, w) => k.WriteU64(w.HighResolution[0], 0x1001)),
+        ("hrtimers", "check.hrtimers.leftmost", (k, w) => k.WriteU64(Root(k) + 8, w.HighResolution[1])),
+        ("slabs", "check.slabs.freelist", (k, w) => k.WriteU64(w.Slab.Objects[3] + (ulong)w.Cache.FreeOffset, 0x4141_4141)),
+        ("slabs", "check.slabs.count", (k, w) => k.Put(w.Slab.Slab, "slab.inuse", 60)),
+        ("slabs", "check.slabs.owner", (k, w) => k.Put(w.Slab.Slab, "slab.slab_cache", k["slab_caches"])),
+        ("files", "check.files.inode", (k, w) => k.Put(w.File, "file.f_inode", k.New("inode"))),
+        ("files", "check.files.null", (k, w) => k.Put(w.File, "file.f_inode", 0)),
+        ("files", "check.files.table", (k, _) => k.Put(k.Get(k.Get(k.Init.Address, "task_struct.files"), "files_struct.fdt"), "fdtable.max_fds", 77)),
+        ("mounts", "check.mounts.super-block", (k, w) => k.Put(w.Mount, "mount.mnt.mnt_sb", k.New("super_block", ("s_type", k.New("file_system_type"))))),
+        ("mounts", "check.mounts.back-pointer", (k, w) => k.WriteU64(k.Get(w.Mount, "mount.mnt.mnt_sb") + 8, w.Mount)),
+        ("operations", "check.operations.function", (k, _) => k.Put(k["null_fops"], "file_operations.read", 0xffff_c900_0000_1000)),
+        ("operations", "check.operations.null", (k, w) => k.Put(w.File, "file.f_op", 0)),
+    ];
+
+    /// <summary>Every damage in both lines.</summary>
+    public static TheoryData<KernelShape, int, string> Cases
+    {
+        get
+        {
+            var cases = new TheoryData<KernelShape, int, string>();
+            foreach (KernelShape shape in (KernelShape[])[KernelShape.Linux61, KernelShape.Linux612])
+            {
+                for (int i = 0; i < Damages.Length; i++)
+                    cases.Add(shape, i, Damages[i].Finding);
+            }
+
+            return cases;
+        }
+    }
+
+    [Theory]
+    [InlineData(KernelShape.Linux61)]
+    [InlineData(KernelShape.Linux612)]
+    public void A_whole_guest_is_whole(KernelShape shape)
+    {
+        using var g = new CheckedGuest(shape);
+        CheckUpReport report = CheckUp.Run(g.Context());
+        Assert.Empty(report.Findings.Select(f => $"{f.Id} {f.Text}"));
+        Assert.Equal(Diagnosis.Validators.Validators.All.Select(v => (v.Name, CheckOutcome.Ok)), report.Validators.Select(v => (v.Name, v.Outcome)));
+    }
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void What_is_broken_is_found(KernelShape shape, int damage, string finding)
+    {
+        using var g = new CheckedGuest(shape);
+        Damages[damage].Break(g.Guest, g.Whole);
+        CheckUpReport report = CheckUp.Run(g.Context(), [Damages[damage].Validator]);
+        Assert.Contains(finding, report.Findings.Select(f => f.Id));
+        Assert.True(report.IsBroken);
+        Assert.All(report.Findings, f => Assert.InRange(f.Text.Length, 20, 500));
+
+        // The others end too, whatever they make of it.
+        Assert.Equal(Diagnosis.Validators.Validators.All.Count, CheckUp.Run(g.Context()).Validators.Count);
+    }
+
+    [Fact]
+    public void Every_validator_is_shown_to_find_something() =>
+        Assert.Equal(Diagnosis.Validators.Validators.All.Select(v => v.Name).Order(), Damages.Select(d => d.Validator).Distinct().Order());
+
+    private static ulong Root(SyntheticKernel k) =>
+        k.PerCpu("hrtimer_bases", 0) + k.Types.Offset("hrtimer_cpu_base.clock_base") + k.Types.Offset("hrtimer_clock_base.active") + k.Types.Offset("timerqueue_head.rb_root");
+
+    private static void Unlink(SyntheticKernel k, ulong node)
+    {
+        ulong next = k.ReadU64(node), prev = k.ReadU64(node + 8);
+        k.WriteU64(prev, next);
+        k.WriteU64(next + 8, prev);
+    }
+}
