@@ -76,6 +76,7 @@ public static class CheckUp
     private static (ValidatorResult Result, int Looks) Confirm(IValidator validator, CheckContext context, ValidatorResult first, Action<TimeSpan> pause)
     {
         IReadOnlyList<Finding> left = first.Findings;
+        ulong? before = Jiffies(context.Kernel);
         ValidatorResult widest = first;
         int looks = 1;
         foreach (TimeSpan time in Pauses)
@@ -92,8 +93,18 @@ public static class CheckUp
                 widest = again;
         }
 
+        // An update that was under way when a guest was paused stays so.
+        if (left.Count > 0 && Jiffies(context.Kernel) == before)
+        {
+            left = [.. left.Select(f => f.Id.EndsWith(".back-pointer", StringComparison.Ordinal) && f.Confidence == Confidence.High ? f with { Confidence = Confidence.Medium } : f)];
+            widest = widest with { Skipped = [.. widest.Skipped, "the guest stood still, or had nothing to do, while it was looked at again"] };
+        }
+
         return (widest with { Findings = left }, looks);
     }
+
+    private static ulong? Jiffies(LinuxKernel kernel) =>
+        kernel.Image.TryFindSymbol("jiffies_64", out ulong at) && kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
 
     private static long Total(ValidatorResult result) => result.Checked.Sum(c => c.Count);
 

@@ -1,6 +1,5 @@
 using Panacea.Diagnosis.Validators;
 using Panacea.Kernel;
-using Panacea.Target;
 using Panacea.TestKit.Linux;
 
 namespace Panacea.Diagnosis.Tests.Validators;
@@ -26,7 +25,7 @@ public sealed class CheckUpTests
 
     private static (ValidatorReport Report, int Pauses) Run(Scripted validator, bool live)
     {
-        using var g = new CheckedGuest();
+        var g = new CheckedGuest();
         int pauses = 0;
         return (Assert.Single(CheckUp.Run(g.Context(live), null, [validator], _ => pauses++).Validators), pauses);
     }
@@ -72,7 +71,7 @@ public sealed class CheckUpTests
     [Fact]
     public void A_check_up_can_be_cancelled()
     {
-        using var g = new CheckedGuest();
+        var g = new CheckedGuest();
         using var cancel = new CancellationTokenSource();
         cancel.Cancel();
         Assert.Throws<OperationCanceledException>(() => CheckUp.Run(g.Context(cancel: cancel.Token)));
@@ -81,7 +80,7 @@ public sealed class CheckUpTests
     [Fact]
     public void Only_the_validators_that_were_asked_for_run()
     {
-        using var g = new CheckedGuest();
+        var g = new CheckedGuest();
         Assert.Equal(["stacks", "slabs"], CheckUp.Run(g.Context(), ["slabs", "stacks"]).Validators.Select(v => v.Name));
     }
 
@@ -94,7 +93,7 @@ public sealed class CheckUpTests
         const int guests = 3, rounds = 40;
         for (int i = 0; i < guests; i++)
         {
-            using var g = new CheckedGuest(shape);
+            var g = new CheckedGuest(shape);
             for (int round = 0; round < rounds; round++)
                 FuzzTargets.Damage(g, new Random((i * rounds) + round));
         }

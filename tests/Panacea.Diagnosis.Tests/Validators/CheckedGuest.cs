@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Image;
 using Panacea.Target;
@@ -6,10 +7,12 @@ using Panacea.TestKit.Linux;
 
 namespace Panacea.Diagnosis.Tests.Validators;
 
-/// <summary>A synthetic guest in which everything holds, with two modules.</summary>
-internal sealed class CheckedGuest : IDisposable
+/// <summary>A synthetic guest in which everything holds, with two modules and a process of two threads. All of one line are equal, and so is their image: it is made once.</summary>
+internal sealed class CheckedGuest
 {
-    private readonly TemporaryDirectory _cache = new();
+    private static readonly ConcurrentDictionary<KernelShape, RepairImage> Images = new();
+
+    private readonly RepairImage _image;
 
     public CheckedGuest(KernelShape shape = KernelShape.Linux61)
     {
@@ -18,22 +21,20 @@ internal sealed class CheckedGuest : IDisposable
         Guest.AddModule("first");
         Guest.AddModule("second");
         Whole = Guest.MakeWhole();
-        (ulong cr0, ulong cr3, ulong cr4, ulong efer) = Guest.ControlRegisters;
-        Image = RepairImageBuilder.Build(Guest.Memory, [new VcpuControlState(cr0, cr3, cr4, efer, Guest["idt_table"])], _cache.Path, TargetLimits.Default);
+        _image = Images.GetOrAdd(shape, _ => Build(Guest));
     }
 
     public SyntheticKernel Guest { get; }
 
     public WholeKernel Whole { get; }
 
-    public RepairImage Image { get; }
+    public CheckContext Context(bool live = false, CancellationToken cancel = default) =>
+        new(_image.KernelOver(Guest.Memory), TargetLimits.Default with { MaxChain = 5000 }) { IsLive = live, Pristine = _image, Cancel = cancel };
 
-    public CheckContext Context(bool live = false, IGuestMemory? memory = null, CancellationToken cancel = default) =>
-        new(Image.KernelOver(memory ?? Guest.Memory), TargetLimits.Default with { MaxChain = 5000 }) { IsLive = live, Pristine = Image, Cancel = cancel };
-
-    public void Dispose()
+    private static RepairImage Build(SyntheticKernel guest)
     {
-        Image.Dispose();
-        _cache.Dispose();
+        using var cache = new TemporaryDirectory();
+        (ulong cr0, ulong cr3, ulong cr4, ulong efer) = guest.ControlRegisters;
+        return RepairImageBuilder.Build(guest.Memory, [new VcpuControlState(cr0, cr3, cr4, efer, guest["idt_table"])], cache.Path, TargetLimits.Default);
     }
 }

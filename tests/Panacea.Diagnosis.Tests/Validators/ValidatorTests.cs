@@ -1,7 +1,4 @@
 using Panacea.Diagnosis.Validators;
-using Panacea.Kernel.Image;
-using Panacea.Target;
-using Panacea.TestKit;
 using Panacea.TestKit.Linux;
 
 namespace Panacea.Diagnosis.Tests.Validators;
@@ -91,7 +88,7 @@ public sealed class ValidatorTests
     [InlineData(KernelShape.Linux612)]
     public void A_whole_guest_is_whole(KernelShape shape)
     {
-        using var g = new CheckedGuest(shape);
+        var g = new CheckedGuest(shape);
         CheckUpReport report = CheckUp.Run(g.Context());
         Assert.Empty(report.Findings.Select(f => $"{f.Id} {f.Text}"));
         Assert.Equal(Diagnosis.Validators.Validators.All.Select(v => (v.Name, CheckOutcome.Ok)), report.Validators.Select(v => (v.Name, v.Outcome)));
@@ -101,7 +98,7 @@ public sealed class ValidatorTests
     [MemberData(nameof(Cases))]
     public void What_is_broken_is_found(KernelShape shape, int damage, string finding)
     {
-        using var g = new CheckedGuest(shape);
+        var g = new CheckedGuest(shape);
         Damages[damage].Break(g.Guest, g.Whole);
         CheckUpReport report = CheckUp.Run(g.Context(), [Damages[damage].Validator]);
         Assert.Contains(finding, report.Findings.Select(f => f.Id));
