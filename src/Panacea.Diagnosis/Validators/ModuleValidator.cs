@@ -50,7 +50,7 @@ public sealed class ModuleValidator : IValidator
                     taken.Add((memory, name));
                 }
 
-                if (state == Live && kernel.HasMember("module.exit") && kernel.Read(module, "module.exit") is var exit && exit != 0 && !read.Memory.Any(m => m.IsText && exit - m.Start < m.Size))
+                if (state == Live && kernel.HasMember("module.exit") && kernel.Read(module, "module.exit") is var exit && exit != 0 && !read.Memory.Any(m => m.IsText && unchecked(exit - m.Start) < m.Size))
                     notes.Found("exit", Confidence.High, $"{who} has its exit function at 0x{exit:x}, outside of its text");
                 if (state == Live && kernel.HasMember("module.mkobj.mod") && kernel.Read(module, "module.mkobj.mod") is var back && back != module)
                     notes.Found("back-pointer", Confidence.High, $"the kobject of {who} belongs to the module 0x{back:x}");

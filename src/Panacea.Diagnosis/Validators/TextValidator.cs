@@ -134,7 +134,7 @@ public sealed class TextValidator : IValidator
         for (int i = 0; i + 8 <= sites.Length; i += 8)
         {
             ulong site = unchecked(start + (ulong)i + (ulong)(long)BinaryPrimitives.ReadInt32LittleEndian(sites.AsSpan(i)));
-            if (place - site < PatchBytes)
+            if (unchecked(place - site) < PatchBytes)
                 return true;
         }
 
