@@ -6,6 +6,22 @@ public static class StatePaths
     /// <summary>Incident records: <c>${XDG_STATE_HOME:-~/.local/state}/panacea/incidents</c>.</summary>
     public static string Incidents => Path.Combine(Base("XDG_STATE_HOME", ".local", "state"), "panacea", "incidents");
 
+    /// <summary>What was typed at the prompt of <c>panacea inspect</c>: <c>${XDG_STATE_HOME:-~/.local/state}/panacea/inspect_history</c>; null where no home is known.</summary>
+    public static string? InspectHistory
+    {
+        get
+        {
+            try
+            {
+                return Path.Combine(Base("XDG_STATE_HOME", ".local", "state"), "panacea", "inspect_history");
+            }
+            catch (IOException)
+            {
+                return null;
+            }
+        }
+    }
+
     /// <summary>Repair images: <c>${XDG_CACHE_HOME:-~/.cache}/panacea/images</c>.</summary>
     public static string Images => Path.Combine(Base("XDG_CACHE_HOME", ".cache"), "panacea", "images");
 

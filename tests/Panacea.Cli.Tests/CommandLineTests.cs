@@ -14,9 +14,7 @@ public class CommandLineTests
     private static (int Code, string Error) RunInto(TextWriter output, params string[] args)
     {
         var error = new StringWriter { NewLine = "\n" };
-        var parts = new Harness();
-        var services = new Services.CliServices { Guards = parts, Images = parts, Inspection = parts, Diagnosis = parts, CheckUps = parts, Lab = parts };
-        return (CliApplication.Run(args, new Output.CliConsole(output, error, false, false), services), error.ToString());
+        return (CliApplication.Run(args, new Output.CliConsole(output, error, false, false), new Harness().Services), error.ToString());
     }
 
     [Fact]
@@ -35,7 +33,8 @@ public class CommandLineTests
     public static TheoryData<string> CommandPaths =>
     [
         "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",
-        "inspect bt", "inspect symbol", "inspect type", "bench", "bench recovery", "completion", "completion bash", "completion zsh", "completion fish",
+        "inspect bt", "inspect symbol", "inspect type", "inspect task", "inspect files", "inspect vmcoreinfo", "inspect read", "inspect disasm", "inspect runq", "inspect locks",
+        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "bench", "bench recovery", "completion", "completion bash", "completion zsh", "completion fish",
     ];
 
     [Theory]
@@ -57,7 +56,7 @@ public class CommandLineTests
         string[] examples = [.. help[help.IndexOf("Examples:", StringComparison.Ordinal)..].Split('\n')
             .Where(line => line.StartsWith("  panacea ", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0].Split(" > ")[0].Trim())];
         var root = PanaceaCommandLine.Create(new Output.CliConsole(TextWriter.Null, TextWriter.Null, false, false),
-            new Services.CliServices { Guards = new Harness(), Images = new Harness(), Inspection = new Harness(), Diagnosis = new Harness(), CheckUps = new Harness(), Lab = new Harness() });
+            new Harness().Services);
         foreach (string example in examples)
             Assert.Empty(root.Parse(example["panacea ".Length..], PanaceaCommandLine.Parser).Errors);
     }
@@ -101,7 +100,15 @@ public class CommandLineTests
     [InlineData("image show pid:x", "not a process id")]
     [InlineData("image verify /nonexistent.rimg pid:1", "there is no file")]
     [InlineData("inspect ps", "inspect what?")]
-    [InlineData("inspect pid:1", "needs one of: ps")]
+    [InlineData("inspect pid:1 --json", "--json belongs to a subcommand")]
+    [InlineData("inspect pid:1 pss", "did you mean 'ps'?")]
+    [InlineData("inspect pid:1 task", "PID")]
+    [InlineData("inspect pid:1 task x", "'x' is not a process id")]
+    [InlineData("inspect pid:1 bt -1", "is not")]
+    [InlineData("inspect pid:1 bt 1 --all", "give one of them")]
+    [InlineData("inspect pid:1 read", "ADDRESS|SYMBOL")]
+    [InlineData("inspect pid:1 read 0x10 0", "'0' is not a number of things to show")]
+    [InlineData("inspect pid:1 disasm f many", "'many' is not a number")]
     [InlineData("inspect pid:1 symbol", "NAME")]
     [InlineData("bench recovery --crashes 0", "from 1 to 100000")]
     [InlineData("completion tcsh", "'tcsh' is not known here")]

@@ -1,6 +1,7 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
+using Panacea.Cli.Services.Inspection;
 using Panacea.Daemon;
 using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
@@ -21,7 +22,14 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public Func<string, TargetName, ImageMatch>? VerifyImage { get; init; }
 
-    public Func<SourceName, IInspection>? Inspect { get; init; }
+    public Func<SourceName, IInspectionSession>? Inspect { get; init; }
+
+    public FakeTerminal Terminal { get; init; } = new();
+
+    public string? History { get; init; }
+
+    /// <summary>Everything that the program stands on.</summary>
+    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = this, CheckUps = this, Lab = this, Terminal = () => Terminal, History = History };
 
     public Func<SourceName, DiagnosisAnswer>? Says { get; init; }
 
@@ -33,8 +41,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     {
         var output = new StringWriter { NewLine = "\n" };
         var error = new StringWriter { NewLine = "\n" };
-        var services = new CliServices { Guards = this, Images = this, Inspection = this, Diagnosis = this, CheckUps = this, Lab = this };
-        int code = CliApplication.Run(args, new CliConsole(output, error, colourOut: false, colourError: false), services);
+        int code = CliApplication.Run(args, new CliConsole(output, error, colourOut: false, colourError: false), Services);
         return new Outcome(code, output.ToString(), error.ToString());
     }
 
@@ -48,7 +55,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public ImageMatch Verify(string file, TargetName target, CancellationToken cancel) => VerifyImage!(file, target);
 
-    public IInspection Open(SourceName source, CancellationToken cancel) => Inspect!(source);
+    public IInspectionSession Open(SourceName source, CancellationToken cancel) => Inspect!(source);
 
     public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
 

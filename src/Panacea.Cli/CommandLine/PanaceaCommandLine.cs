@@ -3,6 +3,7 @@ using System.CommandLine.Completions;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using Panacea.Cli.Commands;
+using Panacea.Cli.Commands.Inspect;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
 
@@ -39,11 +40,25 @@ internal static class PanaceaCommandLine
 
         // Of the help option's aliases, only those that a Linux user expects.
         root.Options.Remove(root.Options.OfType<HelpOption>().Single());
-        var help = new HelpOption("--help", "-h");
-        help.Action = new HelpWithExamples((HelpAction)help.Action!, pages);
-        root.Options.Insert(0, help);
+        AddHelp(root, pages);
         root.Options.OfType<VersionOption>().Single().Action = new PrintVersion();
         return root;
+    }
+
+    /// <summary>Adds <c>--help</c> with examples to a command that is parsed by itself.</summary>
+    public static void AddHelp(Command command, IReadOnlyDictionary<Command, PanaceaCommand> pages)
+    {
+        var help = new HelpOption("--help", "-h");
+        help.Action = new HelpWithExamples((HelpAction)help.Action!, pages);
+        command.Options.Insert(0, help);
+    }
+
+    /// <summary>The help pages of a command and those below it.</summary>
+    public static Dictionary<Command, PanaceaCommand> PagesOf(PanaceaCommand command)
+    {
+        var pages = new Dictionary<Command, PanaceaCommand>();
+        AddPages(pages, command);
+        return pages;
     }
 
     /// <summary>The parse has errors, but something was asked for that does not mind: help, version, completion.</summary>

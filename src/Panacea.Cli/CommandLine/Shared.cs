@@ -20,7 +20,7 @@ internal static class Shared
     public static readonly (string Title, IReadOnlyList<string> Lines) ExitCodeNote = ("Exit codes",
     [
         "0 done   1 failure on this host   2 wrong command line   3 guest or QEMU problem   4 repair image problem",
-        "5 no such symbol or type in the guest   6 check found something broken   70 a bug in Panacea   130 interrupted",
+        "5 no such symbol, type or task in the guest   6 check found something broken   70 a bug in Panacea   130 interrupted",
     ]);
 
     /// <summary>One running VM.</summary>

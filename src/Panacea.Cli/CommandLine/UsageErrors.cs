@@ -10,17 +10,29 @@ internal static class UsageErrors
     /// <summary>Reports the first error of a parse.</summary>
     public static int Report(ParseResult parsed, CliConsole console)
     {
-        Command command = parsed.CommandResult.Command;
         string path = Path(parsed);
+        return Report(parsed, console, path, $"{path} --help");
+    }
+
+    /// <summary>As <see cref="Report(ParseResult, CliConsole)"/>, for a line of the prompt of <c>inspect</c>.</summary>
+    public static int ReportInPrompt(ParseResult parsed, CliConsole console)
+    {
+        bool one = parsed.CommandResult.Parent is CommandResult;
+        return Report(parsed, console, "a line", one ? $"help {parsed.CommandResult.Command.Name}" : "help");
+    }
+
+    private static int Report(ParseResult parsed, CliConsole console, string path, string help)
+    {
+        Command command = parsed.CommandResult.Command;
         string? unknown = parsed.UnmatchedTokens.Count > 0 ? parsed.UnmatchedTokens[0] : MistakenOption(parsed);
-        string message = parsed.Errors[0].Message.TrimEnd('.');
+        string message = parsed.Errors.Count == 0 ? "" : parsed.Errors[0].Message.TrimEnd('.');
         if (parsed.Tokens.Count == 0)
             message = "what shall be done?";
         else if (command.Subcommands.Count > 0 && command.Action is null && parsed.UnmatchedTokens.Count == 0)
             message = $"'{path}' needs one of: {string.Join(", ", command.Subcommands.Where(c => !c.Hidden).Select(c => c.Name))}";
         else if (unknown is not null)
             message = $"'{unknown}' is not known here{Nearest(command, unknown)}";
-        console.ErrorLine($"{message}; see '{path} --help'");
+        console.ErrorLine($"{message}; see '{help}'");
         return ExitCodes.Usage;
     }
 

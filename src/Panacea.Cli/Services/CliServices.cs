@@ -1,5 +1,7 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
+using Panacea.Cli.Prompt;
+using Panacea.Cli.Services.Inspection;
 using Panacea.Daemon;
 using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.Machine;
@@ -29,6 +31,12 @@ internal sealed record CliServices
     /// <summary>The demonstration and the benchmark.</summary>
     public required ILab Lab { get; init; }
 
+    /// <summary>Where lines are read for the prompt of <c>inspect</c>.</summary>
+    public required Func<IPromptTerminal> Terminal { get; init; }
+
+    /// <summary>Where that prompt keeps its history; null where it keeps none.</summary>
+    public string? History { get; init; }
+
     /// <summary>Clock.</summary>
     public TimeProvider Time { get; init; } = TimeProvider.System;
 
@@ -37,10 +45,12 @@ internal sealed record CliServices
     {
         Guards = new LiveGuards(),
         Images = new LiveImages(),
-        Inspection = new KernelInspection(),
+        Inspection = new KernelInspections(),
         Diagnosis = new KernelDiagnosis(),
         CheckUps = new KernelCheckUps(),
         Lab = new LiveLab(),
+        Terminal = () => new ProcessTerminal(),
+        History = StatePaths.InspectHistory,
     };
 }
 
@@ -67,13 +77,6 @@ internal interface IImageService
     ImageMatch Verify(string file, TargetName target, CancellationToken cancel);
 }
 
-/// <summary>Opens a running guest or a dump for looking.</summary>
-internal interface IInspectionService
-{
-    /// <summary>Opens it; a guest is not stopped for longer than it takes to read registers.</summary>
-    IInspection Open(SourceName source, CancellationToken cancel);
-}
-
 /// <summary>Diagnoses.</summary>
 internal interface IDiagnosisService
 {
@@ -95,28 +98,6 @@ internal interface ICheckUpService
     /// <param name="image">File of an image made earlier in the same boot; null for none.</param>
     /// <param name="cancel">Ends it.</param>
     CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel);
-}
-
-/// <summary>A kernel, understood. Guest strings are as the guest has them: the caller escapes.</summary>
-internal interface IInspection : IDisposable
-{
-    /// <summary>Every thread, by pid.</summary>
-    IReadOnlyList<TaskRow> Tasks();
-
-    /// <summary>Every loaded module, in the kernel's order.</summary>
-    IReadOnlyList<ModuleRow> Modules();
-
-    /// <summary>The kernel log, oldest line first.</summary>
-    IReadOnlyList<LogRow> Log();
-
-    /// <summary>What each vCPU is executing, innermost frame first.</summary>
-    IReadOnlyList<BacktraceRow> Backtraces();
-
-    /// <summary>Symbols of that name, or the one that covers an address given as 0x….</summary>
-    IReadOnlyList<SymbolRow> FindSymbol(string name);
-
-    /// <summary>A type as C, or null where there is none of that name.</summary>
-    TypeText? FindType(string name);
 }
 
 /// <summary>What needs guests of our own.</summary>

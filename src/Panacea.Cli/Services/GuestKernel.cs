@@ -17,12 +17,13 @@ internal sealed class GuestKernel : IKernelSource
     private static readonly TimeSpan BetweenAttempts = TimeSpan.FromMilliseconds(50);
 
     private readonly TargetName _target;
-    private bool _closed;
+    private QemuView? _view;
 
-    private GuestKernel(TargetName target, QemuView view, RepairImage image) => (_target, View, Image) = (target, view, image);
+    private GuestKernel(TargetName target, QemuView view, RepairImage image) => (_target, _view, Image) = (target, view, image);
 
-    /// <summary>Memory and QMP.</summary>
-    public QemuView View { get; }
+    /// <summary>Memory and QMP; opened again where the guest was held since.</summary>
+    /// <exception cref="TargetException">QEMU cannot be reached any more.</exception>
+    public QemuView View => _view ??= QemuView.Open(_target.Spec);
 
     /// <inheritdoc/>
     public RepairImage Image { get; }
@@ -96,8 +97,7 @@ internal sealed class GuestKernel : IKernelSource
 
     private void Close()
     {
-        if (!_closed)
-            View.Dispose();
-        _closed = true;
+        _view?.Dispose();
+        _view = null;
     }
 }

@@ -25,7 +25,7 @@ internal interface IKernelSource : IDisposable
     /// <summary>What it lacks, in sentences.</summary>
     IReadOnlyList<string> Missing { get; }
 
-    /// <summary>Does something while the machine stands still. A running guest is stopped for as long as it takes; afterwards <see cref="Memory"/> is of no use any more.</summary>
+    /// <summary>Does something while the machine stands still. A running guest is stopped for as long as it takes; what was got from <see cref="Memory"/> before is of no use afterwards.</summary>
     T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel);
 }
 
