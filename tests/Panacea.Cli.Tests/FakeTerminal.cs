@@ -50,6 +50,11 @@ internal sealed class FakeTerminal : IPromptTerminal
         return terminal;
     }
 
+    /// <summary>A line is being edited: Ctrl-C is a key.</summary>
+    public bool IsEditing { get; private set; }
+
+    public void Edit(bool begins) => IsEditing = begins;
+
     public ConsoleKeyInfo? ReadKey() => _keys.TryDequeue(out ConsoleKeyInfo key) ? key : null;
 
     public string? ReadLine() => _lines.TryDequeue(out string? line) ? line : null;

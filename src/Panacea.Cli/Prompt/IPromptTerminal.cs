@@ -9,7 +9,10 @@ internal interface IPromptTerminal
     /// <summary>Columns; used where a person types.</summary>
     int Width { get; }
 
-    /// <summary>Waits for a key, which is not shown; Ctrl-C is one among them. Null at the end of input.</summary>
+    /// <summary>A line begins or ends to be edited: in between, Ctrl-C is a key; else it is a signal, which ends a running command.</summary>
+    void Edit(bool begins);
+
+    /// <summary>Waits for a key, which is not shown. Null at the end of input.</summary>
     ConsoleKeyInfo? ReadKey();
 
     /// <summary>Waits for a line. Null at the end of input.</summary>
@@ -28,24 +31,21 @@ internal sealed class ProcessTerminal : IPromptTerminal
     public bool IsInteractive { get; } = !Console.IsInputRedirected && !Console.IsOutputRedirected && Environment.GetEnvironmentVariable("TERM") is not (null or "" or "dumb");
 
     /// <inheritdoc/>
-    public int Width => Math.Max(20, Console.WindowWidth);
+    public int Width => Console.WindowWidth is var width and >= 20 ? width : 80;
+
+    /// <inheritdoc/>
+    public void Edit(bool begins) => Console.TreatControlCAsInput = begins;
 
     /// <inheritdoc/>
     public ConsoleKeyInfo? ReadKey()
     {
-        // Only while a line is edited: while a command runs, Ctrl-C is a signal that ends the command.
-        Console.TreatControlCAsInput = true;
         try
         {
             return Console.ReadKey(intercept: true);
         }
         catch (InvalidOperationException)
         {
-            return null;
-        }
-        finally
-        {
-            Console.TreatControlCAsInput = false;
+            return null; // There is no terminal any more.
         }
     }
 

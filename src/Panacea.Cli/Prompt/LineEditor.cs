@@ -37,18 +37,20 @@ internal sealed class LineEditor(IPromptTerminal terminal, string prompt, LineHi
     {
         _line.Clear();
         (_cursor, _place, _draft) = (0, history.Lines.Count, "");
-        Show();
-        while (true)
+        terminal.Edit(begins: true);
+        try
         {
-            LineEnd? end = terminal.ReadKey() is { } key ? Take(key) : LineEnd.EndOfInput;
-            if (end is { } ended)
-            {
-                terminal.Write("\r\n");
-                line = ended == LineEnd.Entered ? _line.ToString() : "";
-                return ended;
-            }
-
             Show();
+            LineEnd? end;
+            while ((end = terminal.ReadKey() is { } key ? Take(key) : LineEnd.EndOfInput) is null)
+                Show();
+            terminal.Write("\r\n");
+            line = end == LineEnd.Entered ? _line.ToString() : "";
+            return end.Value;
+        }
+        finally
+        {
+            terminal.Edit(begins: false);
         }
     }
 

@@ -86,6 +86,21 @@ public abstract class InspectTests(SharedGuest shared, GuestDump dumps)
     }
 
     [Fact]
+    public async Task A_deadlock_is_shown_with_who_holds_what()
+    {
+        Guest guest = await shared.AliveAsync();
+        await using var locks = await Understanding.LockModule.LoadAsync(guest);
+        await guest.MustAsync("echo deadlock-abba-mutex > /dev/crashtest_locks");
+        await guest.MustAsync("until [ $(cat /proc/[0-9]*/stat 2> /dev/null | grep -c '(lk_[ab]) D') = 2 ]; do sleep 0.05; done", Limits.Guest);
+        string said = await PanaceaCommand.MustAsync("inspect", Live, "locks");
+        Assert.StartsWith("DEADLOCK\n", said, StringComparison.Ordinal);
+        Assert.Matches("\"lk_a\" \\(task [0-9a-f]{16}\\)\n    waits for mutex [0-9a-f]{16} locks_mutex_b \\[crashtest_locks\\] in [a-z_.]*mutex_lock[a-z_.0-9]*, held by PID [0-9]+ \"lk_b\"", said);
+        string pid = await guest.MustAsync("grep -l '(lk_a)' /proc/[0-9]*/stat | cut -d / -f 3");
+        Assert.Contains("mutex_lock", await PanaceaCommand.MustAsync("inspect", Live, "bt", pid), StringComparison.Ordinal);
+        Assert.Contains("UN (", await PanaceaCommand.MustAsync("inspect", Live, "task", pid), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_script_runs_over_one_opened_source()
     {
         foreach (string source in (string[])[Live, dumps.Elf])

@@ -40,7 +40,7 @@ internal static class MemoryCommands
             "disasm", "Disassemble a function, or instructions from an address on. '*' marks code that differs between memory and image.",
             [
                 ("disasm schedule", "The whole function, as memory has it."),
-                ("disasm vfs_read+0x10 5", "Five instructions."),
+                ("disasm schedule 5", "Its first five instructions."),
                 ("disasm vfs_read --image web1.rimg", "What has changed since 'panacea image build'."),
             ],
             (parsed, guest) => guest.Memory.Disassemble(new DisassemblyRequest(

@@ -73,11 +73,17 @@ internal sealed class MemoryInspection(KernelLook look) : IMemoryInspection
                     ? $"the code at 0x{address:x} can't be read" : $"no code can be read there: {fault}");
         }
 
+        if (known && !whole && address != function.Start && !IsBoundary(shown, function, address))
+            look.Note($"no instruction of {function.Name} begins at 0x{address:x}: the listing may be out of step");
         SymbolLocation? at = look.Image.Symbolize(address);
         return new DisassemblyAnswer(
             at?.Name, known ? function.Start : address, known ? (long)function.Length : 0, at?.Module, request.Pristine ? "image" : "memory",
             [.. lines.Select(l => Row(l, other, known && l.IsMarked && address != function.Start))]);
     }
+
+    /// <summary>Decoding from the function's start leads to that address; where the function is too long for that, it is believed.</summary>
+    private static bool IsBoundary(ICodeSource code, FunctionRange function, ulong address) =>
+        Disassembly.Around(code, function, address, 1, 0) is { Count: > 1 } || address - function.Start > 64 << 10;
 
     private InstructionRow Row(DisassembledLine line, ICodeSource other, bool marked)
     {
