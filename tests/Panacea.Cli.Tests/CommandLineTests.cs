@@ -57,10 +57,11 @@ public class CommandLineTests
             .Where(line => line.StartsWith("  panacea ", StringComparison.Ordinal)).Select(line => line.Split(" | ")[0].Split(" > ")[0].Trim())];
         var root = PanaceaCommandLine.Create(new Output.CliConsole(TextWriter.Null, TextWriter.Null, false, false),
             new Harness().Services);
+
         // A dump has to be there.
         string dump = Path.GetTempFileName();
         foreach (string example in examples)
-            Assert.Empty(root.Parse(example["panacea ".Length..].Replace(" vmcore", $" {dump}", StringComparison.Ordinal), PanaceaCommandLine.Parser).Errors);
+            Assert.Empty(root.Parse($"{example["panacea ".Length..]} ".Replace(" vmcore ", $" {dump} ", StringComparison.Ordinal), PanaceaCommandLine.Parser).Errors);
         File.Delete(dump);
     }
 

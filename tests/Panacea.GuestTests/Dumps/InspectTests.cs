@@ -12,7 +12,7 @@ public abstract class InspectTests(SharedGuest shared, GuestDump dumps)
     private static readonly (string Command, string Says)[] All =
     [
         ("ps", "kthreadd"), ("task 1", "state"), ("files 1", "CWD: /"), ("bt", "PID: "), ("bt --all", "schedule"), ("bt 2", "kthreadd+0x"), ("dmesg", "Linux version"), ("modules", "virtio"),
-        ("vmcoreinfo", "OSRELEASE="), ("symbol schedule", "schedule"), ("type task_struct", "struct list_head"), ("read init_task 4", "init_task"), ("read init_task --as task_struct", "comm = \"swapper/0\""),
+        ("vmcoreinfo", "OSRELEASE="), ("symbol schedule", "schedule"), ("type task_struct", "struct list_head"), ("read init_task 12", "init_stack"), ("read init_task --as task_struct", "comm = \"swapper/0\""),
         ("read linux_banner --as string", "Linux version"), ("read runqueues:1 --as rq", "nr_running = "), ("read 0x100000 32 --as u8 --physical", "0000000000100000:"), ("disasm schedule", "ret"),
         ("disasm schedule+0 3", "<+0>"), ("runq", "RUNQUEUE:"), ("locks", "o"), ("workqueues --all", "events"), ("timers", "TIMER_LIST"), ("memory", "TOTAL MEM"), ("slab", "task_struct"),
         ("mounts", "proc"), ("net", "lo"),

@@ -12,10 +12,14 @@ internal sealed class StructPrinter(AddressExplainer? explainer)
 {
     private const int MaxRows = 8192, MaxDepth = 16;
 
+    /// <summary>Members looked at: anonymous ones make no row, and can be made to contain themselves.</summary>
+    private const int MaxSteps = 1 << 17;
+
     /// <summary>Elements of an array that are spelled out one by one.</summary>
     private const int MaxElements = 8;
 
     private readonly List<MemberRow> _rows = [];
+    private int _nested, _steps;
 
     /// <summary>What was added, in order.</summary>
     public IReadOnlyList<MemberRow> Rows => _rows;
@@ -39,7 +43,7 @@ internal sealed class StructPrinter(AddressExplainer? explainer)
 
     private void AddMembers(BtfType type, ReadOnlyMemory<byte> bytes, int start, long offset, int depth)
     {
-        for (int i = 0; i < type.Length && _rows.Count < MaxRows; i++)
+        for (int i = 0; i < type.Length && _rows.Count < MaxRows && _steps++ < MaxSteps; i++)
         {
             BtfMember member = type.Member(i);
             if (!member.Data.TryGetType(member.TypeId, out BtfType inner))
@@ -85,12 +89,14 @@ internal sealed class StructPrinter(AddressExplainer? explainer)
         }
 
         ReadOnlySpan<byte> own = bytes.Span.Slice(at, size);
-        if (real.IsComposite && depth < MaxDepth)
+        if (real.IsComposite && _nested < MaxDepth)
         {
             // Anonymous members are the outer structure's own.
             if (name.Length > 0)
                 _rows.Add(new MemberRow(depth, offset + at, name, typeName, null, null));
+            _nested++;
             AddMembers(real, bytes, at, offset, name.Length > 0 ? depth + 1 : depth);
+            _nested--;
         }
         else if (real.Kind == BtfKind.Array)
         {
@@ -109,7 +115,7 @@ internal sealed class StructPrinter(AddressExplainer? explainer)
     {
         ReadOnlySpan<byte> own = bytes.Span.Slice(at, size);
         if (!array.Data.TryGetType(array.TargetId, out BtfType element) || !array.Data.TryResolve(array.TargetId, out BtfType real)
-            || !real.Data.TrySizeOf(real.Id, out int each) || each == 0 || size == 0 || depth >= MaxDepth)
+            || !real.Data.TrySizeOf(real.Id, out int each) || each == 0 || size == 0 || _nested >= MaxDepth)
         {
             _rows.Add(new MemberRow(depth, offset + at, name, typeName, size == 0 ? "empty" : "no size", null));
             return;
@@ -140,8 +146,10 @@ internal sealed class StructPrinter(AddressExplainer? explainer)
         }
 
         _rows.Add(new MemberRow(depth, offset + at, name, typeName, null, null));
+        _nested++;
         for (int i = 0; i < shown && _rows.Count < MaxRows; i++)
             AddOne(element, $"[{i}]", bytes, at + (i * each), offset, depth + 1);
+        _nested--;
         if (shown < count)
             _rows.Add(new MemberRow(depth + 1, offset + at + ((long)shown * each), "…", "", $"{count - shown} more", null));
     }
