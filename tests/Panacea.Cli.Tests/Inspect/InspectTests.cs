@@ -138,6 +138,7 @@ public sealed class InspectTests
     [Theory]
     [InlineData("symbol nope", "no symbol 'nope'")]
     [InlineData("type nope", "no type 'nope'")]
+    [InlineData("type struct nope", "no type 'struct nope'")]
     [InlineData("task 7", "no task of pid 7")]
     [InlineData("bt 7", "no task of pid 7")]
     [InlineData("files 7", "no task of pid 7")]

@@ -103,8 +103,13 @@ internal sealed class InspectTree
     /// <summary>An argument that is a symbol's name or an address.</summary>
     public Argument<string> Place(string name, string description) => Completed(new Argument<string>(name) { Description = description }, names => names.Symbols);
 
-    /// <summary>An argument that is a type's name.</summary>
-    public Argument<string> TypeName(string name, string description) => Completed(new Argument<string>(name) { Description = description }, names => names.Types);
+    /// <summary>An argument that is a type's name, with its keyword before it or not.</summary>
+    public Argument<string[]> TypeName(string name, string description)
+    {
+        var argument = new Argument<string[]>(name) { Description = description, Arity = ArgumentArity.OneOrMore };
+        CompleteTypes(argument.CompletionSources);
+        return argument;
+    }
 
     /// <summary>A process id.</summary>
     public static Argument<int?> Pid(string description, bool required) => new("PID")

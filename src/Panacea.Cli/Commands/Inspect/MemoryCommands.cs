@@ -92,7 +92,7 @@ internal static class MemoryCommands
         foreach (MemberRow m in members)
         {
             string indent = new(' ', 2 * (m.Depth + 1));
-            string value = m.Value is null ? ":" : $" = {Safe.Text(m.Value)}";
+            string value = m.Value is null ? ":" : $"{(m.Name.Length == 0 ? "" : " = ")}{Safe.Text(m.Value)}";
             string said = m.Explanation is null ? "" : tree.Console.Paint.Dim($"  {Safe.Text(m.Explanation)}");
             tree.Out.WriteLine($"{InspectTree.N(m.Offset).PadLeft(offsets + 1)}{indent}{Safe.Text(m.Name)}{value}{said}");
         }

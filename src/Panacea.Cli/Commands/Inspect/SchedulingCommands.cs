@@ -141,7 +141,7 @@ internal static class SchedulingCommands
             tree.Out.WriteLine(tree.Console.Paint.Bold(string.Create(CultureInfo.InvariantCulture, $"CPU {wheel.Key.Cpu}, {wheel.Key.Wheel} wheel")));
             var table = new Columns(("EXPIRES", true), ("TTE", true), ("TIMER_LIST", false), ("FUNCTION", false));
             foreach (TimerRow t in wheel)
-                table.Add(t.Expires.ToString(CultureInfo.InvariantCulture), InspectTree.N(t.Tte), InspectTree.Hex(t.Timer), t.Function + (t.For is null ? "" : $"  for {t.For}"));
+                table.Add(InspectTree.N(t.Expires), InspectTree.N(t.Tte), InspectTree.Hex(t.Timer), t.Function + (t.For is null ? "" : $"  for {t.For}"));
             table.WriteTo(tree.Out, tree.Console.Paint);
         }
 

@@ -15,7 +15,7 @@ internal sealed class SchedulingInspection(KernelLook look) : ISchedulingInspect
     public IReadOnlyList<RunQueueRow> RunQueues() => look.Settled(kernel => (IReadOnlyList<RunQueueRow>)[.. Kernel.Subsystems.RunQueues.ReadAll(kernel, KernelLook.Limits).Select(q => new RunQueueRow(
         q.Cpu, q.Address, q.Running, unchecked((long)q.Switches), q.IoWait, unchecked((long)q.ClockNs), look.NameOf(kernel, q.Current), q.IsIdle,
         [.. q.Tasks.Items.Select(t => new QueuedRow(
-            look.NameOf(kernel, t.Task), Kebab(t.Class), KernelLook.Try<int?>(() => kernel.ReadS32(t.Task, "task_struct.prio"), null), t.Key, t.Depth, t.IsCurrent, t.IsDelayed))],
+            look.NameOf(kernel, t.Task), Kebab(t.Class), KernelLook.Try<int?>(() => kernel.ReadS32(t.Task, "task_struct.prio"), null), unchecked((long)t.Key), t.Depth, t.IsCurrent, t.IsDelayed))],
         q.Tasks.Broken))]);
 
     public LocksAnswer Locks() => look.Held((kernel, vcpus) =>
@@ -53,9 +53,9 @@ internal sealed class SchedulingInspection(KernelLook look) : ISchedulingInspect
 
         // timer_list.expires counts jiffies, a long; jiffies_64 is the same on 64 bits.
         return new TimersAnswer(
-            clock.Jiffies, clock.Hz, (long?)clock.MonotonicNs,
+            unchecked((long)clock.Jiffies), clock.Hz, unchecked((long?)clock.MonotonicNs),
             [.. wheels.SelectMany(w => w.Timers.Items.OrderBy(t => unchecked((long)(t.Expires - clock.Jiffies))).Select(t => new TimerRow(
-                w.Cpu, w.Name, t.Expires, unchecked((long)(t.Expires - clock.Jiffies)), t.Address, look.Place(t.Function), For(kernel, t.Task, t.Work))))],
+                w.Cpu, w.Name, unchecked((long)t.Expires), unchecked((long)(t.Expires - clock.Jiffies)), t.Address, look.Place(t.Function), For(kernel, t.Task, t.Work))))],
             [.. precise.SelectMany(p => p.Timers.Items.Select(t => new HrtimerRow(
                 t.Cpu, t.Clock < Clocks.Length ? Clocks[t.Clock] : $"clock {t.Clock}", t.SoftExpiresNs, t.ExpiresNs, Now(clock, t.Clock) is { } now ? unchecked(t.ExpiresNs - now) : null,
                 t.Address, look.Place(t.Function), For(kernel, t.Task, null))))],

@@ -28,7 +28,7 @@ internal sealed record RunQueueRow(
 /// <param name="Depth">Task groups above it.</param>
 /// <param name="Current">It runs.</param>
 /// <param name="Delayed">It sleeps already and stays queued until its lag has run off.</param>
-internal sealed record QueuedRow(TaskName Task, string Class, int? Priority, ulong Key, int Depth, bool Current, bool Delayed);
+internal sealed record QueuedRow(TaskName Task, string Class, int? Priority, long Key, int Depth, bool Current, bool Delayed);
 
 /// <summary>Who waits for which lock.</summary>
 /// <param name="Chains">Chains of waits, deadlocks first.</param>
@@ -108,7 +108,7 @@ internal sealed record WorkRow(ulong Work, string Function, string? Queue, TaskN
 /// <param name="HighResolution">High-resolution timers, by CPU and clock.</param>
 /// <param name="Broken">Where lists do not hold together.</param>
 internal sealed record TimersAnswer(
-    ulong Jiffies, int? Hz, long? MonotonicNs, IReadOnlyList<TimerRow> Wheel, IReadOnlyList<HrtimerRow> HighResolution, IReadOnlyList<string> Broken);
+    long Jiffies, int? Hz, long? MonotonicNs, IReadOnlyList<TimerRow> Wheel, IReadOnlyList<HrtimerRow> HighResolution, IReadOnlyList<string> Broken);
 
 /// <summary>A timer of the wheel.</summary>
 /// <param name="Cpu">CPU.</param>
@@ -118,7 +118,7 @@ internal sealed record TimersAnswer(
 /// <param name="Timer">struct timer_list.</param>
 /// <param name="Function">Its function.</param>
 /// <param name="For">The task that sleeps or the work that is queued then; null for others.</param>
-internal sealed record TimerRow(int Cpu, string Wheel, ulong Expires, long Tte, ulong Timer, string Function, string? For);
+internal sealed record TimerRow(int Cpu, string Wheel, long Expires, long Tte, ulong Timer, string Function, string? For);
 
 /// <summary>A high-resolution timer.</summary>
 /// <param name="Cpu">CPU.</param>

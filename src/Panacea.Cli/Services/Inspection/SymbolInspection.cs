@@ -66,9 +66,12 @@ internal static class KernelTypes
             "struct" => [BtfKind.Struct],
             "union" => [BtfKind.Union],
             "enum" => [BtfKind.Enum, BtfKind.Enum64],
-            _ => [],
+            _ => [BtfKind.Int],
         }
-        : words.Length == 1 ? [BtfKind.Struct, BtfKind.Union, BtfKind.Enum, BtfKind.Enum64, BtfKind.Typedef, BtfKind.Func, BtfKind.Int] : [];
+        : words.Length == 1 ? [BtfKind.Struct, BtfKind.Union, BtfKind.Enum, BtfKind.Enum64, BtfKind.Typedef, BtfKind.Func, BtfKind.Int] : [BtfKind.Int];
+
+        // Of integers, all words are the name: long unsigned int.
+        string wanted = kinds is [BtfKind.Int] ? string.Join(' ', words) : words[^1];
         List<TypeCatalog> catalogs = [.. Catalogs(image)];
         if (catalogs.Count == 0)
             throw new CliException(ExitCodes.Target, "this kernel has no type information (CONFIG_DEBUG_INFO_BTF is off)");
@@ -76,7 +79,7 @@ internal static class KernelTypes
         {
             foreach (BtfKind kind in kinds)
             {
-                if (types.Btf!.TryFind(words[^1], kind, out BtfType type))
+                if (types.Btf!.TryFind(wanted, kind, out BtfType type))
                     return type;
             }
         }
