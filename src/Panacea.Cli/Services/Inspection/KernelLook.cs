@@ -42,6 +42,7 @@ internal sealed class KernelLook(IKernelSource source, CancellationToken cancel)
             try
             {
                 cancel.ThrowIfCancellationRequested();
+                (_tasks, _byAddress) = (null, null);
                 return read(Kernel);
             }
             catch (Exception e) when (attempt < Retries && source.Kind != SourceKind.Dump && e is GuestMemoryException or KernelShapeException)
