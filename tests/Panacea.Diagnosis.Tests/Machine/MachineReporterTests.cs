@@ -75,7 +75,9 @@ public sealed class MachineReporterTests
         (MachineReport report, _) = Report(g, [g.Crash.Vcpu]);
         report = report with
         {
-            Source = evil, Description = evil, Missing = [evil],
+            Source = evil,
+            Description = evil,
+            Missing = [evil],
             Crash = report.Crash! with { Title = evil, Cause = evil, Task = report.Crash.Task! with { Comm = evil, CommandLine = evil } },
             Kernel = report.Kernel with { CommandLine = evil, Hostname = evil, Banner = evil },
             Modules = [new ModuleReport(evil, 1, 2, evil, "live")],
