@@ -32,9 +32,11 @@ public abstract class DeadGuestTests(SharedGuest shared)
         {
             using JsonDocument report = await DiagnoseAsync(source);
             JsonElement found = report.RootElement.GetProperty("crash");
+
+            // The compiler moves what never returns out of the function's way, to one whose name ends in .cold.
             Assert.Equal(
                 (title, kind, function, "process"),
-                (found.GetProperty("title").GetString(), found.GetProperty("kind").GetString(), found.GetProperty("location").GetProperty("function").GetString(), found.GetProperty("context").GetString()));
+                (found.GetProperty("title").GetString(), found.GetProperty("kind").GetString(), found.GetProperty("location").GetProperty("function").GetString()!.Split('.')[0], found.GetProperty("context").GetString()));
             Assert.True(report.RootElement.GetProperty("recoverability").GetProperty("is_recoverable").GetBoolean());
             Assert.Equal(2, report.RootElement.GetProperty("cpus").GetArrayLength());
             bucket = bucket.Length == 0 ? found.GetProperty("bucket").GetString()! : bucket;
