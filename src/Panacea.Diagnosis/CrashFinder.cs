@@ -101,7 +101,8 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
         return true;
     }
 
-    private DeathPoint? PointOf(StackFrame frame) => image.Symbolize(frame.Point.LookupAddress)?.Name switch
+    /// <summary>The way to panic() is often moved out of its function, to <c>oops_end.cold</c>.</summary>
+    private DeathPoint? PointOf(StackFrame frame) => Buckets.Plain(image.Symbolize(frame.Point.LookupAddress)?.Name) switch
     {
         "oops_end" => Point("oops_end"),
         "panic" or "vpanic" or "nmi_panic" => Point("panic") ?? Point("vpanic"),
