@@ -118,7 +118,10 @@ public sealed class TextValidator : IValidator
         Span<byte> code = stackalloc byte[4 + PatchBytes];
         if (!kernel.Space.TryRead(new VirtualAddress(place - symbol.Offset), code, out _))
             return false;
-        int entry = code.StartsWith((ReadOnlySpan<byte>)[0xf3, 0x0f, 0x1e, 0xfa]) ? 4 : 0;
+
+        // ENDBR64, or what it is sealed to where nobody takes the function's address (arch/x86/include/asm/ibt.h, gen_endbr_poison: 66 0f 1f 00, later 0f 1f 40 d6).
+        int entry = code.StartsWith((ReadOnlySpan<byte>)[0xf3, 0x0f, 0x1e, 0xfa]) || code.StartsWith((ReadOnlySpan<byte>)[0x66, 0x0f, 0x1f, 0x00])
+            || code.StartsWith((ReadOnlySpan<byte>)[0x0f, 0x1f, 0x40, 0xd6]) ? 4 : 0;
         return symbol.Offset >= (ulong)entry && symbol.Offset < (ulong)(entry + PatchBytes)
             && (code[entry] is 0xe8 or 0xe9 or 0xcc || code[entry..].StartsWith((ReadOnlySpan<byte>)[0x0f, 0x1f, 0x44]));
     }
