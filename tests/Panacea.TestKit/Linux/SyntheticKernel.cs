@@ -86,6 +86,7 @@ public sealed partial class SyntheticKernel
         _nextData = TextBase + DataAt;
         _data["_etext"] = TextBase + TextUsed;
         _data["swapper_pg_dir"] = TextBase + DataAt + DataBytes;
+        (_data["_sdata"], _data["_edata"]) = (TextBase + DataAt, TextBase + DataAt + DataBytes);
         LayOutData();
         Write(TextBase + 0x1000, Text.Build());
         LayOutRodata();
