@@ -34,6 +34,8 @@ public static class IncidentReport
         AppendErrors(to, incident.Errors);
         if (incident.Report is { } evidence)
             MarkdownReport.AppendEvidence(to, evidence);
+        if (incident.Machine is { } machine)
+            MachineMarkdown.AppendState(to, machine);
         AppendJournal(to, incident.Journal);
         AppendConsole(to, incident.Console);
         return to.ToString();

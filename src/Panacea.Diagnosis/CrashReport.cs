@@ -227,6 +227,12 @@ public sealed record CrashReport
     /// <summary>Registers as of the crash, by their usual names.</summary>
     public required IReadOnlyDictionary<string, ulong> Registers { get; init; }
 
+    /// <summary>What the values of registers and stacks are; null where the report was written without the rest of the machine.</summary>
+    public Machine.CrashValues? Values { get; init; }
+
+    /// <summary>Parents, groups and namespaces of the task; null where they could not be read.</summary>
+    public Machine.TaskSurroundings? Surroundings { get; init; }
+
     /// <summary>Taint letters as the kernel prints them, such as <c>G    D    OE</c>; null where unreadable.</summary>
     public string? Taint { get; init; }
 

@@ -28,6 +28,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private readonly string _vm = spec.ToString();
     private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
     private readonly List<PendingIncident> _pending = [];
+    private readonly List<(PendingIncident Incident, IncidentOutcome Outcome, string Why)> _closing = [];
 
     // Images that a newer module map has replaced while a pending incident still reads through them.
     private readonly List<ArmedKernel> _retired = [];
@@ -75,7 +76,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             }
             finally
             {
-                // First of all the guest must run; records are written afterwards.
+                // First of all the guest must run; records are written afterwards. Its memory is unmapped with it.
+                foreach (PendingIncident pending in _pending.Concat(_closing.Select(c => c.Incident)))
+                    pending.Aftermath?.Revoke();
                 _target.Dispose();
                 CloseAll(reason switch
                 {
@@ -226,7 +229,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private Next Watch(CancellationToken cancel)
     {
-        TimeSpan patience = _pending.Count > 0 ? HealthStep : ModuleStep;
+        TimeSpan patience = _pending.Count + _closing.Count > 0 ? HealthStep : ModuleStep;
         GuestWait wait = _target.WaitForStop(patience);
         long seen = Stopwatch.GetTimestamp();
         switch (wait.Kind)
@@ -270,7 +273,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private void DropRetired() => _retired.RemoveAll(kernel =>
     {
-        if (_pending.Exists(p => p.Kernel == kernel))
+        if (_pending.Exists(p => p.Kernel == kernel) || _closing.Exists(c => c.Incident.Kernel == kernel))
             return false;
         kernel.Dispose();
         return true;
@@ -382,13 +385,14 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         {
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchStartedTicks = Time.GetTimestamp(),
+            Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!.Image, _target.Memory, stop.Evidence, _limits) : null,
         };
         if (stop.Evidence is not null && stop.Lost is null)
             FailEarlier(pending);
         if (stop is { Lost: { } lost, Applied: not null })
             Close(pending, IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified", null);
         else if (watch is null)
-            Close(pending, stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop), null);
+            _closing.Add((pending, stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)));
         else
             _pending.Add(pending);
     }
@@ -422,6 +426,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
         }
 
+        // Those without a repair have nothing to wait for but what is being read of the machine.
+        foreach ((PendingIncident pending, IncidentOutcome outcome, string why) in _closing.Where(c => c.Incident.Aftermath is not { IsDone: false }).ToList())
+        {
+            _closing.RemoveAll(c => c.Incident == pending);
+            Close(pending, outcome, why, null);
+        }
+
         DropRetired();
     }
 
@@ -430,6 +441,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         foreach (PendingIncident pending in _pending)
             Close(pending, IncidentOutcome.Failed, reason, null);
         _pending.Clear();
+        foreach ((PendingIncident pending, IncidentOutcome outcome, string why) in _closing)
+            Close(pending, outcome, why, null);
+        _closing.Clear();
     }
 
     private void Close(PendingIncident pending, IncidentOutcome outcome, string reason, HealthResult? health)

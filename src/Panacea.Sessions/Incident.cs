@@ -1,11 +1,12 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.Machine;
 using Panacea.Repair;
 
 namespace Panacea.Sessions;
 
 /// <summary>One moment of an incident.</summary>
-/// <param name="Step">What happened: detected, evidence-read, diagnosed, planned, applied, resumed, health-verified …</param>
+/// <param name="Step">What happened: detected, evidence-read, diagnosed, planned, applied, resumed, machine-read, health-verified …</param>
 /// <param name="AtUs">Microseconds since the guest was seen to be stopped.</param>
 public sealed record TimelineEntry(string Step, long AtUs);
 
@@ -81,6 +82,9 @@ public sealed record Incident
 
     /// <summary>The diagnosis; null where it failed (see <see cref="OutcomeReason"/>).</summary>
     public CrashReport? Report { get; init; }
+
+    /// <summary>The state of the machine, read while it ran again; null where that failed.</summary>
+    public MachineState? Machine { get; init; }
 
     /// <summary>The last lines of the guest's kernel log as of the crash.</summary>
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.Machine;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
@@ -31,6 +32,9 @@ internal sealed class PendingIncident
 
     /// <summary>What the watch reads through; must outlive it.</summary>
     public ArmedKernel? Kernel { get; init; }
+
+    /// <summary>Reads the machine around the crash; null where there is no crash to read about.</summary>
+    public Aftermath? Aftermath { get; init; }
 
     /// <summary>When the watch began, by the session's clock.</summary>
     public long WatchStartedTicks { get; init; }
@@ -77,6 +81,26 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
     {
         StopResult stop = pending.Stop;
         var timeline = new List<TimelineEntry>(stop.Timeline);
+        var errors = new List<string>(pending.Errors);
+        CrashReport? report = pending.Report;
+        MachineReading? machine = null;
+        if (pending.Aftermath is { } aftermath)
+        {
+            machine = aftermath.Take(out long doneTicks, out string? error);
+            if (machine is not null)
+                timeline.Add(new TimelineEntry("machine-read", (long)Stopwatch.GetElapsedTime(stop.StartedTicks, doneTicks).TotalMicroseconds));
+            if (error is not null)
+                errors.Add(error);
+        }
+
+        if (machine is not null && report is not null)
+        {
+            report = report with
+            {
+                Values = machine.Values, Surroundings = machine.Surroundings, Findings = [.. report.Findings, .. machine.Findings], Unavailable = [.. report.Unavailable, .. machine.Missing],
+            };
+        }
+
         if (health is { Verified: true })
             timeline.Add(new TimelineEntry("health-verified", (long)Stopwatch.GetElapsedTime(stop.StartedTicks).TotalMicroseconds));
         return new Incident
@@ -85,7 +109,8 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => new LadderStep(
                 v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
-            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = pending.Report, Console = pending.Console, Errors = pending.Errors,
+            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = report, Machine = machine?.State,
+            Console = pending.Console, Errors = errors,
         };
     }
 

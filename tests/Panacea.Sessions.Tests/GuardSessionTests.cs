@@ -41,6 +41,12 @@ public sealed class GuardSessionTests : IDisposable
         Assert.Equal(mode != GuardMode.Observe, incident.Health?.Verified ?? false);
         Assert.Equal(mode == GuardMode.Observe, incident.Journal.Count == 0);
         Assert.Empty(incident.Errors);
+
+        // Repaired or not, the machine around the crash is told of: read beside the session, after the guest went on.
+        Assert.Equal(Diagnosis.Machine.StateMoment.Running, incident.Machine?.Moment);
+        Assert.NotNull(incident.Machine!.Scheduling);
+        Assert.StartsWith("ct_int+0x", incident.Report!.Values!.Registers[0].Text);
+        Assert.Equal("machine-read", incident.Timeline.Select(t => t.Step).Except(["health-verified"]).Last());
         Assert.Equal("interrupted", Assert.IsType<DetachedEvent>(_sink.Events[^1]).Reason);
         if (mode == GuardMode.Observe)
             Assert.Equal([$"vcpu0.Rip {_guest["oops_end"]:x} -> {_guest["oops_end"] + 5:x}"], _vm.Held[^1].Left);
@@ -257,12 +263,12 @@ public sealed class GuardSessionTests : IDisposable
         Run();
         using JsonDocument json = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Incidents[0], IncidentJson.Default.Incident));
         Assert.Equal(
-            "schema id vm at mode death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health report console errors",
+            "schema id vm at mode death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health report machine console errors",
             string.Join(' ', json.RootElement.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(
-            "title bucket kind cause context vcpu location fault task stack registers taint kernel_release build_id panic_message disassembly findings unavailable",
+            "title bucket kind cause context vcpu location fault task stack registers values surroundings taint kernel_release build_id panic_message disassembly findings unavailable",
             string.Join(' ', json.RootElement.GetProperty("report").EnumerateObject().Select(p => p.Name)));
-        Assert.Equal(["detected", "evidence-read", "diagnosed", "planned", "applied", "resumed", "health-verified"], json.RootElement.GetProperty("timeline").EnumerateArray().Select(t => t.GetProperty("step").GetString()));
+        Assert.Equal(["detected", "evidence-read", "diagnosed", "planned", "applied", "resumed", "machine-read", "health-verified"], json.RootElement.GetProperty("timeline").EnumerateArray().Select(t => t.GetProperty("step").GetString()));
         Assert.Equal(("full", "error-return", "recovered"), (json.RootElement.GetProperty("mode").GetString(), json.RootElement.GetProperty("repair").GetString(), json.RootElement.GetProperty("outcome").GetString()));
         Assert.Equal("process", json.RootElement.GetProperty("report").GetProperty("context").GetString());
         JsonElement line = json.RootElement.GetProperty("journal")[0];

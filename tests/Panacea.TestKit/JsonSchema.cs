@@ -102,6 +102,7 @@ public sealed class JsonSchema(JsonElement root, string directory)
         "string" => value.ValueKind == JsonValueKind.String,
         "boolean" => value.ValueKind is JsonValueKind.True or JsonValueKind.False,
         "integer" => value.ValueKind == JsonValueKind.Number && !value.GetRawText().AsSpan().ContainsAny(".eE"),
+        "number" => value.ValueKind == JsonValueKind.Number,
         "array" => value.ValueKind == JsonValueKind.Array,
         "object" => value.ValueKind == JsonValueKind.Object,
         _ => throw new InvalidDataException($"the schema has the type {type}"),

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using Panacea.Cli.CommandLine;
 using Panacea.Daemon;
 using Panacea.Diagnosis.Machine;
@@ -18,6 +20,8 @@ internal sealed class GuestKernel : IKernelSource
 
     private readonly TargetName _target;
     private QemuView? _view;
+    private TimeSpan? _held;
+    private bool _stood;
 
     private GuestKernel(TargetName target, QemuView view, RepairImage image) => (_target, _view, Image) = (target, view, image);
 
@@ -35,7 +39,9 @@ internal sealed class GuestKernel : IKernelSource
     public SourceKind Kind => SourceKind.LiveHeld;
 
     /// <inheritdoc/>
-    public string Description => "a running guest, held while it was read";
+    public string Description => _held is { } held
+        ? string.Create(CultureInfo.InvariantCulture, $"a running guest, held for {held.TotalMilliseconds:0.0} ms while registers, stacks and lists were read")
+        : _stood ? "a guest that stood still already" : "a running guest, read while it ran";
 
     /// <inheritdoc/>
     public IReadOnlyList<string> Missing => Image.Meta.Without;
@@ -75,7 +81,9 @@ internal sealed class GuestKernel : IKernelSource
         Close();
         using QemuTarget held = QemuTarget.Attach(_target.Spec);
         cancel.ThrowIfCancellationRequested();
+        long since = Stopwatch.GetTimestamp();
         QemuStoppedGuest stopped = held.Stopped ?? held.Stop();
+        _stood = stopped.Reason != StopReason.Requested;
         try
         {
             return work(new StandingMachine(Image, held.Memory, stopped.ReadAllRegisters()));
@@ -83,8 +91,11 @@ internal sealed class GuestKernel : IKernelSource
         finally
         {
             // One that stands still for another reason (an operator's pause, a panic with -action panic=pause) was so before.
-            if (stopped.Reason == StopReason.Requested)
+            if (!_stood)
+            {
                 stopped.Resume();
+                _held = Stopwatch.GetElapsedTime(since);
+            }
         }
     }
 

@@ -31,13 +31,17 @@ internal sealed class KernelDiagnosis : IDiagnosisService
         }
 
         using IKernelSource kernel = KernelSources.Open(source, cancel);
-        MachineReport report = kernel.Hold(
-            machine =>
-            {
-                (MachineReport said, CrashEvidence? evidence) = new MachineReporter(machine, TargetLimits.Default).Write(source.Text, kernel.Kind, kernel.Description);
-                return evidence is null ? said : said with { Recoverability = Recoverability.Judge(evidence) };
-            },
-            cancel);
+        var reporter = new MachineReporter(kernel.Image, TargetLimits.Default);
+
+        // A running guest stands still for no longer than what has to be of one moment takes; the report is written after it goes on.
+        bool goesOn = kernel.Kind != SourceKind.Dump;
+        if (goesOn)
+            reporter.Rehearse(kernel.Memory);
+        MachineCapture capture = kernel.Hold(machine => reporter.Capture(machine, goesOn), cancel);
+        MachineReport report = reporter.Write(
+            capture, kernel.Memory, goesOn ? StateMoment.Running : StateMoment.Standing, source.Text, kernel.Kind, kernel.Description);
+        if (capture.Evidence is { } evidence)
+            report = report with { Recoverability = Recoverability.Judge(evidence) };
         return new DiagnosisAnswer(report with { Missing = [.. kernel.Missing, .. report.Missing] }, null);
     }
 

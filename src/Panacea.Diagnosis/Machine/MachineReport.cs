@@ -22,7 +22,7 @@ public enum SourceKind
 /// <param name="Hostname">Node name of the initial UTS namespace; null where it could not be read.</param>
 /// <param name="UptimeMs">Milliseconds since boot, by jiffies; null where they could not be read.</param>
 /// <param name="Taint">Taint letters; null where unreadable.</param>
-/// <param name="Panic">Settings that decide what a failure leads to, by sysctl name: <c>kernel.panic_on_oops</c>, …; those that the kernel has.</param>
+/// <param name="Panic">Settings that decide what a failure leads to, by sysctl name: <c>kernel.panic_on_oops</c>, <c>vm.overcommit_memory</c>, …; those that the kernel has.</param>
 public sealed record KernelFacts(
     string Release, string Banner, string? BuildId, string? CommandLine, string? Hostname, long? UptimeMs, string? Taint, IReadOnlyDictionary<string, long> Panic);
 
@@ -106,7 +106,8 @@ public sealed record RecoverabilityVerdict(bool IsRecoverable, CrashContext Cont
 /// <param name="Kind">Kind.</param>
 /// <param name="Rank">What it is to the others.</param>
 /// <param name="Location">Function at fault; null where the log does not tell.</param>
-public sealed record LoggedReport(string Title, string Bucket, CrashKind Kind, LogRank Rank, LogLocation? Location);
+/// <param name="TimestampNs">Nanoseconds since boot by the log's own stamp; null where it has none.</param>
+public sealed record LoggedReport(string Title, string Bucket, CrashKind Kind, LogRank Rank, LogLocation? Location, ulong? TimestampNs = null);
 
 /// <summary>Everything that is said of a machine at one moment. Immutable; rendered elsewhere. The JSON shape is docs/diagnosis.schema.json.</summary>
 public sealed record MachineReport
@@ -143,6 +144,9 @@ public sealed record MachineReport
 
     /// <summary>Locks that are waited for; null where that could not be told.</summary>
     public LockFacts? Locks { get; init; }
+
+    /// <summary>Memory, run queues, work, timers, file systems, block devices and held locks.</summary>
+    public required MachineState State { get; init; }
 
     /// <summary>What was noticed of the machine as a whole, beyond the crash.</summary>
     public IReadOnlyList<Finding> Findings { get; init; } = [];

@@ -30,9 +30,16 @@ internal static partial class HtmlPage
         details>div{padding:.1rem .2rem .6rem 1.4rem}
         .frame>summary code{font-size:.9rem}.loose{color:var(--soft)}
         .stackname{color:var(--soft);font-size:.85rem;margin:.7rem 0 .1rem}
+        .wide{overflow-x:auto;margin:.6rem 0}
+        table{border-collapse:collapse;font-size:.9rem;min-width:50%}
+        th{text-align:left;color:var(--soft);font-weight:500}
+        th,td{padding:.2rem .9rem .2rem 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+        td:first-child,th:first-child{padding-left:.2rem}
+        .timeline{list-style:none;margin:.6rem 0;padding:0 0 0 1rem;border-left:2px solid var(--line)}
+        .timeline li{margin:.25rem 0}.timeline time{display:inline-block;min-width:6.5rem;color:var(--soft);font-variant-numeric:tabular-nums}
         .regs{display:grid;grid-template-columns:repeat(auto-fill,minmax(15.5rem,1fr));gap:.1rem 1rem}
         .regs code{white-space:pre}
         @media (max-width:38rem){body{font-size:15px}dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.5rem}h1{font-size:1.35rem}}
-        @media print{:root{--paper:#fff;--ink:#000;--tint:#fff}main{max-width:none;padding:0}pre{white-space:pre-wrap;overflow-wrap:anywhere;overflow:visible}details>div{display:block}h2{break-after:avoid}.card,details{break-inside:avoid}}
+        @media print{:root{--paper:#fff;--ink:#000;--tint:#fff}main{max-width:none;padding:0}pre{white-space:pre-wrap;overflow-wrap:anywhere;overflow:visible}details>div{display:block}details::details-content{content-visibility:visible;display:block;block-size:auto}.wide{overflow:visible}h2{break-after:avoid}.card,details{break-inside:avoid}}
         """;
 }

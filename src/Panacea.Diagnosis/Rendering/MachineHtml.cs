@@ -17,15 +17,22 @@ public static class MachineHtml
         Begin(to, title);
         Headline(to, report, title);
         Verdict(to, report.Recoverability);
+        Timeline(to, report);
         Findings(to, [.. report.Crash?.Findings ?? [], .. report.Findings]);
         if (report.Crash is { } crash)
+        {
             Crash(to, crash);
+            foreach (ReportSection section in CrashDetailsSections.Of(crash))
+                section.AppendHtml(to);
+        }
+
         KernelFacts(to, report.Kernel);
         Cpus(to, report.Cpus);
         Locks(to, report.Locks);
         Tasks(to, report.Tasks);
+        foreach (ReportSection section in StateSections.Of(report.State))
+            section.AppendHtml(to);
         Modules(to, report.Modules);
-        Logged(to, report.Logged);
         Log(to, report.Console);
         Missing(to, [.. report.Crash?.Unavailable ?? [], .. report.Missing]);
         return End(to);
@@ -183,16 +190,25 @@ public static class MachineHtml
         to.Append("</pre>\n");
     }
 
-    private static void Logged(StringBuilder to, IReadOnlyList<LoggedReport> logged)
+    /// <summary>What the kernel has reported itself, between its boot and the moment that this was read.</summary>
+    private static void Timeline(StringBuilder to, MachineReport report)
     {
-        if (logged.Count == 0)
+        if (report.Logged.Count == 0 && report.Kernel.UptimeMs is null)
             return;
-        Heading(to, "What the kernel has reported itself");
-        to.Append("<ul>");
-        foreach (LoggedReport report in logged)
-            to.Append("<li>").Append(Safe.Html(report.Title)).Append(" <span class=\"loose\">").Append(MarkdownReport.Kebab(report.Rank)).Append("</span></li>");
-        to.Append("</ul>\n");
+        Heading(to, "Timeline");
+        to.Append("<ol class=\"timeline\"><li><time>0.000 s</time> booted</li>\n");
+        foreach (LoggedReport logged in report.Logged.OrderBy(l => l.TimestampNs ?? 0))
+        {
+            to.Append("<li><time>").Append(logged.TimestampNs is { } ns ? Seconds(ns / 1_000_000) : "no time").Append("</time> ").Append(Safe.Html(logged.Title)).Append(" <span class=\"loose\">")
+                .Append(MarkdownReport.Kebab(logged.Rank)).Append("</span></li>\n");
+        }
+
+        if (report.Kernel.UptimeMs is { } up)
+            to.Append("<li><time>").Append(Seconds((ulong)up)).Append("</time> the kernel's clock when this was read</li>\n");
+        to.Append("</ol>\n");
     }
+
+    private static string Seconds(ulong ms) => string.Create(CultureInfo.InvariantCulture, $"{ms / 1000}.{ms % 1000:000} s");
 
     private static void StackDetails(StringBuilder to, string summary, IReadOnlyList<ReportFrame> stack)
     {

@@ -28,11 +28,19 @@ public static class MachineMarkdown
         AppendCpus(to, report.Cpus);
         AppendLocks(to, report.Locks);
         AppendTasks(to, report.Tasks);
+        AppendState(to, report.State);
         AppendModules(to, report.Modules);
         AppendLogged(to, report.Logged);
         AppendLog(to, report.Console);
         AppendMissing(to, report.Missing);
         return to.ToString();
+    }
+
+    /// <summary>The state of a machine: second-level headings.</summary>
+    public static void AppendState(StringBuilder to, MachineState state)
+    {
+        foreach (ReportSection section in StateSections.Of(state))
+            section.AppendMarkdown(to);
     }
 
     private static void AppendVerdict(StringBuilder to, RecoverabilityVerdict? verdict)
@@ -144,7 +152,7 @@ public static class MachineMarkdown
             return;
         Heading(to, "What the kernel has reported itself");
         foreach (LoggedReport report in logged)
-            to.Append("- ").Append(Safe.Markdown(report.Title)).Append(" (").Append(MarkdownReport.Kebab(report.Rank)).Append(", bucket ").Append(Safe.Code(report.Bucket)).Append(")\n");
+            to.Append("- ").Append(Safe.Markdown(report.Title)).Append(" (").Append(At(report.TimestampNs)).Append(MarkdownReport.Kebab(report.Rank)).Append(", bucket ").Append(Safe.Code(report.Bucket)).Append(")\n");
         to.Append('\n');
     }
 
@@ -155,6 +163,9 @@ public static class MachineMarkdown
         Heading(to, "The end of the kernel log");
         to.Append(Safe.Block(console.TakeLast(LogLines).Select(LogLine))).Append("\n\n");
     }
+
+    /// <summary>A time since boot with a comma behind it; nothing where there is none.</summary>
+    internal static string At(ulong? ns) => ns is { } t ? string.Create(CultureInfo.InvariantCulture, $"at {t / 1_000_000_000}.{t / 1_000_000 % 1000:000} s, ") : "";
 
     /// <summary>A line as dmesg prints it.</summary>
     public static string LogLine(ConsoleLine line) =>

@@ -45,6 +45,8 @@ public static class MarkdownReport
         AppendStack(to, report.Stack);
         AppendTask(to, report.Task);
         AppendRegisters(to, report.Registers);
+        foreach (ReportSection section in CrashDetailsSections.Of(report))
+            section.AppendMarkdown(to);
         AppendUnavailable(to, report.Unavailable);
     }
 

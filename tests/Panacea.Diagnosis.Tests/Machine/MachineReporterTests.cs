@@ -86,6 +86,15 @@ public sealed class MachineReporterTests
             Locks = new LockFacts([new LockChain("deadlock", [new LockWaitReport(1, evil, evil, 2, evil, 3, evil)])], []),
             Tasks = new TaskFacts(1, new Dictionary<string, int> { [evil] = 1 }, [new WaitingTask(new ReportTask(1, 2, 3, evil, evil, false), 5, "exact", [])]),
             Logged = [new LoggedReport(evil, evil, CrashKind.Unknown, Diagnosis.ConsoleLog.LogRank.FirstCause, null)],
+            State = HostileState(evil),
+        };
+        report = report with
+        {
+            Crash = report.Crash with
+            {
+                Values = new CrashValues([new ExplainedValue(evil, 1, evil, evil, Confidence.High)], [new ExplainedValue(evil, 1, evil, evil, Confidence.High)], 1, [evil]),
+                Surroundings = new TaskSurroundings(0, 0, [new TaskLabel(1, evil)], [evil], evil, new Dictionary<string, long> { [evil] = 1 }),
+            },
         };
         string html = MachineHtml.Render(report), markdown = MachineMarkdown.Render(report);
         Assert.DoesNotContain("<script", html, StringComparison.OrdinalIgnoreCase);
@@ -98,6 +107,77 @@ public sealed class MachineReporterTests
 
         Assert.DoesNotContain("http", html.Replace("http-equiv", "", StringComparison.Ordinal));
         Assert.Contains("Content-Security-Policy", html);
+    }
+
+    private static MachineState HostileState(string evil)
+    {
+        var task = new TaskLabel(1, evil);
+        var work = new WorkReport(evil, evil, task);
+        return new MachineState(
+            StateMoment.Standing,
+            new MemoryFacts(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, true, [new ZoneReport(0, evil, 1, 1, 1, 1)], [new SlabReport(evil, 1, 1, 1, 1)]),
+            new SchedulingFacts([1.0], [new RunQueueReport(0, 1, false, 1, [new QueuedTaskReport(task, evil, true)], evil)], new RcuReport(true, true, 1, [0], [task], 1)),
+            new WorkqueueFacts(1, [new WorkerPoolReport(0, 0, 1, 0, 31_000, [work], [work], 2)], [evil]), new TimerFacts(1, 1, [new LateTimer(0, evil, evil, evil, 20_000)], [evil]),
+            [new MountReport(evil, evil, evil, [evil], true)], new BlockFacts([evil], [new BlockRequestReport(evil, evil, 1, 1, 1, true)], [evil]),
+            [new HeldLockReport(evil, 1, evil, evil, 77, false, [task], Confidence.High)]);
+    }
+
+    /// <summary>Everything that a person who looks at a crash asks next is there: what values are, who the task is, what the machine has at hand.</summary>
+    [Theory]
+    [InlineData(KernelShape.Linux61)]
+    [InlineData(KernelShape.Linux612)]
+    public void The_state_of_the_machine_and_the_values_of_the_crash_are_told(KernelShape shape)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int" }, new SyntheticKernelOptions { Shape = shape });
+        (MachineReport report, CrashEvidence? evidence) = Report(g, [g.Crash.Vcpu, Idle(g)]);
+        CrashValues values = report.Crash!.Values!;
+        Assert.Equal(17, values.Registers.Count);
+        Assert.Equal(("rip", "symbol"), (values.Registers[0].Where, values.Registers[0].Meaning));
+        Assert.StartsWith("ct_int+0x", values.Registers[0].Text);
+        Assert.Contains(values.Registers, r => r is { Where: "rsp", Meaning: "task-stack" });
+        Assert.Contains(values.Stack, w => w.Meaning == "symbol" && w.Text.StartsWith("vfs_write", StringComparison.Ordinal));
+        Assert.All(values.Stack, w => Assert.DoesNotContain(w.Meaning, (string[])["null", "user"]));
+        Assert.InRange(values.Words, values.Stack.Count, CrashDetailsReader.MaxWords);
+        Assert.Equal(evidence!.Task!.Pid, report.Crash.Task!.Pid);
+        Assert.Equal(StateMoment.Standing, report.State.Moment);
+        Assert.Equal(g.Guest.Options.Cpus, report.State.Scheduling!.RunQueues.Count);
+        Assert.NotNull(report.State.Workqueues);
+        Assert.NotNull(report.State.Timers);
+        Assert.NotNull(report.State.HeldLocks);
+        string markdown = MachineMarkdown.Render(report), html = MachineHtml.Render(report);
+        foreach (string heading in (string[])["What the registers hold", "Run queues", "Timers"])
+        {
+            Assert.Contains($"## {heading}\n", markdown);
+            Assert.Contains($"<h2>{heading}</h2>", html);
+        }
+    }
+
+    /// <summary>The task that crashed holds a mutex that lies in an object to which its stack points: whoever wants it waits for ever.</summary>
+    [Fact]
+    public void A_lock_of_the_crashed_task_is_a_finding()
+    {
+        SyntheticTask owner = null!;
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int" }, task: k => owner = k.AddTask(880, "owner"), then: (k, _) => k.HoldMutex(k.Mutex(1), owner.Address, k.AddTask(900, "waiter")));
+        g.Guest.Link();
+        (MachineReport report, _) = Report(g, [g.Crash.Vcpu]);
+        HeldLockReport held = Assert.Single(report.State.HeldLocks!);
+        Assert.Equal(("mutex", g.Guest.Mutex(1), Confidence.High), (held.Kind, held.Lock, held.Confidence));
+        Finding finding = Assert.Single(report.Findings, f => f.Id == "locks.held-by-crashed");
+        Assert.Contains("1 task waits for it", finding.Text);
+        Assert.Contains("waits: waiter (900)", finding.Evidence);
+    }
+
+    [Fact]
+    public void What_is_wrong_in_the_state_of_a_machine_is_found()
+    {
+        MachineState state = HostileState("x");
+        Assert.Equal(
+            ["locks.held-by-crashed", "rcu.stalled", "workqueues.stalled", "timers.late", "memory.oom-victim", "mounts.frozen"],
+            StateFindings.Of(state, 77).Select(f => f.Id).Where(id => id != "memory.below-minimum"));
+        Assert.Equal("timers are late by up to 20 s on CPU 0", StateFindings.Of(state, 77).First(f => f.Id == "timers.late").Text);
+        MachineState stuck = state with { Block = new BlockFacts(["vda"], [new BlockRequestReport("vda", "WRITE", 8, 4096, 40_000, false), new BlockRequestReport("vda", "WRITE", 8, 4096, 40_000, true)], []) };
+        Assert.Equal("1 block request has been in flight for more than 30 s", StateFindings.Of(stuck, null).First(f => f.Id == "block.stuck").Text);
+        Assert.DoesNotContain(StateFindings.Of(state, 78), f => f.Id == "locks.held-by-crashed");
     }
 
     [Fact]
@@ -116,6 +196,10 @@ public sealed class MachineReporterTests
 
     private static VcpuRegisters Idle(CrashedGuest g) => g.Guest.Vcpu(1, g.Guest["vfs_write"], default);
 
-    private static (MachineReport Report, CrashEvidence? Evidence) Report(CrashedGuest g, VcpuRegisters[] vcpus) =>
-        new MachineReporter(new StandingMachine(g.Image, g.Guest.Memory, vcpus), TargetLimits.Default).Write("vmcore", SourceKind.Dump, "ELF core");
+    private static (MachineReport Report, CrashEvidence? Evidence) Report(CrashedGuest g, VcpuRegisters[] vcpus)
+    {
+        var reporter = new MachineReporter(g.Image, TargetLimits.Default);
+        MachineCapture capture = reporter.Capture(new StandingMachine(g.Image, g.Guest.Memory, vcpus), goesOn: false);
+        return (reporter.Write(capture, g.Guest.Memory, StateMoment.Standing, "vmcore", SourceKind.Dump, "ELF core"), capture.Evidence);
+    }
 }
