@@ -120,11 +120,14 @@ public sealed class AddressExplainer
         }
 
         ulong physical = value - _layout!.PageOffset;
-        if (_imagePhysical != 0 && physical >= _imagePhysical
+        PageInfo? page = _pages is not null && _pages.TryOfVirtual(value, out PageInfo told) ? told : null;
+
+        // Pages of the kernel image are reserved; those that it gives back after boot (init code, what is left of .bss..decrypted) are not any more, and belong to whoever has them now.
+        if (_imagePhysical != 0 && physical >= _imagePhysical && page is not { Use: not PageUse.Reserved }
             && _layout.RegionOf(unchecked(physical - _imagePhysical + _kernel.Image.Meta.TextBase)) is not (AddressRegion.KernelInit or AddressRegion.KernelImageArea)
             && _kernel.Image.Symbolize(unchecked(physical - _imagePhysical + _kernel.Image.Meta.TextBase)) is { } alias && alias.Offset < alias.Size)
             return new(value, AddressMeaning.Symbol, region, $"{alias}, through the direct map", Certainty.Certain) { Symbol = alias };
-        if (_pages is null || !_pages.TryOfVirtual(value, out PageInfo page))
+        if (page is null)
             return new(value, AddressMeaning.Page, region, $"direct map of guest-physical 0x{physical:x}", Certainty.Certain);
         string text = page.Use switch
         {

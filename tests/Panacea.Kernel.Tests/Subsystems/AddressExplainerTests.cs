@@ -71,7 +71,11 @@ public sealed class AddressExplainerTests
         Is(k.PageOf(free) + 8, AddressMeaning.StructPage, "struct page of frame 0x2900 + 0x8 (Free)");
         Is(free + 0x3004, AddressMeaning.FreePage, "a block of 4 pages");
         Is(k.Direct(64 << 20), AddressMeaning.Nowhere, "past the end of RAM");
+        k.MarkPage(k.Direct(0x100_0000) + (k["ct_int"] - k.TextBase), "reserved");
         Is(k.Direct(0x100_0000) + (k["ct_int"] - k.TextBase), AddressMeaning.Symbol, "through the direct map");
+
+        // What the image gave back after boot belongs to somebody else, whatever symbol lay there.
+        Is(k.Direct(0x100_0000) + (k["jiffies_64"] - k.TextBase), AddressMeaning.Page, "memory of the kernel");
         Assert.Equal(321, explainer.Explain(stack).Task!.Pid);
         Assert.Equal(SlabObjectState.Free, explainer.Explain(slab.Objects[3]).Object!.State);
         Assert.Empty(explainer.Without);
