@@ -21,6 +21,10 @@ public sealed class QemuView : IDisposable
     /// <exception cref="AttachException">With the reason.</exception>
     public static QemuView Open(QemuTargetSpec spec, QemuAttachOptions? options = null) => QemuAttacher.View(spec, options ?? new QemuAttachOptions());
 
+    /// <summary>The guest runs now; else it stands, whoever stopped it.</summary>
+    /// <exception cref="TargetException">QEMU does not answer.</exception>
+    public bool IsRunning() => QemuTarget.QueryRunState(Qmp).IsRunning;
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -77,6 +77,9 @@ internal sealed class GuestKernel : IKernelSource
     /// <inheritdoc/>
     public T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel)
     {
+        if (!View.IsRunning())
+            return Standing(work);
+
         // QMP serves one client at a time.
         Close();
         using QemuTarget held = QemuTarget.Attach(_target.Spec);
@@ -97,6 +100,14 @@ internal sealed class GuestKernel : IKernelSource
                 _held = Stopwatch.GetElapsedTime(since);
             }
         }
+    }
+
+    /// <summary>A guest that stands already, for its operator, at a panic or because a guard died, is left as it stands: nothing is attached to it.</summary>
+    private T Standing<T>(Func<StandingMachine, T> work)
+    {
+        T result = work(new StandingMachine(Image, View.Memory, MonitorRegisters.Read(View.Qmp)));
+        _stood = true;
+        return View.IsRunning() ? throw new TargetException($"{_target.Text}: somebody let the guest go on while it was read; try again") : result;
     }
 
     /// <inheritdoc/>
