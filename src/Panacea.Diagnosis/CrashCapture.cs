@@ -93,8 +93,16 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         };
     }
 
-    private static StackMap StacksOf(CapturedCpu cpu) =>
-        new([.. Stacks.Of(cpu.Kernel, cpu.Cpu, cpu.Task?.Address ?? 0).Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu.Cpu ?? -1))]);
+    private static StackMap StacksOf(CapturedCpu cpu)
+    {
+        List<KernelStack> stacks = Stacks.Of(cpu.Kernel, cpu.Cpu, cpu.Task?.Address ?? 0);
+
+        // Without types no task tells where its stack is. Every kernel stack is aligned to its size (THREAD_ALIGN), so the stack pointer does.
+        ulong sp = cpu.Vcpu.Gpr[Gpr.Rsp];
+        if (new VirtualAddress(sp).IsKernelHalf && !stacks.Exists(s => s.Name == "task" || s.Contains(sp)))
+            stacks.Add(Stacks.AroundPointer(sp));
+        return new StackMap([.. stacks.Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu.Cpu ?? -1))]);
+    }
 
     /// <summary>Touches what the report will be written from after the guest goes on.</summary>
     public void TouchForReport(CrashEvidence evidence)

@@ -59,6 +59,9 @@ public static class Stacks
         return stacks;
     }
 
+    /// <summary>The stack that a stack pointer lies in, where nothing tells more: x86-64's stacks of tasks and interrupts are of 16 KiB and aligned to it (arch/x86/include/asm/page_64_types.h).</summary>
+    public static KernelStack AroundPointer(ulong pointer) => new("task", pointer & ~(DefaultThreadSize - 1), unchecked((pointer & ~(DefaultThreadSize - 1)) + DefaultThreadSize));
+
     /// <summary>A stack that can't be found is one fewer that the unwinder may step onto; it then stops there and says so.</summary>
     private static void Try(Action find)
     {

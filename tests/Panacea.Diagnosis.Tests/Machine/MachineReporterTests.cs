@@ -41,13 +41,13 @@ public sealed class MachineReporterTests
         Assert.Empty(Schema.Validate(JsonSerializer.SerializeToElement(report, MachineReportJson.Default.MachineReport)));
     }
 
-    /// <summary>What is missing is named, never a zero. Without types no stack is known, so no crash can be found on one.</summary>
+    /// <summary>What is missing is named, never a zero. Without types the crash is still found: a stack is told by its alignment.</summary>
     [Fact]
     public void What_can_not_be_read_is_said()
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_int" }, new SyntheticKernelOptions { Btf = false });
         (MachineReport report, _) = Report(g, [g.Crash.Vcpu]);
-        Assert.Equal((null, "no CPU's stack shows an oops or a panic"), (report.Crash, report.WhyNoCrash));
+        Assert.Equal((g.Report.Title, g.Report.Bucket), (report.Crash?.Title, report.Crash?.Bucket));
         Assert.Equal((g.Guest.Release, "oops_end"), (report.Kernel.Release, report.Cpus[0].Stack[0].Location.Function));
         Assert.Null(report.Tasks);
         Assert.Null(report.Kernel.UptimeMs);
