@@ -19,9 +19,9 @@ internal sealed record ReportSection(string Title, IReadOnlyList<string> Sentenc
             to.Append(Safe.Markdown(sentence)).Append("\n\n");
         if (Rows.Count == 0)
             return;
-        to.Append("| ").AppendJoin(" | ", Columns.Select(c => Safe.Markdown(c))).Append(" |\n|").Insert(to.Length, " --- |", Columns.Count).Append('\n');
+        to.Append("| ").AppendJoin(" | ", Columns.Select(c => Safe.Markdown(c, leadsLine: false))).Append(" |\n|").Insert(to.Length, " --- |", Columns.Count).Append('\n');
         foreach (IReadOnlyList<string> row in Rows)
-            to.Append("| ").AppendJoin(" | ", row.Select(cell => Safe.Markdown(cell))).Append(" |\n");
+            to.Append("| ").AppendJoin(" | ", row.Select(cell => Safe.Markdown(cell, leadsLine: false))).Append(" |\n");
         to.Append('\n');
     }
 

@@ -59,13 +59,16 @@ public static class Safe
 
     /// <summary>As <see cref="Text"/>, for running text and table cells of a Markdown document: no emphasis, link, HTML, entity, heading or cell
     /// can come of it.</summary>
-    public static string Markdown(string? text, int maxLength = 4096)
+    /// <param name="text">Any string; null counts as empty.</param>
+    /// <param name="maxLength">As for <see cref="Text"/>.</param>
+    /// <param name="leadsLine">It may stand at the beginning of a line, where some characters mean more; false in a table cell.</param>
+    public static string Markdown(string? text, int maxLength = 4096, bool leadsLine = true)
     {
         string plain = Text(text, maxLength);
         var result = new StringBuilder(plain.Length + 16);
         for (int i = 0; i < plain.Length; i++)
         {
-            if (NeedsBackslash(plain, i))
+            if (NeedsBackslash(plain, i, leadsLine))
                 result.Append('\\');
             result.Append(plain[i]);
         }
@@ -74,7 +77,7 @@ public static class Safe
     }
 
     /// <summary>Escapes what has a meaning where it stands and no more: a report is also read as plain text.</summary>
-    private static bool NeedsBackslash(string text, int at)
+    private static bool NeedsBackslash(string text, int at, bool leadsLine)
     {
         char before = at > 0 ? text[at - 1] : ' ', after = at + 1 < text.Length ? text[at + 1] : ' ';
         return text[at] switch
@@ -86,9 +89,9 @@ public static class Safe
 
             // GitHub's dialect makes links of https://…, mailto:… and www.… without being asked.
             ':' => after != ' ',
-            '.' => before is 'w' or 'W' || (char.IsAsciiDigit(before) && LeadsLine(text, at)),
-            '#' or '-' or '+' or '=' => LeadsLine(text, at),
-            ')' => char.IsAsciiDigit(before) && LeadsLine(text, at),
+            '.' => before is 'w' or 'W' || (leadsLine && char.IsAsciiDigit(before) && LeadsLine(text, at)),
+            '#' or '-' or '+' or '=' => leadsLine && LeadsLine(text, at),
+            ')' => leadsLine && char.IsAsciiDigit(before) && LeadsLine(text, at),
             _ => false,
         };
     }

@@ -44,8 +44,8 @@ internal static class StateSections
         {
             string waits = rcu.WaitsForCpus.Count > 0 ? $", waiting for CPU {string.Join(", ", rcu.WaitsForCpus.Select(c => Number(c)))}" : "";
             string readers = rcu.BlockedReaders.Count > 0 ? $", held up by {string.Join(", ", rcu.BlockedReaders.Select(Label))}" : "";
-            sentences.Add(!rcu.IsInProgress ? $"No RCU grace period runs; {Number(rcu.Callbacks)} callbacks wait."
-                : $"An RCU grace period has run{(rcu.AgeMs is { } age ? $" for {Time(age)}" : "")}{waits}{readers}{(rcu.IsStalled ? ": it is stalled" : "")}; {Number(rcu.Callbacks)} callbacks wait.");
+            sentences.Add(!rcu.IsInProgress ? $"No RCU grace period runs; {Count(rcu.Callbacks, "callback waits", "callbacks wait")}."
+                : $"An RCU grace period has run{(rcu.AgeMs is { } age ? $" for {Time(age)}" : "")}{waits}{readers}{(rcu.IsStalled ? ": it is stalled" : "")}; {Count(rcu.Callbacks, "callback waits", "callbacks wait")}.");
         }
 
         return new ReportSection(
@@ -74,7 +74,7 @@ internal static class StateSections
 
     private static ReportSection Timers(TimerFacts timers) => new(
         "Timers",
-        [$"{Number(timers.Pending)} timers and {Number(timers.HighResolution)} high-resolution timers are set; {(timers.Late.Count == 0 ? "none is late." : $"{Number(timers.Late.Count)} are late.")}", .. timers.Broken],
+        [$"{Number(timers.Pending)} timers and {Number(timers.HighResolution)} high-resolution timers are set; {(timers.Late.Count == 0 ? "none is late." : $"{Count(timers.Late.Count, "is late", "are late")}.")}", .. timers.Broken],
         ["CPU", "kind", "function", "for", "late by"],
         [.. timers.Late.Select(t => (IReadOnlyList<string>)[Number(t.Cpu), t.Kind, t.Function, t.For ?? "–", Time(t.LateMs)])]);
 
@@ -108,7 +108,7 @@ internal static class StateSections
 
     private static ReportSection Block(BlockFacts block) => new(
         "Block devices",
-        [block.Disks.Count == 0 ? "There are no disks." : $"Disks: {string.Join(", ", block.Disks)}. {(block.InFlight.Count == 0 ? "No request is in flight." : $"{Number(block.InFlight.Count)} requests in flight.")}", .. block.Broken],
+        [block.Disks.Count == 0 ? "There are no disks." : $"Disks: {string.Join(", ", block.Disks)}. {(block.InFlight.Count == 0 ? "No request is in flight." : $"{Count(block.InFlight.Count, "request is", "requests are")} in flight.")}", .. block.Broken],
         ["disk", "operation", "sector", "bytes", "for"],
         [.. block.InFlight.Select(r => (IReadOnlyList<string>)[r.Disk, r.Operation, Number(r.Sector), Number(r.Bytes), (r.AgeMs is { } ms ? Time(ms) : "–") + (r.IsComplete ? ", answered" : "")])]);
 
@@ -123,6 +123,8 @@ internal static class StateSections
     private static string Time(long ms) => ms >= 1000 ? string.Create(CultureInfo.InvariantCulture, $"{ms / 1000.0:0.0} s") : string.Create(CultureInfo.InvariantCulture, $"{ms} ms");
 
     private static string Number(long number) => number.ToString(CultureInfo.InvariantCulture);
+
+    private static string Count(long count, string one, string more) => $"{Number(count)} {(count == 1 ? one : more)}";
 
     private static string Label(TaskLabel task) => task.Pid is { } pid ? $"{task.Comm} ({Number(pid)})" : "a task that could not be read";
 }

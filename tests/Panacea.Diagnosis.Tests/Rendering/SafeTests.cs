@@ -59,6 +59,14 @@ public class SafeTests
     [InlineData("a sentence: plain.", "a sentence: plain.")]
     public void Markdown_is_text(string text, string expected) => Assert.Equal(expected, Safe.Markdown(text));
 
+    /// <summary>In a cell nothing leads a line: a number stays readable as plain text.</summary>
+    [Theory]
+    [InlineData("464.6 MiB", "464.6 MiB")]
+    [InlineData("1. x", "1. x")]
+    [InlineData("- 5", "- 5")]
+    [InlineData("a|b <c>", "a\\|b \\<c\\>")]
+    public void In_a_cell_only_what_ends_it_or_is_markup_is_escaped(string text, string expected) => Assert.Equal(expected, Safe.Markdown(text, leadsLine: false));
+
     [Theory]
     [InlineData("", "–")]
     [InlineData("x", "`x`")]
