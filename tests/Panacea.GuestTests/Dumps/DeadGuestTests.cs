@@ -41,11 +41,34 @@ public abstract class DeadGuestTests(SharedGuest shared)
             Assert.Equal(2, report.RootElement.GetProperty("cpus").GetArrayLength());
             bucket = bucket.Length == 0 ? found.GetProperty("bucket").GetString()! : bucket;
             Assert.Equal(bucket, found.GetProperty("bucket").GetString());
+            AssertTellsTheMachine(report.RootElement, function, guest);
         }
 
         using JsonDocument log = await DiagnoseAsync(directory.File("console.log"));
         JsonElement first = log.RootElement.GetProperty("reports")[log.RootElement.GetProperty("first").GetInt32()];
         Assert.Equal((title, bucket), (first.GetProperty("title").GetString(), first.GetProperty("bucket").GetString()));
+    }
+
+    /// <summary>Everything around the crash is told: nothing of it is missing on these kernels, and what can be known from outside is right.</summary>
+    private static void AssertTellsTheMachine(JsonElement report, string function, Guest guest)
+    {
+        Assert.Empty(JsonSchema.Load("diagnosis.schema.json").Validate(report));
+        Assert.Empty(report.GetProperty("missing").EnumerateArray());
+        JsonElement values = report.GetProperty("crash").GetProperty("values"), around = report.GetProperty("crash").GetProperty("surroundings"), state = report.GetProperty("state");
+        Assert.StartsWith(function, values.GetProperty("registers")[0].GetProperty("text").GetString(), StringComparison.Ordinal);
+        Assert.Contains(values.GetProperty("stack").EnumerateArray(), w => w.GetProperty("meaning").GetString() == "symbol" && w.GetProperty("text").GetString()!.StartsWith("vfs_write+", StringComparison.Ordinal));
+        Assert.Contains(values.GetProperty("stack").EnumerateArray(), w => w.GetProperty("meaning").GetString() == "slab-object");
+        Assert.Empty(values.GetProperty("without").EnumerateArray());
+        Assert.Equal(0, around.GetProperty("uid").GetInt64());
+        Assert.Equal(1, around.GetProperty("parents").EnumerateArray().Last().GetProperty("pid").GetInt32());
+        Assert.Equal(report.GetProperty("kernel").GetProperty("hostname").GetString(), around.GetProperty("hostname").GetString());
+        Assert.All(state.EnumerateObject(), part => Assert.NotEqual(JsonValueKind.Null, part.Value.ValueKind));
+        long total = state.GetProperty("memory").GetProperty("total_kib").GetInt64(), free = state.GetProperty("memory").GetProperty("free_kib").GetInt64();
+        Assert.InRange(total, guest.Spec.MemoryMiB * 1024L * 3 / 4, guest.Spec.MemoryMiB * 1024L);
+        Assert.InRange(free, 1, total - 1);
+        Assert.Contains(state.GetProperty("memory").GetProperty("slabs").EnumerateArray(), s => s.GetProperty("name").GetString() == "task_struct");
+        Assert.Contains(state.GetProperty("mounts").EnumerateArray(), m => m.GetProperty("point").GetString() == "/proc");
+        Assert.Equal(["vda"], state.GetProperty("block").GetProperty("disks").EnumerateArray().Select(d => d.GetString()));
     }
 
     private static async Task<JsonDocument> DiagnoseAsync(string source) => JsonDocument.Parse(await PanaceaCommand.MustAsync("diagnose", source, "--json"));

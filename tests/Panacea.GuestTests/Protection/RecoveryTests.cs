@@ -104,7 +104,7 @@ public abstract class RecoveryTests(GuardedGuest guarded)
         Assert.Equal("sh", report.GetProperty("task").GetProperty("comm").GetString());
         Assert.StartsWith("sh -c echo ", report.GetProperty("task").GetProperty("command_line").GetString(), StringComparison.Ordinal);
         var steps = root.GetProperty("timeline").EnumerateArray().Select(t => (Step: t.GetProperty("step").GetString()!, At: t.GetProperty("at_us").GetInt64())).ToList();
-        Assert.Equal(["detected", "evidence-read", "diagnosed", "planned", "applied", "resumed", "health-verified"], steps.Select(s => s.Step));
+        Assert.Equal(["detected", "evidence-read", "diagnosed", "planned", "applied", "resumed", "machine-read", "health-verified"], steps.Select(s => s.Step));
         Assert.Equal(steps.Select(s => s.At).Order(), steps.Select(s => s.At));
 
         string[] frames = KernelTrace.FramesOf(report);

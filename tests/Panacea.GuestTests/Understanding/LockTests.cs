@@ -56,6 +56,13 @@ public abstract class LockTests(SharedGuest shared)
         Assert.Equal(end == ChainEnd.Deadlock ? 1 : expected.Length, chains.Length);
         Assert.Equal(expected.Length, chains.Sum(c => c.Links.Count));
 
+        // From the other end: mutexes and rw_semaphores are found by the word that names their owner, whoever waits for them.
+        List<HeldLock> held = KernelView.Settled(() => new HeldLocks(view.Kernel, tasks.Values, TargetLimits.Default).InData(Modules.Enumerate(view.Kernel, TargetLimits.Default)));
+        Assert.Equal(
+            expected.Select(e => e.Split(' ')).Where(e => e[1] is "Mutex" or "RwSemaphore" && e[3].StartsWith("lk_", StringComparison.Ordinal)).Select(e => $"{e[1]} locks_{e[2]} {e[3]}").Distinct().Order(),
+            held.Where(h => h.Symbol?.Name.StartsWith("locks_", StringComparison.Ordinal) == true && !h.Lock.OwnerIsHint).Select(h => $"{h.Lock.Kind} {h.Symbol!.Name} {Name(h.Lock.Owner)}").Order());
+        Assert.All(held.Where(h => h.Symbol?.Name.StartsWith("locks_", StringComparison.Ordinal) == true), h => Assert.True(h.IsSure));
+
         string Name(ulong task) => task == 0 ? "-" : tasks.TryGetValue(task, out LinuxTask? found) ? found.Comm : "?";
     }
 
