@@ -97,7 +97,10 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
         {
             report = report with
             {
-                Values = machine.Values, Surroundings = machine.Surroundings, Findings = [.. report.Findings, .. machine.Findings], Unavailable = [.. report.Unavailable, .. machine.Missing],
+                Values = machine.Values,
+                Surroundings = machine.Surroundings,
+                Findings = [.. report.Findings, .. machine.Findings],
+                Unavailable = [.. report.Unavailable, .. machine.Missing],
             };
         }
 
