@@ -4,7 +4,8 @@ using System.Text;
 namespace Panacea.Formats.Btf;
 
 /// <summary>
-/// Rewrites a module's BTF that was built over a distilled base (<c>.BTF.base</c>, Linux 6.12, commit 58e185a0dc35) so that it stands on the kernel's
+/// Rewrites a module's BTF that was built over a distilled base (<c>.BTF.base</c>, Linux 6.11, commit 58e185a0dc35, "libbpf: Add btf__distill_base() creating
+/// split BTF with distilled base BTF") so that it stands on the kernel's
 /// types: what <c>btf_relocate</c> does when the kernel loads the module. The module BTF in a running guest is rewritten already;
 /// this is for the file.
 /// </summary>

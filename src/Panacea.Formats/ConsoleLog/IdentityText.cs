@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Panacea.Formats.ConsoleLog;
 
-/// <summary>The lines that say who ran: <c>CPU: 1 UID: 0 PID: 135 Comm: sh Tainted: G        W  OE      6.12.9 #1 Debian …</c> (lib/dump_stack.c: dump_stack_print_info; UID since 6.12), and what others say the same way.</summary>
+/// <summary>The lines that say who ran: <c>CPU: 1 UID: 0 PID: 135 Comm: sh Tainted: G        W  OE      6.12.9 #1 Debian …</c> (lib/dump_stack.c: dump_stack_print_info; UID since 6.11), and what others say the same way.</summary>
 internal static class IdentityText
 {
     private const string Tainted = "Tainted: ", NotTainted = "Not tainted ";

@@ -10,8 +10,8 @@ public enum KallsymsOrder
     /// (commit 404bad70fcf7 "scripts/kallsyms: change the output order").</summary>
     TokensFirst,
 
-    /// <summary>As <see cref="TokensFirst"/>, without relative_base: each offset is relative to its own slot. Linux 7.0 and later
-    /// ("kallsyms: Get rid of kallsyms relative base").</summary>
+    /// <summary>As <see cref="TokensFirst"/>, without relative_base: each offset is relative to its own slot. Linux 7.0 and later (commit a081b5789255,
+    /// "kallsyms: Get rid of kallsyms relative base").</summary>
     SelfRelative,
 }
 

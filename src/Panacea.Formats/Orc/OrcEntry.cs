@@ -1,6 +1,6 @@
 namespace Panacea.Formats.Orc;
 
-/// <summary>What a row's offset is counted from (include/asm/orc_types.h, ORC_REG_*), one numbering for all versions of the format.</summary>
+/// <summary>What a row's offset is counted from (arch/x86/include/asm/orc_types.h, ORC_REG_*), one numbering for all versions of the format.</summary>
 public enum OrcRegister
 {
     /// <summary>Nothing is known.</summary>

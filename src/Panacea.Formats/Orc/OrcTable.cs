@@ -51,7 +51,7 @@ public sealed class OrcTable : IOrcLookup
             return false;
         }
 
-        // The kernel sorts at build time (scripts/sorttable.h) and modules when they load (unwind_module_init); a table that is not sorted is not one.
+        // The kernel sorts at build time (scripts/sorttable.c) and modules when they load (unwind_module_init); a table that is not sorted is not one.
         ReadOnlySpan<byte> raw = ips.Span;
         long last = long.MinValue;
         for (int i = 0; i < table.Count; i++)

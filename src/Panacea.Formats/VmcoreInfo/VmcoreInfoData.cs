@@ -121,7 +121,7 @@ public sealed class VmcoreInfoData
     /// <summary>KERNELOFFSET: by how many bytes KASLR moved the kernel image.</summary>
     public bool TryGetKernelOffset(out ulong bytes) => TryHex("KERNELOFFSET", out bytes);
 
-    /// <summary>BUILD-ID as bytes. Garbage in some stable releases (6.1.113 to 6.1.118, 6.11.3 to 6.11.9): prefer the kernel's own <c>.notes</c>.</summary>
+    /// <summary>BUILD-ID as bytes. Garbage in stable releases that have "lib/buildid: harden build ID parsing logic" without its fix (6.1.113 to 6.1.118, 6.11.3 to 6.11.9): prefer the kernel's own <c>.notes</c>.</summary>
     public bool TryGetBuildId(out byte[] buildId)
     {
         buildId = [];

@@ -7,7 +7,7 @@ namespace Panacea.Kernel.Image;
 /// <remarks>Immutable; safe for concurrent use.</remarks>
 public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
 {
-    /// <summary>Return addresses that stand for others: kernel/trace/fgraph.c, arch/x86/kernel/rethook.c, kprobes before 6.1.</summary>
+    /// <summary>Return addresses that stand for others: kernel/trace/fgraph.c, arch/x86/kernel/rethook.c, kprobes before 5.18 (commit f3a112c0c40d, "x86,rethook,kprobes: Replace kretprobe with rethook on x86").</summary>
     private static readonly string[] Trampolines = ["return_to_handler", "arch_rethook_trampoline", "__kretprobe_trampoline", "kretprobe_trampoline"];
 
     private readonly RepairImage _image;

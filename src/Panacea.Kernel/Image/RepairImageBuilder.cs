@@ -287,7 +287,7 @@ public sealed class RepairImageBuilder
         return format;
     }
 
-    /// <summary>vpanic does the work of panic since 6.16 (commit 3f045de7f5ac, "panic: add vpanic()"); where it exists it is the one that every path passes.</summary>
+    /// <summary>vpanic does the work of panic since 6.17 (commit 3f045de7f557, "panic: Add vpanic()"); where it exists it is the one that every path passes.</summary>
     private static List<DeathPoint> FindDeathPoints(Func<string, ulong> address, byte[] text, ulong textStart)
     {
         var points = new List<DeathPoint>();

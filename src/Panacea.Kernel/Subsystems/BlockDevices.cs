@@ -8,7 +8,7 @@ namespace Panacea.Kernel.Subsystems;
 /// <param name="Address">Guest-virtual address of its block_device.</param>
 /// <param name="Name">As in /proc/partitions.</param>
 /// <param name="Device">Device number (12 bits major, 20 bits minor).</param>
-/// <param name="Sectors">Size in sectors of 512 bytes; null where the kernel keeps it elsewhere (before 5.11).</param>
+/// <param name="Sectors">Size in sectors of 512 bytes; null where the kernel keeps it elsewhere (before 5.16, commit f09313c57a17, "block: cache inode size in bdev").</param>
 /// <param name="Partition">Partition number; 0 for the whole disk.</param>
 /// <param name="IsReadOnly">It refuses writes.</param>
 /// <param name="Disk">Guest-virtual address of its gendisk.</param>

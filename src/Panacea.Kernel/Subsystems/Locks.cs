@@ -105,7 +105,7 @@ public static class Locks
             Waiters(kernel, unchecked(address + kernel.Offset("rw_semaphore.wait_list")), "rwsem_waiter.list", "rwsem_waiter.task", limits));
     }
 
-    /// <summary>struct semaphore: nobody knows who went through; newer kernels keep the last holder for the hung-task detector (last_holder, 6.16).</summary>
+    /// <summary>struct semaphore: nobody knows who went through; newer kernels keep the last holder for the hung-task detector (last_holder, 6.16, commit 194a9b9e843b).</summary>
     public static LockState Semaphore(LinuxKernel kernel, ulong address, TargetLimits limits) => new(
         LockKind.Semaphore, address, kernel.ReadU32(address, "semaphore.count") == 0, Shapes.ReadIfAny(kernel, address, "semaphore.last_holder") ?? 0, true, false, 0,
         Waiters(kernel, unchecked(address + kernel.Offset("semaphore.wait_list")), "semaphore_waiter.list", "semaphore_waiter.task", limits));

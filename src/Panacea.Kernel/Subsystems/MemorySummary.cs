@@ -94,7 +94,7 @@ public sealed record MemorySummary
         Add(kernel, counters, "vm_node_stat", "node_stat_item", "NR_VM_NODE_STAT_ITEMS");
         return new MemorySummary
         {
-            // A variable of type atomic_long_t since 4.21 (commit ca79b0c211af, "mm: convert totalram_pages and totalhigh_pages variables to atomic").
+            // A variable of type atomic_long_t since 5.0 (commit ca79b0c211af, "mm: convert totalram_pages and totalhigh_pages variables to atomic").
             Total = kernel.TryReadVariable("_totalram_pages") ?? kernel.ReadSymbolU64("totalram_pages"),
             Free = counters.GetValueOrDefault("NR_FREE_PAGES"),
             Counters = counters,

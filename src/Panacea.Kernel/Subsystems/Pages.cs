@@ -122,7 +122,7 @@ public sealed class Pages(LinuxKernel kernel, AddressLayout layout)
     {
         ulong page = layout.PageOf(frame);
 
-        // A tail names its head with the lowest bit set (compound_head, since 4.4); compound_info since 7.0 does too unless it is a mask, which no head address is.
+        // A tail names its head with the lowest bit set (compound_head, since 4.4, commit 1d798ca3f164). The compound_info of 7.1 (commit d50569612c29) may hold a mask instead: a shape not known here.
         ulong link = kernel.Read(page, "page.compound_head");
         ulong head = (link & 1) != 0 && layout.TryFrameOf(link & ~1UL, out ulong first) && first <= frame ? link & ~1UL : page;
         ulong flags = Flags(page), headFlags = head == page ? flags : Flags(head);
@@ -183,7 +183,7 @@ public sealed class Pages(LinuxKernel kernel, AddressLayout layout)
 
     private int Order(ulong head)
     {
-        // The second page holds the order: page.compound_order up to 6.2, folio._folio_order up to 6.5, then the low byte of folio._flags_1 (include/linux/mm.h, folio_order).
+        // The second page holds the order: page.compound_order up to 6.2 (gone with commit 1c5509be58f6), folio._folio_order up to 6.5 (commit ebc1baf5c9b4), then the low byte of folio._flags_1 (include/linux/mm.h, folio_order).
         ulong order = kernel.HasMember("page.compound_order")
             ? kernel.Read(unchecked(head + layout.PageStructBytes), "page.compound_order")
             : kernel.ReadFirst(head, "folio._folio_order", "folio._flags_1.f", "folio._flags_1") & 0xff;

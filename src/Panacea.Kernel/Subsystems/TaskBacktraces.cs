@@ -37,7 +37,7 @@ public sealed class TaskBacktraces
         _schedulerText = [.. Range("__sched_text_start", "__sched_text_end"), .. Range("__lock_text_start", "__lock_text_end")];
         _frameBytes = kernel.Image.Types.TrySizeOf("inactive_task_frame", out int bytes) ? (ulong)bytes : 56;
 
-        // A task that never ran begins there (unwind_orc.c, __unwind_start); assembly has had the longer name since 6.6 (commit 3aec4ecb3d1f, "x86: Rewrite ret_from_fork() in C").
+        // A task that never ran begins there (unwind_orc.c, __unwind_start); assembly has had the longer name since 6.5 (commit 3aec4ecb3d1f, "x86: Rewrite ret_from_fork() in C").
         _beginnings = [.. new[] { "ret_from_fork_asm", "ret_from_fork" }.Where(kernel.HasSymbol).Take(1).Select(kernel.Symbol)];
     }
 

@@ -119,7 +119,7 @@ public static class Workqueues
             if (back != wq)
                 throw Walk.NotBack(pwq, back, wq, "workqueue_struct.pwqs");
 
-            // Named delayed_works until 5.17 (commit f97a4a1a3f87, "workqueue: Rename "delayed" (delayed by active management) to "inactive"").
+            // Named delayed_works before 5.15 (and stable branches that took the change; commit f97a4a1a3f87, "workqueue: Rename "delayed" (delayed by active management) to "inactive"").
             string inactive = Shapes.FirstOf(kernel, "pool_workqueue.inactive_works", "pool_workqueue.delayed_works");
             return new PoolWorkqueue(
                 pwq, kernel.Read(pwq, "pool_workqueue.pool"), kernel.ReadS32(pwq, "pool_workqueue.nr_active"), Walk.Collect(Works(kernel, unchecked(pwq + kernel.Offset(inactive)), shift, limits)));

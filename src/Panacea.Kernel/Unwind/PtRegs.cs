@@ -5,7 +5,7 @@ namespace Panacea.Kernel.Unwind;
 
 /// <summary>struct pt_regs of x86-64 (arch/x86/include/asm/ptrace.h): the registers that an entry into the kernel saved on its stack.</summary>
 /// <remarks>21 little-endian 64-bit values. The order has not changed since x86-64 exists; 6.9 and later split <c>cs</c> and <c>ss</c> into unions
-/// with FRED's data in the upper bits (commit ee63291aa8287cb7), so the selectors are the low 16 bits.</remarks>
+/// with room for FRED's data above (commit ee63291aa828, "x86/ptrace: Cleanup the definition of the pt_regs structure"), so the selectors are the low 16 bits.</remarks>
 public readonly record struct PtRegs
 {
     /// <summary>Bytes of the structure.</summary>

@@ -84,7 +84,7 @@ internal sealed class TaskInspection(KernelLook look) : ITaskInspection
 
     private static long? TotalPages(LinuxKernel kernel)
     {
-        // A variable of type atomic_long_t since 4.21 (commit ca79b0c211af, "mm: convert totalram_pages and totalhigh_pages variables to atomic").
+        // A variable of type atomic_long_t since 5.0 (commit ca79b0c211af, "mm: convert totalram_pages and totalhigh_pages variables to atomic").
         string? symbol = kernel.HasSymbol("_totalram_pages") ? "_totalram_pages" : kernel.HasSymbol("totalram_pages") ? "totalram_pages" : null;
         return symbol is null ? null : KernelLook.Try<long?>(() => (long)kernel.ReadSymbolU64(symbol) is var pages and > 0 ? pages : null, null);
     }

@@ -1,6 +1,6 @@
 namespace Panacea.Formats.ConsoleLog.Detectors;
 
-/// <summary>Control-flow enforcement: <c>Missing ENDBR: name+0x0/0x10</c> before a BUG() (arch/x86/kernel/cet.c, traps.c before 6.3), <c>CFI failure at</c> (kernel/cfi.c), or the trap itself. Fact "other": the target.</summary>
+/// <summary>Control-flow enforcement: <c>Missing ENDBR: name+0x0/0x10</c> before a BUG() (arch/x86/kernel/cet.c, traps.c before 6.6: commit 2da5b91fe409), <c>CFI failure at</c> (kernel/cfi.c), or the trap itself. Fact "other": the target.</summary>
 internal sealed class ControlProtectionDetector() : TrapDetector(LogReportKind.ControlProtection, "control protection", "unexpected #CP")
 {
     public override bool IsCompletedBy(LogReportKind kind) => kind is LogReportKind.KernelBug or LogReportKind.Warning or LogReportKind.InvalidOpcode;

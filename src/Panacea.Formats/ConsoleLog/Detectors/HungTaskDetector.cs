@@ -31,7 +31,7 @@ internal sealed class HungTaskDetector : ReportDetector
             return true;
         }
 
-        // Since 6.16 the kernel says who holds the lock (CONFIG_DETECT_HUNG_TASK_BLOCKER).
+        // The kernel says who holds the lock (CONFIG_DETECT_HUNG_TASK_BLOCKER): a mutex since 6.15 (commit 3cf67d61ff98), a semaphore since 6.16 (commit 194a9b9e843b).
         if (Is(text, "INFO: task ") && Has(text, " is blocked on "))
         {
             Add(facts, "blocker", text);

@@ -57,7 +57,7 @@ internal sealed class OutOfMemoryDetector : ReportDetector
 
     private static bool ReadVictim(string text, List<LogFact> facts)
     {
-        // "Out of memory: Killed process 135 (tail) total-vm:…"; before 5.3 "Kill process … or sacrifice child".
+        // "Out of memory: Killed process 135 (tail) total-vm:…"; before 5.1 "Kill process … or sacrifice child" (commit bbbe48029720).
         if (!(Is(text, "Out of memory") || Is(text, "Memory cgroup out of memory")) || !Has(text, " process "))
             return false;
         ReadOnlySpan<char> rest = Between(text, " process ", "\n");

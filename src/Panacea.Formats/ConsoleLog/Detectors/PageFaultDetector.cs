@@ -39,7 +39,7 @@ internal sealed class PageFaultDetector : ReportDetector
             return true;
         }
 
-        // "Oops: 0002 [#1]", since 6.11 "Oops: Oops: 0002 [#1]".
+        // "Oops: 0002 [#1]", since 6.10 "Oops: Oops: 0002 [#1]".
         int at = Is(text, "Oops: Oops: ") ? 12 : Is(text, "Oops: ") ? 6 : -1;
         int count = at < 0 ? -1 : text.IndexOf(" [#", at, StringComparison.Ordinal);
         if (count != at + 4 || text.AsSpan(at, 4).ContainsAnyExcept("0123456789abcdef"))

@@ -9,7 +9,7 @@ internal sealed class RcuStallDetector : ReportDetector
 
     public override bool Starts(string text, List<LogFact> facts)
     {
-        // "rcu: " came with 4.20; the exact words differ in whitespace only.
+        // "rcu: " is the prefix of kernel/rcu's files; old kernels have none. The exact words differ in whitespace only.
         ReadOnlySpan<char> rest = text;
         if (rest.StartsWith("rcu: ", StringComparison.Ordinal))
             rest = rest[5..];

@@ -18,7 +18,7 @@ internal sealed class SlabCorruptionDetector : ReportDetector
             return true;
         }
 
-        // Since 6.10 or so the damage is told before the header.
+        // 6.12 tells the damage before the header, 6.1 behind it.
         if (text[0] == '[' && Has(text, " First byte 0x"))
         {
             Add(facts, Type, Between(text, "[", "]"));

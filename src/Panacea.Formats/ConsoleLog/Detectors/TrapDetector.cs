@@ -1,6 +1,6 @@
 namespace Panacea.Formats.ConsoleLog.Detectors;
 
-/// <summary>The line with which the kernel dies of a trap: <c>Oops: general protection fault, …: 0000 [#1] PREEMPT SMP</c> (arch/x86/kernel/dumpstack.c: __die_header). Until 6.10 "Oops: " stands only before page faults.</summary>
+/// <summary>The line with which the kernel dies of a trap: <c>Oops: general protection fault, …: 0000 [#1] PREEMPT SMP</c> (arch/x86/kernel/dumpstack.c: __die_header). Until 6.9 "Oops: " stands only before page faults (commit f9f62a877da1, "x86/dumpstack: Use uniform "Oops: " prefix for die() messages").</summary>
 /// <param name="kind">The kind.</param>
 /// <param name="names">How the trap is named there.</param>
 internal abstract class TrapDetector(LogReportKind kind, params string[] names) : ReportDetector

@@ -1,6 +1,6 @@
 namespace Panacea.Formats.ConsoleLog.Detectors;
 
-/// <summary>WARN(): <c>WARNING: CPU: 1 PID: 135 at file.c:12 name+0x1/0x20 [module]</c>, since 6.18 <c>WARNING: file.c:12 at name+0x1/0x20, CPU#1: sh/135</c> (kernel/panic.c: __warn). Facts: at, file, line, cpu, pid.</summary>
+/// <summary>WARN(): <c>WARNING: CPU: 1 PID: 135 at file.c:12 name+0x1/0x20 [module]</c>, since 6.19 (commit 28ea295f941e) <c>WARNING: file.c:12 at name+0x1/0x20, CPU#1: sh/135</c> (kernel/panic.c: __warn). Facts: at, file, line, cpu, pid.</summary>
 internal sealed class WarningDetector : ReportDetector
 {
     public override LogReportKind Kind => LogReportKind.Warning;
