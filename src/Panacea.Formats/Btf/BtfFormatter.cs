@@ -165,7 +165,7 @@ public static class BtfFormatter
             var inner = new Writer(nested, withOffsets, budget);
             if (type.Kind is BtfKind.Enum or BtfKind.Enum64)
                 inner.EnumBody(type, indent);
-            else if (depth < MaxDepth)
+            else if (type.Kind is BtfKind.Struct or BtfKind.Union && depth < MaxDepth)
                 inner.Body(type, depth, indent, bits);
             else
                 return Keyword(type) + " {…}";

@@ -67,6 +67,14 @@ public sealed class OrcTable : IOrcLookup
             last = ip;
         }
 
+        // What is past the end of the address space would be found at its beginning.
+        if (table.Count > 0 && (Wraps(ipAddress, RelativeIp(raw, 0)) || Wraps(ipAddress, last)))
+        {
+            whyNot = "ORC rows lie outside the address space";
+            table = null!;
+            return false;
+        }
+
         return true;
     }
 
@@ -128,6 +136,8 @@ public sealed class OrcTable : IOrcLookup
         index = low - 1;
         return index >= 0;
     }
+
+    private static bool Wraps(ulong address, long distance) => distance < 0 ? address < (ulong)-distance : ulong.MaxValue - address < (ulong)distance;
 
     private static long RelativeIp(ReadOnlySpan<byte> raw, int index)
     {

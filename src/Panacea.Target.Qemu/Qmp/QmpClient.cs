@@ -247,6 +247,7 @@ public sealed class QmpClient : IDisposable
     {
         try
         {
+            QmpJson.RequireText(message.Span);
             return JsonDocument.Parse(message);
         }
         catch (JsonException e)

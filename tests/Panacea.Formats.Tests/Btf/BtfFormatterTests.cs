@@ -57,6 +57,18 @@ public sealed class BtfFormatterTests
     public void Every_kind_has_its_form(uint id, string expected) => Assert.Equal(expected, Format(id));
 
     [Fact]
+    public void A_section_where_a_type_should_be_is_not_spelled_out()
+    {
+        var b = new SyntheticBtf();
+        uint number = b.Int("int", 4);
+        uint section = b.Datasec("", 4, (b.Var("v", number), 0, 4));
+        uint wrapped = b.Const(section);
+        BtfData data = BtfDataTests.Build(b);
+        Assert.Equal("Datasec {…};", BtfFormatter.Format(data.GetType(section)));
+        Assert.Equal("const Datasec {…};", BtfFormatter.Format(data.GetType(wrapped)));
+    }
+
+    [Fact]
     public void Declarators_are_grouped_as_c_reads_them()
     {
         var b = new SyntheticBtf();

@@ -128,6 +128,9 @@ public sealed class OrcTests
         byte[] unsorted = [.. ips];
         unsorted[4 * 7 + 3] ^= 0x80;
         Refused(unsorted, rows, OrcVersion.V3, "out of order");
+        byte[] far = [.. ips];
+        BitConverter.TryWriteBytes(far.AsSpan(far.Length - 4), int.MaxValue);
+        Refused(far, rows, OrcVersion.V3, "outside the address space");
         Assert.False(OrcTable.TryCreate(ips, rows, Ips, OrcVersion.V3, FormatLimits.Default with { MaxOrcRows = 10 }, out _, out string tooMany));
         Assert.Contains("more than the 10", tooMany, StringComparison.Ordinal);
 

@@ -33,7 +33,7 @@ public sealed class EvidenceMemoryTests
         var memory = new EvidenceMemory(_live);
         Word(memory, 0x2000);
         memory.Seal();
-        int reads = _live.Reads;
+        long reads = _live.Reads;
         Span<byte> across = stackalloc byte[16];
         Assert.False(memory.TryRead(new PhysicalAddress(0x2ff8), across, out MemoryFault fault));
         Assert.Equal(new MemoryFault(MemoryFaultKind.NotCaptured, 0x3000, IsPhysical: true), fault);

@@ -151,11 +151,20 @@ public sealed class QmpClientTests
     [InlineData("}")]
     [InlineData("\"QMP\"")]
     [InlineData("\0\0\0\0")]
+    [InlineData("{\"QMP\": {\"version\": {\"qemu\": {}, \"package\": \"\\ud800\"}}}")]
     public void What_is_no_qmp_is_told_as_such(string greeting)
     {
         using var pair = new SocketPair();
         pair.Server.Send(Encoding.UTF8.GetBytes(greeting));
         Assert.False(Assert.Throws<QmpConnectionException>(() => QmpClient.Start(pair.Client, "x")).IsTimeout);
+    }
+
+    [Fact]
+    public void A_greeting_in_bytes_that_are_no_text_is_refused()
+    {
+        using var pair = new SocketPair();
+        pair.Server.Send([.. "{\"QMP\": {\"version\": {\"qemu\": {}, \"package\": \""u8, 0x9e, .. "\"}}}"u8]);
+        Assert.Contains("malformed JSON", Assert.Throws<QmpConnectionException>(() => QmpClient.Start(pair.Client, "x")).Message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -192,6 +201,8 @@ public sealed class QmpClientTests
     [InlineData("{]}")]
     [InlineData("{\"return\": 1, \"id\": \"a\"} nonsense")]
     [InlineData("{\"a\": \u0001}")]
+    [InlineData("{\"event\": \"\\ud800\"}")]
+    [InlineData("{\"\\udc00\": 1}")]
     public void Junk_in_the_stream_closes_the_connection_with_a_reason(string junk)
     {
         using var server = new FakeQmp(FakeQmp.Greeting, (_, _) => null);

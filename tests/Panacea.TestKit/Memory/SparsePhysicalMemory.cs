@@ -8,9 +8,11 @@ public sealed class SparsePhysicalMemory : IGuestMemory
     private const int PageSize = 4096;
     private readonly Dictionary<ulong, byte[]> _pages = [];
     private readonly HashSet<ulong> _lost = [];
+    private readonly PhysicalRange[] _ranges;
+    private Dictionary<ulong, byte[]?>? _before;
 
     /// <summary>RAM in the given ranges, which must be ascending and disjoint.</summary>
-    public SparsePhysicalMemory(params PhysicalRange[] ranges) => Ranges = ranges;
+    public SparsePhysicalMemory(params PhysicalRange[] ranges) => _ranges = ranges;
 
     /// <summary>RAM in [0, <paramref name="bytes"/>).</summary>
     public SparsePhysicalMemory(ulong bytes) : this(new PhysicalRange(new PhysicalAddress(0), bytes))
@@ -18,13 +20,30 @@ public sealed class SparsePhysicalMemory : IGuestMemory
     }
 
     /// <inheritdoc/>
-    public IReadOnlyList<PhysicalRange> Ranges { get; }
+    public IReadOnlyList<PhysicalRange> Ranges => _ranges;
 
     /// <summary>Reads so far: for tests of how often something reads.</summary>
-    public int Reads { get; private set; }
+    public long Reads { get; private set; }
 
     /// <summary>Makes the page that holds <paramref name="address"/> unreadable, as a page that a dump left out.</summary>
     public void Lose(ulong address) => _lost.Add(address / PageSize);
+
+    /// <summary>From now on, pages are kept as they are before they are first written: <see cref="Revert"/> brings them back.</summary>
+    public void Keep() => _before = [];
+
+    /// <summary>Undoes every write since <see cref="Keep"/>, and keeps again.</summary>
+    public void Revert()
+    {
+        foreach ((ulong number, byte[]? page) in _before ?? throw new InvalidOperationException("nothing was kept"))
+        {
+            if (page is null)
+                _pages.Remove(number);
+            else
+                _pages[number] = page;
+        }
+
+        _before.Clear();
+    }
 
     /// <summary>Writes bytes; throws outside RAM.</summary>
     public void Write(ulong address, params ReadOnlySpan<byte> bytes)
@@ -37,8 +56,10 @@ public sealed class SparsePhysicalMemory : IGuestMemory
                 throw new ArgumentOutOfRangeException(nameof(address), $"no RAM at 0x{at:x}");
             int offset = (int)(at % PageSize);
             int take = (int)Math.Min((ulong)Math.Min(bytes.Length - i, PageSize - offset), room);
-            if (!_pages.TryGetValue(at / PageSize, out byte[]? page))
-                _pages.Add(at / PageSize, page = new byte[PageSize]);
+            _ = _pages.TryGetValue(at / PageSize, out byte[]? page);
+            bool copy = _before?.TryAdd(at / PageSize, page) == true;
+            if (page is null || copy)
+                _pages[at / PageSize] = page = page is null ? new byte[PageSize] : [.. page];
             bytes.Slice(i, take).CopyTo(page.AsSpan(offset));
             i += take;
         }
@@ -61,7 +82,7 @@ public sealed class SparsePhysicalMemory : IGuestMemory
         for (int i = 0; i < destination.Length;)
         {
             ulong at = unchecked(address.Value + (ulong)i);
-            bool lost = _lost.Contains(at / PageSize);
+            bool lost = _lost.Count != 0 && _lost.Contains(at / PageSize);
             ulong room = RoomAt(at);
             if (lost || room == 0)
             {
@@ -85,7 +106,7 @@ public sealed class SparsePhysicalMemory : IGuestMemory
     /// <summary>Bytes from an address to the end of its range; 0 outside RAM.</summary>
     private ulong RoomAt(ulong address)
     {
-        foreach (PhysicalRange range in Ranges)
+        foreach (PhysicalRange range in _ranges)
         {
             if (address >= range.Start.Value && address - range.Start.Value < range.Length)
                 return range.Length - (address - range.Start.Value);
