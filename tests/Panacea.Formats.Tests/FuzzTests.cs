@@ -38,7 +38,7 @@ public sealed class FuzzTests
         target([]);
         corpus.ToList().ForEach(seed => target(seed));
         var mutator = new ByteMutator();
-        
+
         // Of BTF, the text of hundreds of types is written, one after the other.
         Fuzzer.Run(name, random => target(mutator.Mutate(corpus, random)), new FuzzCeilings { MaxBytes = name.Contains("Btf", StringComparison.Ordinal) ? 512 << 20 : 64 << 20 });
     }

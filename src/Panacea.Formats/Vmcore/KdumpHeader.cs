@@ -73,6 +73,8 @@ public sealed record KdumpHeader(
             return false;
         }
 
+        // What lies behind the last page of the system is in no part.
+        end = Math.Min(end, pages);
         bool split = Int32(sub, 12) != 0;
         if (split && (first < 0 || end < first))
         {

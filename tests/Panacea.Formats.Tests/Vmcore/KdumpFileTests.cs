@@ -107,6 +107,29 @@ public sealed class KdumpFileTests
     }
 
     [Fact]
+    public void Pages_behind_the_last_one_are_in_no_part()
+    {
+        SparsePhysicalMemory memory = DumpMemories.Make(14);
+        byte[][] files = KdumpWriter.Write(memory, new() { Files = 2 });
+        Set(files[1], end: long.MaxValue);
+        AssertSame(memory, Open(files));
+        Set(files[1], first: long.MaxValue - 5);
+        Assert.Contains("it says that it has the pages", WhyNot(files));
+        Assert.Contains("it says that it has the pages", WhyNot([files[1]]));
+
+        static void Set(byte[] file, long? first = null, long? end = null)
+        {
+            foreach (int at in (int[])[4096 + 16, 4096 + 80])
+            {
+                if (first is { } f)
+                    BitConverter.TryWriteBytes(file.AsSpan(at), f);
+                if (end is { } e)
+                    BitConverter.TryWriteBytes(file.AsSpan(at + 8), e);
+            }
+        }
+    }
+
+    [Fact]
     public void A_truncated_dump_gives_what_it_holds_and_says_so()
     {
         SparsePhysicalMemory memory = DumpMemories.Make(15);
