@@ -55,6 +55,7 @@ internal static class PageUnpacker
         }
     }
 
+    /// <remarks>zlib has more ways to say no than "invalid data", such as asking for a dictionary; they come as the runtime's ZLibException, an IOException.</remarks>
     private static bool TryZlib(ReadOnlyMemory<byte> packed, Span<byte> page)
     {
         if (!MemoryMarshal.TryGetArray(packed, out ArraySegment<byte> array))
@@ -64,7 +65,7 @@ internal static class PageUnpacker
             using var stream = new ZLibStream(new MemoryStream(array.Array!, array.Offset, array.Count, writable: false), CompressionMode.Decompress);
             return stream.ReadAtLeast(page, page.Length, throwOnEndOfStream: false) == page.Length && stream.ReadByte() < 0;
         }
-        catch (InvalidDataException)
+        catch (Exception e) when (e is InvalidDataException or IOException)
         {
             return false;
         }

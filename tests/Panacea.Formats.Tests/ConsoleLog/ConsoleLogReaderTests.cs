@@ -39,6 +39,13 @@ public sealed class ConsoleLogReaderTests
     }
 
     [Fact]
+    public void A_lock_that_nobody_acquires_is_no_error()
+    {
+        LogReport report = Assert.Single(Read(["WARNING: possible circular locking dependency detected", "6.1.0 #1 Not tainted", " is trying to acquire lock:", "ffff (&a){+.+.}-{3:3}, at: f+0x1/0x2"]));
+        Assert.Equal(("", "(&a){+.+.}-{3:3}, at: f+0x1/0x2"), (report.Fact("comm") ?? "", report.Fact("wants")));
+    }
+
+    [Fact]
     public void Reports_follow_each_other() => Assert.Equal(3, Read([.. Oops, "something else", .. Oops, .. Oops]).Count);
 
     [Fact]

@@ -106,6 +106,11 @@ public sealed class KdumpFileTests
         Assert.Contains("whole dump by itself", WhyNot([files[0], KdumpWriter.Write(memory, new())[0]]));
     }
 
+    /// <summary>A stream that asks for a dictionary is neither data nor an end to zlib.</summary>
+    [Fact]
+    public void A_page_that_asks_for_a_dictionary_is_damaged() =>
+        Assert.False(PageUnpacker.TryUnpack(PageCompression.Zlib, new byte[] { 0x78, 0x20, 1, 2, 3, 4, 5, 6, 7, 8 }, new byte[4096]));
+
     [Fact]
     public void Pages_behind_the_last_one_are_in_no_part()
     {

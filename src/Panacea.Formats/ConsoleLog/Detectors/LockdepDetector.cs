@@ -40,7 +40,7 @@ internal sealed class LockdepDetector : ReportDetector
     {
         if (Has(text, " is trying to acquire lock:") || Has(text, " is trying to lock:") || Has(text, " just changed the state of lock:") || Has(text, " is trying to release lock"))
         {
-            ReadOnlySpan<char> who = text.AsSpan(0, text.IndexOf(" is ", StringComparison.Ordinal) is > 0 and int at ? at : text.IndexOf(" just ", StringComparison.Ordinal));
+            ReadOnlySpan<char> who = text.AsSpan(0, text.IndexOf(" is ", StringComparison.Ordinal) is > 0 and int at ? at : Math.Max(0, text.IndexOf(" just ", StringComparison.Ordinal)));
             int slash = who.LastIndexOf('/');
             if (slash > 0)
             {
