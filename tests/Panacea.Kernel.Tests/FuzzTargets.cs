@@ -7,40 +7,64 @@ using Panacea.TestKit.Linux;
 
 namespace Panacea.Kernel.Tests;
 
-/// <summary>One entry per reader of guest memory, for a fuzzer and for the smoke test. The bytes say what is changed in a healthy synthetic kernel: seven bytes a change, which region, where in it,
-/// what to write. Whatever is written, a target returns or throws what its reader promises.</summary>
+/// <summary>What is fuzzed of the kernel: guests with the readers that look at them, and the bytes that come from files and text.</summary>
 public static partial class FuzzTargets
 {
     private static readonly TargetLimits Small = TargetLimits.Default with { MaxTasks = 2000, MaxModules = 200, MaxModuleBytes = 1 << 20, MaxPrintkBytes = 1 << 20, MaxKernelImageBytes = 16 << 20, MaxChain = 2000 };
+    private static readonly TargetLimits Short = Small with { MaxChain = 500 };
 
-    /// <summary>Values that lie at an edge of something.</summary>
-    private static readonly ulong[] Edges =
-    [
-        0, 1, 7, 8, 0x7f, 0xff, 0xfff, 0x1000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, 0x1_0000_0000, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, 0xffff_8880_0000_0000,
-        0xffff_ffff_8000_0000, 0xffff_ffff_ffff_f000, ulong.MaxValue - 7, ulong.MaxValue - 1, ulong.MaxValue,
-    ];
-
-    /// <summary>Building a repair image from a guest whose page tables, symbols, types, unwind rows and data are changed.</summary>
-    public static void Build(ReadOnlySpan<byte> data, string cache, KernelShape shape)
+    /// <summary>Tasks, modules, kernel log, stacks, run queues, sleepers, locks, timers.</summary>
+    internal static FuzzedGuest Scheduling(KernelShape shape)
     {
-        SyntheticKernel guest = Make(shape);
-        Change(guest, data, all: true);
-        try
+        SyntheticKernel k = Make(shape);
+        WholeKernel whole = k.MakeWhole();
+        k.Link();
+        ulong text = k.TextBase, last = k.Tasks[^1].Address;
+        GprFile gpr = default;
+        gpr[Gpr.Rbx] = k.Victim.Address;
+        VcpuRegisters idle = k.Vcpu(0, 0, default), spinning = k.Vcpu(0, k["native_queued_spin_lock_slowpath:spin"], gpr);
+        ulong[] symbolized = [text, k["ct_int"] + 3, k.Modules[0].TextStart + 5, 0, ulong.MaxValue];
+        ulong[] made = [whole.Mutex, whole.Pool, whole.Worker, whole.Timer, whole.Wheel, .. whole.HighResolution, whole.File, k["workqueues"], k["modules"], k["init_pid_ns"]];
+        return new FuzzedGuest(k, [.. Regions(k, all: false), .. made.Select(at => (k.Physical(at), 512))], [.. Pointers(k), .. made])
         {
-            using RepairImage image = KernelGuest.Build(guest, cache, limits: Small);
-            Look(image, guest);
-        }
-        catch (Exception e) when (e is NotLinuxException or RepairImageException)
-        {
-            // The promised errors.
-        }
+            Looks =
+            [
+                ("tasks", kernel => Tasks.Enumerate(kernel, Small).ForEach(t => Tasks.TryReadCommandLine(kernel, t, 4096, out _, out _))),
+                ("modules", kernel => Modules.Enumerate(kernel, Small)),
+                ("kernel log", kernel => Printk.Tail(kernel, int.MaxValue, Small)),
+                ("current task", kernel => PerCpu.CurrentTask(kernel, 0)),
+                ("preempt count", kernel => PerCpu.PreemptCount(kernel, 1)),
+                ("stacks", kernel => _ = Stacks.Of(kernel, 0, k.Victim.Address)),
+                ("cpu of a vcpu", kernel => _ = PerCpu.CpuOf(kernel, idle)),
+                ("run queues", kernel => RunQueues.ReadAll(kernel, Small)),
+                ("cpu states", kernel => CpuStates.ReadAll(kernel)),
+                ("clock", kernel => KernelClock.Read(kernel)),
+                ("rcu", kernel => RcuState.Read(kernel, Small)),
+                ("timer wheels", kernel => Timers.Wheels(kernel, Small)),
+                ("hrtimers", kernel => Timers.HighResolution(kernel, Small)),
+                ("pools", kernel => Workqueues.Pools(kernel, Small)),
+                ("workqueues", kernel => Workqueues.Enumerate(kernel, Small)),
+                ("task details", kernel => TaskDetails.Read(kernel, Tasks.ReadTask(kernel, k.Victim.Address))),
+                ("sleep times", kernel => new SleepTimes(kernel).Of(k.Kthread.Address)),
+                ("backtrace", kernel => new TaskBacktraces(kernel, Small).Of(last)),
+                ("waits", kernel => WaitGraph.Build(kernel, Tasks.Enumerate(kernel, Small), new TaskBacktraces(kernel, Small), Small, interruptible: true)),
+                .. Enum.GetValues<LockKind>().Select(kind => ($"lock {kind}", (Action<LinuxKernel>)(kernel => Locks.Read(kernel, kind, k.Mutex(0), Small)))),
+                ("spinning cpus", kernel => _ = new SpinningCpus(kernel, Small, new CodeMap(kernel.Image)).Find([spinning])),
+                ("symbols", kernel => Array.ForEach(symbolized, address =>
+                {
+                    _ = kernel.Image.Symbolize(address);
+                    _ = kernel.Image.TryFindFunction(address, out _);
+                    _ = kernel.Image.IsText(address);
+                })),
+            ],
+        };
     }
 
-    /// <summary>Tasks, modules, kernel log, stacks of a guest whose data changed after its image was made.</summary>
-    public static void Subsystems(ReadOnlySpan<byte> data, RepairImage image, SyntheticKernel guest)
+    /// <summary>A guest of which an image is to be made, whatever stands in it: page tables, symbols, types, unwind rows, data.</summary>
+    internal static FuzzedGuest Whole(KernelShape shape)
     {
-        Change(guest, data, all: false);
-        Look(image, guest);
+        SyntheticKernel k = Make(shape);
+        return new FuzzedGuest(k, Regions(k, all: true), Pointers(k)) { Looks = [("tasks", kernel => Tasks.Enumerate(kernel, Small)), ("modules", kernel => Modules.Enumerate(kernel, Small)), ("kernel log", kernel => Printk.Tail(kernel, 100, Small))] };
     }
 
     internal static SyntheticKernel Make(KernelShape shape)
@@ -57,80 +81,11 @@ public static partial class FuzzTargets
         return guest;
     }
 
-    private static void Look(RepairImage image, SyntheticKernel guest)
-    {
-        LinuxKernel kernel = image.KernelOver(guest.Memory);
-        Typed(() => Tasks.Enumerate(kernel, Small).ForEach(t => Tasks.TryReadCommandLine(kernel, t, 4096, out _, out _)));
-        Typed(() => Modules.Enumerate(kernel, Small));
-        Typed(() => Printk.Tail(kernel, int.MaxValue, Small));
-        Typed(() => PerCpu.CurrentTask(kernel, 0));
-        Typed(() => PerCpu.PreemptCount(kernel, 1));
-        _ = Stacks.Of(kernel, 0, guest.Victim.Address);
-        _ = PerCpu.CpuOf(kernel, guest.Vcpu(0, 0, default));
-        LookAtScheduler(kernel, guest);
-        foreach (ulong address in (ulong[])[guest.TextBase, guest["ct_int"] + 3, guest.Modules[0].TextStart + 5, 0, ulong.MaxValue])
-        {
-            _ = image.Symbolize(address);
-            _ = image.TryFindFunction(address, out _);
-            _ = image.TryFind(address, out _);
-            _ = image.IsText(address);
-        }
-    }
-
-    /// <summary>Run queues, sleepers, locks, timers and the rest.</summary>
-    private static void LookAtScheduler(LinuxKernel kernel, SyntheticKernel guest)
-    {
-        Typed(() => RunQueues.ReadAll(kernel, Small));
-        Typed(() => CpuStates.ReadAll(kernel));
-        Typed(() => KernelClock.Read(kernel));
-        Typed(() => RcuState.Read(kernel, Small));
-        Typed(() => Timers.Wheels(kernel, Small));
-        Typed(() => Timers.HighResolution(kernel, Small));
-        Typed(() => Workqueues.Pools(kernel, Small));
-        Typed(() => Workqueues.Enumerate(kernel, Small));
-        Typed(() => TaskDetails.Read(kernel, Tasks.ReadTask(kernel, guest.Victim.Address)));
-        Typed(() => new SleepTimes(kernel).Of(guest.Kthread.Address));
-        Typed(() => new TaskBacktraces(kernel, Small).Of(guest.Tasks[^1].Address));
-        Typed(() => WaitGraph.Build(kernel, Tasks.Enumerate(kernel, Small), new TaskBacktraces(kernel, Small), Small, interruptible: true));
-        foreach (LockKind kind in Enum.GetValues<LockKind>())
-            Typed(() => Locks.Read(kernel, kind, guest.Victim.Address, Small));
-        GprFile gpr = default;
-        gpr[Gpr.Rbx] = guest.Victim.Address;
-        _ = new SpinningCpus(kernel, Small, new CodeMap(kernel.Image)).Find([guest.Vcpu(0, guest["native_queued_spin_lock_slowpath:spin"], gpr)]);
-    }
-
-    private static void Typed(Action look)
-    {
-        try
-        {
-            look();
-        }
-        catch (Exception e) when (e is KernelShapeException or GuestMemoryException)
-        {
-            // The promised errors.
-        }
-    }
-
-    private static void Change(SyntheticKernel guest, ReadOnlySpan<byte> data, bool all)
-    {
-        Apply(guest, data, Regions(guest, all));
-    }
-
-    private static void Apply(SyntheticKernel guest, ReadOnlySpan<byte> data, (ulong Physical, int Bytes)[] regions)
-    {
-        for (; data.Length >= 7; data = data[7..])
-        {
-            (ulong physical, int bytes) = regions[data[0] % regions.Length];
-            ulong at = physical + (ulong)((data[1] | data[2] << 8 | data[3] << 16) % bytes);
-            if (data[4] % 2 == 0)
-                at &= ~7UL;
-            byte[] value = BitConverter.GetBytes(Edges[data[5] % Edges.Length]);
-            int width = data[4] % 8 < 4 ? 8 : 1 << data[4] % 4;
-            if (data[4] % 16 == 15)
-                value = [data[6]];
-            guest.Memory.Write(at, value.AsSpan(0, Math.Min(width, value.Length)));
-        }
-    }
+    private static ulong[] Pointers(SyntheticKernel k) =>
+    [
+        .. k.Tasks.Select(t => t.Address), .. k.Tasks.Select(t => t.Signal), .. k.Tasks.Select(t => t.Stack), .. k.Modules.Select(m => m.Address), k.Mutex(0), k.Mutex(1), k.Entity(k.Victim), k.Entity(k.Init),
+        k["init_task"], k["modules"], k["printk_ring"], k.PerCpu("runqueues", 0), k.PerCpu("timer_bases", 0), k["ct_int"] + 3, k.TextBase,
+    ];
 
     private static (ulong Physical, int Bytes)[] Regions(SyntheticKernel guest, bool all)
     {
