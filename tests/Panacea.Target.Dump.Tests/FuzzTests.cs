@@ -1,6 +1,6 @@
-using System.Buffers.Binary;
 using Panacea.Formats.Vmcore;
 using Panacea.TestKit.Dumps;
+using Panacea.TestKit.Fuzzing;
 using Panacea.TestKit.Memory;
 
 namespace Panacea.Target.Dump.Tests;
@@ -8,8 +8,6 @@ namespace Panacea.Target.Dump.Tests;
 /// <summary>Whatever the files say, opening them ends in a dump or a <see cref="DumpException"/>, and reading in a typed failure. The formats' own targets are in Panacea.Formats.Tests.</summary>
 public sealed class FuzzTests
 {
-    private static readonly ulong[] Interesting = [0, 1, 0xfff, 0x1000, 0x7fff_ffff, 0xffff_ffff, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, ulong.MaxValue];
-
     [Theory]
     [InlineData("elf")]
     [InlineData("kdump")]
@@ -34,10 +32,10 @@ public sealed class FuzzTests
             _ => [(400, 464), (4096, 4200), (4200, 4200 + notes.Length), (8192, 8200), (12288, 12300), (16384, 16600)],
         };
         byte[] bytes = new byte[9000];
-        for (int round = 0; round < 1500; round++)
+        var mutator = new ByteMutator(structure);
+        Fuzzer.Run(kind, random =>
         {
-            var random = new Random(round);
-            IDumpBytes[] files = [.. seeds.Select(s => new MemoryDumpBytes(Mutate(s, structure, random)))];
+            IDumpBytes[] files = [.. seeds.Select(s => new MemoryDumpBytes(random.Next(4) == 0 ? s : mutator.Mutate([s], random)))];
             try
             {
                 DumpTarget.DumpContent content = DumpTarget.Recognize(files, [.. files.Select((_, i) => $"file {i}")], TargetLimits.Default, new DumpOptions());
@@ -53,36 +51,6 @@ public sealed class FuzzTests
             {
                 Assert.NotEmpty(e.Message);
             }
-            catch (Exception e) when (e is not Xunit.Sdk.XunitException)
-            {
-                Assert.Fail($"{kind}, round {round}: {e}");
-            }
-        }
-    }
-
-    private static byte[] Mutate(byte[] seed, (int Start, int End)[] structure, Random random)
-    {
-        byte[] input = [.. seed];
-        for (int edits = random.Next(0, 4); edits > 0; edits--)
-        {
-            (int start, int end) = structure[random.Next(structure.Length)];
-            int at = random.Next(start, Math.Min(end, input.Length - 8));
-            switch (random.Next(4))
-            {
-                case 0:
-                    input[at] ^= (byte)(1 << random.Next(8));
-                    break;
-                case 1:
-                    BinaryPrimitives.WriteUInt64LittleEndian(input.AsSpan(at & ~7), Interesting[random.Next(Interesting.Length)]);
-                    break;
-                case 2:
-                    BinaryPrimitives.WriteUInt32LittleEndian(input.AsSpan(at & ~3), unchecked((uint)Interesting[random.Next(Interesting.Length)]));
-                    break;
-                case 3 when random.Next(10) == 0:
-                    return input[..random.Next(input.Length)];
-            }
-        }
-
-        return input;
+        });
     }
 }

@@ -151,8 +151,8 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         function = default;
         if (!IsText(address) || Symbolize(address) is not { Size: > 0 } location)
             return false;
-        ulong start = address - location.Offset;
-        function = new FunctionRange(start, start + location.Size, location.Name);
+        ulong start = unchecked(address - location.Offset);
+        function = new FunctionRange(start, unchecked(start + location.Size), location.Name);
         return true;
     }
 
@@ -309,7 +309,7 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
     }
 
     private OwnerTables? OwnerOf(ulong address) =>
-        address >= Meta.TextBase && address < Meta.TextBase + (_owners[0].Symbols?.EndOffset ?? 0) ? _owners[0]
+        unchecked(address - Meta.TextBase) < (_owners[0].Symbols?.EndOffset ?? 0) ? _owners[0]
         : ModuleOf(address) is { } module ? _owners[module.Owner]
         : null;
 

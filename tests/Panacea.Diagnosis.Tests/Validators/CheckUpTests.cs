@@ -83,19 +83,4 @@ public sealed class CheckUpTests
         var g = new CheckedGuest();
         Assert.Equal(["stacks", "slabs"], CheckUp.Run(g.Context(), ["slabs", "stacks"]).Validators.Select(v => v.Name));
     }
-
-    /// <summary>Hostile memory: structures overwritten at random end in a report.</summary>
-    [Theory]
-    [InlineData(KernelShape.Linux61)]
-    [InlineData(KernelShape.Linux612)]
-    public void Whatever_memory_holds_there_is_a_report(KernelShape shape)
-    {
-        const int guests = 3, rounds = 40;
-        for (int i = 0; i < guests; i++)
-        {
-            var g = new CheckedGuest(shape);
-            for (int round = 0; round < rounds; round++)
-                FuzzTargets.Damage(g, new Random((i * rounds) + round));
-        }
-    }
 }
