@@ -167,7 +167,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         overflowed = false;
         for (int i = 1; i < handler.Frames.Count; i++)
         {
-            string? function = image.Symbolize(handler.Frames[i - 1].Ip - 1)?.Name;
+            string? function = image.Symbolize(unchecked(handler.Frames[i - 1].Ip - 1))?.Name;
             overflowed |= function == "handle_stack_overflow";
             if (handler.Frames[i].RegsAddress == regsAddress)
                 return function;

@@ -86,6 +86,6 @@ public sealed record CrashEvidence
 
     /// <summary>The symbol of a frame's function.</summary>
     public SymbolLocation? LocationOf(StackFrame frame) => Kernel.Image.Symbolize(frame.Point.LookupAddress) is { } location
-        ? location with { Offset = location.Offset + (frame.Ip - frame.Point.LookupAddress) }
+        ? location with { Offset = unchecked(location.Offset + (frame.Ip - frame.Point.LookupAddress)) }
         : null;
 }

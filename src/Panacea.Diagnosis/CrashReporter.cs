@@ -77,7 +77,7 @@ public sealed class CrashReporter(TargetLimits limits)
             _ => "none",
         };
         string? instruction = Disassembly.Around(
-            new LiveCode(evidence.Kernel.Space), new FunctionRange(evidence.Crash.Ip, evidence.Crash.Ip + 15, ""), evidence.Crash.Ip, 0, 0, a => Name(evidence, a)).FirstOrDefault()?.Text;
+            new LiveCode(evidence.Kernel.Space), new FunctionRange(evidence.Crash.Ip, unchecked(evidence.Crash.Ip + 15), ""), evidence.Crash.Ip, 0, 0, a => Name(evidence, a)).FirstOrDefault()?.Text;
         string? bad = fault.BadRegister is { } r ? $"%{r.Register.ToString().ToLowerInvariant()} = 0x{r.Value:x}" : null;
         return new ReportFault(access, fault.Address, fault.Class?.ToString(), instruction, bad, FaultOrigins.Of(evidence));
     }

@@ -25,7 +25,7 @@ public sealed class FuzzTests
     public void Logs()
     {
         string[][] samples = [.. LogSamples.Names.Select(n => Encoding.UTF8.GetString(LogSamples.Read(n)).Split('\n'))];
-        var mutator = new TextMutator(LogWords);
+        var mutator = new TextMutator(LogWords, mostLines: 25);
         Fuzzer.Run(nameof(FuzzTargets.ConsoleLog), random => FuzzTargets.ConsoleLog(mutator.Mutate(samples, random)));
     }
 
@@ -37,7 +37,7 @@ public sealed class FuzzTests
     {
         using CrashedGuest guest = Crashed(KernelShape.Linux612);
         JsonNode report = JsonSerializer.SerializeToNode(FuzzTargets.Machine(guest, guest.Crash.Vcpu), MachineReportJson.Default.MachineReport)!;
-        Fuzzer.Run(nameof(FuzzTargets.Strings), random => FuzzTargets.Strings(report, random));
+        Fuzzer.Run(nameof(FuzzTargets.Strings), random => FuzzTargets.Strings(report, random), share: 2);
     }
 
     [Fact]
@@ -50,13 +50,13 @@ public sealed class FuzzTests
             random =>
             {
                 int which = random.Next(guests.Length);
-                mutators[which].Case(random, () => FuzzTargets.Validators(guests[which]));
+                mutators[which].Case(random, () => FuzzTargets.Validators(guests[which], random));
             },
             new FuzzCeilings { Reads = () => guests.Sum(g => g.Guest.Memory.Reads), MaxReads = 500_000 });
     }
 
     [Fact]
-    public void Crashes() => Crashed(nameof(FuzzTargets.Crash), (guest, vcpu, _) => FuzzTargets.Crash(guest, vcpu), share: 1);
+    public void Crashes() => Crashed(nameof(FuzzTargets.Crash), (guest, vcpu, _) => FuzzTargets.Crash(guest, vcpu), share: 2);
 
     /// <summary>Put together of all readers, with names of the guest's choice: fewer cases.</summary>
     [Fact]
@@ -69,7 +69,7 @@ public sealed class FuzzTests
             k.Write(k.Modules[0].Address + k.Types.Offset("module.name"), Bytes(random, 50));
             FuzzTargets.Machine(guest, vcpu);
         },
-        share: 10);
+        share: 20);
 
     private static void Crashed(string name, Action<CrashedGuest, VcpuRegisters, Random> target, int share)
     {

@@ -27,6 +27,25 @@ public sealed class ReportTests
         Assert.Equal((title, cause), (g.Report.Title, g.Report.Cause));
     }
 
+    /// <summary>ERR_PTR(-ENOMEM) is a call target at the very end of the address space; behind it addresses begin again.</summary>
+    [Theory]
+    [InlineData(ulong.MaxValue - 11)]
+    [InlineData(ulong.MaxValue)]
+    public void A_call_of_an_error_pointer_is_reported(ulong target)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_call", BadCall = target });
+        Assert.Contains("ct_call", g.Report.Title);
+        Assert.Contains($"0x{target:x}", g.Report.Cause);
+    }
+
+    /// <summary>A frame at address 0 has no instruction before it.</summary>
+    [Fact]
+    public void Registers_that_lead_nowhere_end_in_a_report()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int" }, vcpu: v => v with { Rip = 0 });
+        Assert.NotEmpty(g.Report.Title);
+    }
+
     [Theory]
     [InlineData(KernelShape.Linux61)]
     [InlineData(KernelShape.Linux612)]

@@ -99,10 +99,10 @@ public static class CallSites
             if (address < LongestCall)
                 return false;
             Span<byte> piece = bytes.AsSpan(0, length);
-            if (!code.TryReadCode(address - (ulong)length, piece))
+            if (!code.TryReadCode(unchecked(address - (ulong)length), piece))
                 continue;
             var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes, 0, length));
-            decoder.IP = address - (ulong)length;
+            decoder.IP = unchecked(address - (ulong)length);
             decoder.Decode(out Instruction instruction);
             if (!instruction.IsInvalid && instruction.Length == length && instruction.Mnemonic == Mnemonic.Call)
                 return true;
