@@ -13,7 +13,7 @@ using Panacea.TestKit.Fuzzing;
 namespace Panacea.Diagnosis.Tests;
 
 /// <summary>What is fuzzed of the diagnosis: logs, validators, crashes, and whatever is shown to a person.</summary>
-internal static class FuzzTargets
+public static class FuzzTargets
 {
     private static readonly TargetLimits Small = TargetLimits.Default with { MaxTasks = 2000, MaxModules = 200, MaxModuleBytes = 1 << 20, MaxPrintkBytes = 1 << 20, MaxChain = 2000 };
 
@@ -34,7 +34,7 @@ internal static class FuzzTargets
     }
 
     /// <summary>Validators, half of them, over a guest in which something is broken; none may break itself.</summary>
-    public static void Validators(CheckedGuest guest, Random random)
+    internal static void Validators(CheckedGuest guest, Random random)
     {
         int draw = random.Next(2);
         string[] names = [.. Diagnosis.Validators.Validators.All.Select(v => v.Name).Where((_, i) => i % 2 == draw)];
@@ -44,7 +44,7 @@ internal static class FuzzTargets
     }
 
     /// <summary>Everything that is said of a machine: found, diagnosed, shown. Nothing that stands in memory or registers keeps it from being written.</summary>
-    public static MachineReport Machine(CrashedGuest guest, VcpuRegisters vcpu)
+    internal static MachineReport Machine(CrashedGuest guest, VcpuRegisters vcpu)
     {
         (MachineReport report, _) = new MachineReporter(new StandingMachine(guest.Image, guest.Guest.Memory, [vcpu]), Small).Write("dump", SourceKind.Dump, "a dump");
         Show(report);
@@ -52,7 +52,7 @@ internal static class FuzzTargets
     }
 
     /// <summary>The evidence and the report of a crash, at its death point.</summary>
-    public static void Crash(CrashedGuest guest, VcpuRegisters vcpu)
+    internal static void Crash(CrashedGuest guest, VcpuRegisters vcpu)
     {
         try
         {

@@ -26,7 +26,7 @@ public sealed class FuzzTests
     {
         string[][] samples = [.. LogSamples.Names.Select(n => Encoding.UTF8.GetString(LogSamples.Read(n)).Split('\n'))];
         var mutator = new TextMutator(LogWords, mostLines: 25);
-        Fuzzer.Run(nameof(FuzzTargets.ConsoleLog), random => FuzzTargets.ConsoleLog(mutator.Mutate(samples, random)));
+        Fuzzer.RunInputs(nameof(FuzzTargets.ConsoleLog), data => FuzzTargets.ConsoleLog(data), [.. LogSamples.Names.Select(LogSamples.Read)], random => mutator.Mutate(samples, random));
     }
 
     [Fact]

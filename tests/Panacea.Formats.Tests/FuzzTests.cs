@@ -35,12 +35,11 @@ public sealed class FuzzTests
     {
         (Target target, Func<byte[][]> seeds) = All[name];
         byte[][] corpus = seeds();
-        target([]);
-        corpus.ToList().ForEach(seed => target(seed));
         var mutator = new ByteMutator();
 
         // Of BTF, the text of hundreds of types is written, one after the other.
-        Fuzzer.Run(name, random => target(mutator.Mutate(corpus, random)), new FuzzCeilings { MaxBytes = name.Contains("Btf", StringComparison.Ordinal) ? 512 << 20 : 64 << 20 });
+        var ceilings = new FuzzCeilings { MaxBytes = name.Contains("Btf", StringComparison.Ordinal) ? 512 << 20 : 64 << 20 };
+        Fuzzer.RunInputs(name, data => target(data), corpus, random => mutator.Mutate(corpus, random), ceilings);
     }
 
     private static byte[][] LogSeeds() => [.. ((string[])["kasan-use-after-free", "lockdep-circular", "cgroup-oom", "interleaved-caller-ids", "machine-check"]).Select(n =>

@@ -24,12 +24,12 @@ public sealed class FuzzTests
     {
         byte[][] seeds = FuzzTargets.CodeSeeds;
         var mutator = new ByteMutator();
-        Fuzzer.Run(nameof(FuzzTargets.MachineCode), random =>
+        Fuzzer.RunInputs(nameof(FuzzTargets.MachineCode), data => FuzzTargets.MachineCode(data), seeds, random =>
         {
             byte[] code = random.Next(4) == 0 ? new byte[random.Next(1, 200)] : mutator.Mutate(seeds, random);
             if (random.Next(4) == 0)
                 random.NextBytes(code.AsSpan(random.Next(code.Length + 1)));
-            FuzzTargets.MachineCode(code);
+            return code;
         });
     }
 
@@ -80,9 +80,7 @@ public sealed class FuzzTests
 
     private static void Bytes(string name, Action<byte[]> target, byte[][] corpus, params (int Start, int End)[] structure)
     {
-        target([]);
-        Array.ForEach(corpus, target);
         var mutator = new ByteMutator(structure);
-        Fuzzer.Run(name, random => target(mutator.Mutate(corpus, random)));
+        Fuzzer.RunInputs(name, target, corpus, random => mutator.Mutate(corpus, random));
     }
 }

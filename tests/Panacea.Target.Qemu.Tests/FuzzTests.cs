@@ -83,17 +83,13 @@ public sealed class FuzzTests
     private static void Text(string name, Target target, string[] words, params string[] corpus)
     {
         string[][] lines = [.. corpus.Select(text => text.Split('\n'))];
-        corpus.ToList().ForEach(text => target(Encoding.UTF8.GetBytes(text)));
-        target([]);
         var mutator = new TextMutator(words);
-        Fuzzer.Run(name, random => target(mutator.Mutate(lines, random)));
+        Fuzzer.RunInputs(name, data => target(data), [.. corpus.Select(Encoding.UTF8.GetBytes)], random => mutator.Mutate(lines, random));
     }
 
     private static void Bytes(string name, Target target, params byte[][] corpus)
     {
-        corpus.ToList().ForEach(bytes => target(bytes));
-        target([]);
         var mutator = new ByteMutator();
-        Fuzzer.Run(name, random => target(mutator.Mutate(corpus, random)));
+        Fuzzer.RunInputs(name, data => target(data), corpus, random => mutator.Mutate(corpus, random));
     }
 }

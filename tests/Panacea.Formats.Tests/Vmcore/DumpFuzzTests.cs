@@ -36,10 +36,8 @@ public sealed class DumpFuzzTests
 
     private static void Run(Target target, byte[] seed, (int Start, int End)[] structure, [CallerMemberName] string name = "")
     {
-        target([]);
-        target(seed);
         var mutator = new ByteMutator(structure);
-        Fuzzer.Run(name, random => target(mutator.Mutate([seed], random)));
+        Fuzzer.RunInputs(name, data => target(data), [seed], random => mutator.Mutate([seed], random));
     }
 
     private static SparsePhysicalMemory Memory()

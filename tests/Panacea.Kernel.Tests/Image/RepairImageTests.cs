@@ -12,6 +12,29 @@ public sealed class RepairImageTests : IDisposable
 {
     private readonly TemporaryDirectory _directory = new();
 
+    /// <summary>The header of the symbols says where they end: wherever that is, a question about an address has an answer, or the image is refused.</summary>
+    [Fact]
+    public void Symbols_that_end_anywhere_are_looked_up_or_refused()
+    {
+        using var g = new KernelGuest();
+        ImageContainer.Section[] sections = [.. g.Image.Sections];
+        int at = Array.FindIndex(sections, s => s.Kind == ImageSection.Symbols0 && s.Owner == 0);
+        byte[] header = sections[at].Bytes.ToArray();
+        for (int word = 0; word + 8 <= header.Length; word += 4)
+        {
+            byte[] bad = [.. header];
+            BitConverter.TryWriteBytes(bad.AsSpan(word), ulong.MaxValue);
+            sections[at] = sections[at] with { Bytes = bad };
+            Exception? e = Record.Exception(() =>
+            {
+                using RepairImage image = RepairImage.FromSections(sections);
+                _ = image.Symbolize(g.Guest.TextBase + 0x1003);
+                _ = image.TryFindFunction(ulong.MaxValue, out _);
+            });
+            Assert.True(e is null or RepairImageException or InvalidDataException, e?.ToString());
+        }
+    }
+
     [Theory]
     [MemberData(nameof(KernelGuest.Shapes), MemberType = typeof(KernelGuest))]
     public void An_image_says_what_the_kernel_is(KernelShape shape, int levels)

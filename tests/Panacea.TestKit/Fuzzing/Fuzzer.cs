@@ -70,6 +70,29 @@ public static class Fuzzer
         }
     }
 
+    /// <summary>Runs a target over an empty input, over good ones, and over damaged ones.</summary>
+    /// <param name="target">Its name.</param>
+    /// <param name="oneInput">Takes one input.</param>
+    /// <param name="corpus">Good inputs.</param>
+    /// <param name="mutate">Damages one of them.</param>
+    /// <param name="ceilings">What one case may cost.</param>
+    public static void RunInputs(string target, Action<byte[]> oneInput, IReadOnlyList<byte[]> corpus, Func<Random, byte[]> mutate, FuzzCeilings? ceilings = null)
+    {
+        // For a fuzzer that begins with good inputs of its own.
+        if (Environment.GetEnvironmentVariable("PANACEA_FUZZ_SEEDS") is { Length: > 0 } directory)
+        {
+            string into = Directory.CreateDirectory(Path.Combine(directory, target)).FullName;
+            for (int i = 0; i < corpus.Count; i++)
+                File.WriteAllBytes(Path.Combine(into, $"{i}"), corpus[i]);
+            return;
+        }
+
+        oneInput([]);
+        foreach (byte[] input in corpus)
+            oneInput(input);
+        Run(target, random => oneInput(mutate(random)), ceilings);
+    }
+
     private static FuzzFailedException Failed(string target, long at, string what, Exception? inner = null) =>
         new($"{target}, case {at} (alone: PANACEA_FUZZ_FIRST={at} PANACEA_FUZZ_CASES=1): {what}", inner);
 
