@@ -62,4 +62,32 @@ public sealed record FormatLimits
 
     /// <summary>Reports that may be written at one time, by different CPUs; the oldest is closed where there are more.</summary>
     public int MaxOpenLogReports { get; init; } = 16;
+
+    /// <summary>Section headers of an ELF object. A kernel with debug information has some 80, a module built with a section a function some thousands.</summary>
+    public int MaxElfSections { get; init; } = 65_536;
+
+    /// <summary>Bytes of one table of an ELF object that is held in memory: symbols, their names, relocations. Those of a distribution kernel's symbols are 5 MB, of the largest modules'
+    /// relocations 150 MB.</summary>
+    public long MaxElfTableBytes { get; init; } = 256 << 20;
+
+    /// <summary>Bytes that a compressed section of debug information may unpack to; .debug_info of a distribution kernel has 210 MB.</summary>
+    public long MaxUnpackedSectionBytes { get; init; } = 2L << 30;
+
+    /// <summary>Bytes of one DWARF unit, or of one table that belongs to it (abbreviations, lines). A C file's of the kernel are up to 1 MB, those of link-time optimisation more.</summary>
+    public int MaxDwarfUnitBytes { get; init; } = 64 << 20;
+
+    /// <summary>DWARF units of one object; a distribution kernel has some 3,000.</summary>
+    public int MaxDwarfUnits { get; init; } = 1_000_000;
+
+    /// <summary>Bytes of DWARF that may be gone through for one address. Where .debug_aranges is missing, the heads of all units are read once: 200 MB in a distribution kernel.</summary>
+    public long MaxDwarfWork { get; init; } = 1L << 30;
+
+    /// <summary>Address ranges of one object, or of one entry of its DWARF.</summary>
+    public int MaxDwarfRanges { get; init; } = 4_000_000;
+
+    /// <summary>Rows of one line table.</summary>
+    public int MaxDwarfLines { get; init; } = 4_000_000;
+
+    /// <summary>Inlined calls, one within the other, at one address.</summary>
+    public int MaxInlineDepth { get; init; } = 256;
 }
