@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Panacea.Formats.Dwarf;
 using Panacea.Target;
 
 namespace Panacea.Diagnosis;
@@ -147,6 +148,12 @@ public enum Confidence
 /// <param name="Module">Module, or null for the kernel itself.</param>
 public sealed record CodeLocation(ulong Address, string? Function, ulong Offset, ulong Size, string? Module)
 {
+    /// <summary>The line of source that stands in <see cref="Function"/>; null without debug information.</summary>
+    public SourceLine? Source { get; init; }
+
+    /// <summary>Functions that the compiler has put into it there, innermost first; empty without debug information.</summary>
+    public IReadOnlyList<InlinedCall> Inlined { get; init; } = [];
+
     /// <summary>As the kernel prints it (%pS): <c>name+0x1/0x20 [module]</c>, or the bare address.</summary>
     public override string ToString() => Function is null
         ? $"0x{Address:x16}"

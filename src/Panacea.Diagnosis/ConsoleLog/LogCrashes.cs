@@ -54,6 +54,7 @@ internal static class LogCrashes
             Workqueue = report.Workqueue,
             Taint = who?.Taint,
             KernelRelease = who?.Release ?? BannerRelease(report.BannerRelease),
+            Banner = report.BannerRelease,
             KernelBuild = who?.Build,
             Hardware = report.Hardware,
             Source = report.Fact("file") is { } file ? $"{file}:{report.Fact("line")}" : null,

@@ -1,5 +1,7 @@
 using System.Text.Json.Serialization;
+using Panacea.Diagnosis.DebugInfo;
 using Panacea.Formats.ConsoleLog;
+using Panacea.Formats.Dwarf;
 
 namespace Panacea.Diagnosis.ConsoleLog;
 
@@ -27,6 +29,12 @@ public enum LogRank
 /// <param name="Address">Address; null where it is not told.</param>
 public sealed record LogLocation(string? Function, ulong Offset, ulong Size, string? Module, ulong? Address)
 {
+    /// <summary>The line of source that stands in <see cref="Function"/>; null without debug information.</summary>
+    public SourceLine? Source { get; init; }
+
+    /// <summary>Functions that the compiler has put into it there, innermost first; empty without debug information.</summary>
+    public IReadOnlyList<InlinedCall> Inlined { get; init; } = [];
+
     internal static LogLocation Of(LogFrame frame) => new(frame.Function, frame.Offset, frame.Size, frame.Module, frame.Address);
 
     /// <summary>As the kernel prints it.</summary>
@@ -108,6 +116,9 @@ public sealed record LogCrash
     /// <summary>Kernel release.</summary>
     public string? KernelRelease { get; init; }
 
+    /// <summary>The kernel's banner of that boot, <c>Linux version …</c>; null where the log does not have it.</summary>
+    public string? Banner { get; init; }
+
     /// <summary>Build: what follows the release, such as <c>#1 Debian 6.1.158-1</c>.</summary>
     public string? KernelBuild { get; init; }
 
@@ -156,6 +167,9 @@ public sealed record LogDiagnosis
 
     /// <summary>Lines read, boots seen, what was left out.</summary>
     public required LogStatistics Log { get; init; }
+
+    /// <summary>Files whose debug information was used.</summary>
+    public IReadOnlyList<UsedDebugFile> DebugFiles { get; init; } = [];
 
     /// <summary>What about the log as a whole limits the diagnosis.</summary>
     public required IReadOnlyList<string> Unavailable { get; init; }

@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis.ConsoleLog;
+using Panacea.Diagnosis.DebugInfo;
 
 namespace Panacea.Diagnosis.Machine;
 
@@ -159,6 +160,9 @@ public sealed record MachineReport
 
     /// <summary>The tail of the kernel log.</summary>
     public required IReadOnlyList<ConsoleLine> Console { get; init; }
+
+    /// <summary>Files whose debug information was used.</summary>
+    public IReadOnlyList<UsedDebugFile> DebugFiles { get; init; } = [];
 
     /// <summary>What the source lacks and what could not be read, and why.</summary>
     public required IReadOnlyList<string> Missing { get; init; }

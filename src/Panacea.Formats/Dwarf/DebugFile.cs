@@ -119,6 +119,23 @@ public sealed class DebugFile : IDisposable
         }
     }
 
+    /// <summary>The kernel release that a module was built for: the first word of <c>vermagic=</c> in .modinfo; null where the file does not have it.</summary>
+    public string? ModuleRelease()
+    {
+        const string key = "vermagic=";
+        try
+        {
+            if (_elf.Find(".modinfo") is not { IsEmpty: false } section || section.Size > (ulong)_limits.MaxNoteBytes)
+                return null;
+            string text = Encoding.UTF8.GetString(SectionBytes.Open(_elf, section, null, _limits).Read(0, (int)section.Size));
+            return text.Split('\0').FirstOrDefault(t => t.StartsWith(key, StringComparison.Ordinal))?[key.Length..].Split(' ')[0];
+        }
+        catch (Exception e) when (IsDamage(e))
+        {
+            return null;
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _sections.Dispose();
 

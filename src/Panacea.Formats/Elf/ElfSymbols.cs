@@ -7,7 +7,11 @@ namespace Panacea.Formats.Elf;
 /// <param name="Address">Where it lies, as <see cref="ElfSection.Address"/> counts.</param>
 /// <param name="Size">st_size in bytes; 0 where the symbol has none.</param>
 /// <param name="Room">Bytes to the next symbol of the same section, or to its end: the size that the kernel prints (kallsyms knows no other).</param>
-public readonly record struct ElfSymbol(ulong Address, ulong Size, ulong Room);
+public readonly record struct ElfSymbol(ulong Address, ulong Size, ulong Room)
+{
+    /// <summary>No symbol of its section comes behind it: what the kernel prints as its size then depends on where the next section was put.</summary>
+    public bool IsLast { get; init; }
+}
 
 /// <summary>The symbol table of an ELF object, held in memory and searched by name.</summary>
 public sealed class ElfSymbols
@@ -64,7 +68,10 @@ public sealed class ElfSymbols
         {
             int id = (int)BinaryPrimitives.ReadUInt32LittleEndian(candidates[i..]);
             if (NameOf(id) is { } bytes && bytes.SequenceEqual(wanted))
-                found.Add(new ElfSymbol(AddressOf(id), BinaryPrimitives.ReadUInt64LittleEndian(Entry(id)[16..]), RoomOf(id)));
+                {
+                ulong room = RoomOf(id, out bool isLast);
+                found.Add(new ElfSymbol(AddressOf(id), BinaryPrimitives.ReadUInt64LittleEndian(Entry(id)[16..]), room) { IsLast = isLast });
+            }
         }
 
         return found;
@@ -110,7 +117,7 @@ public sealed class ElfSymbols
         return end < 0 ? default : rest[..end];
     }
 
-    private ulong RoomOf(int i)
+    private ulong RoomOf(int i, out bool isLast)
     {
         ulong address = AddressOf(i);
         ElfSection section = SectionOf(i)!;
@@ -118,7 +125,8 @@ public sealed class ElfSymbols
         int at = Array.BinarySearch(_addresses, address);
         while (at >= 0 && at < _addresses.Length && _addresses[at] == address)
             at++;
-        ulong next = at >= 0 && at < _addresses.Length ? Math.Min(_addresses[at], end) : end;
+        isLast = at < 0 || at >= _addresses.Length || _addresses[at] >= end;
+        ulong next = isLast ? end : _addresses[at];
         return next > address ? next - address : 0;
     }
 }
