@@ -28,6 +28,7 @@ public static class IncidentReport
         else
             to.Append("The guest died at ").Append(Safe.Code(incident.DeathPoint)).Append("; it could not be diagnosed.\n\n");
 
+        KnownIssueText.AppendMarkdown(to, incident.KnownIssues);
         AppendDone(to, incident);
         AppendLost(to, incident);
         AppendTimeline(to, incident.Timeline);

@@ -1,3 +1,5 @@
+using Panacea.Diagnosis.KnownIssues;
+
 namespace Panacea.Sessions;
 
 /// <summary>How one VM is to be guarded.</summary>
@@ -11,6 +13,9 @@ public sealed record GuardOptions
 
     /// <summary>How long any one answer of QEMU is waited for while the guest stands still.</summary>
     public TimeSpan StopBudget { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>Rules that crashes are held against after the guest goes on.</summary>
+    public KnownIssueMatcher KnownIssues { get; init; } = KnownIssueMatcher.None;
 
     /// <summary>Directory for repair images, created where missing.</summary>
     public required string ImageCache { get; init; }

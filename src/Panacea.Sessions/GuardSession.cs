@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
 using Panacea.Target;
@@ -368,11 +369,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var errors = new List<string>(stop.Errors);
         CrashReport? report = null;
         IReadOnlyList<ConsoleLine> console = [];
+        IReadOnlyList<KnownIssue> known = [];
         if (stop.Evidence is not null)
         {
             try
             {
                 (report, console) = new CrashReporter(_limits).Write(stop.Evidence);
+                known = options.KnownIssues.Find(report, _armed?.Image.Meta.Banner);
             }
             catch (Exception e)
             {
@@ -383,7 +386,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
         var pending = new PendingIncident
         {
-            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
+            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, KnownIssues = known, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchStartedTicks = Time.GetTimestamp(),
             Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!.Image, _target.Memory, stop.Evidence, _limits) : null,
         };

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.Machine;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Repair;
 
 namespace Panacea.Sessions;
@@ -85,6 +86,9 @@ public sealed record Incident
 
     /// <summary>The state of the machine, read while it ran again; null where that failed.</summary>
     public MachineState? Machine { get; init; }
+
+    /// <summary>Known issues that the crash looks like, the surest first; empty where the guard has no rules or none matched.</summary>
+    public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
     /// <summary>The last lines of the guest's kernel log as of the crash.</summary>
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Machine;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair;
@@ -22,6 +23,8 @@ internal sealed class PendingIncident
     public required string StoppedSource { get; init; }
 
     public CrashReport? Report { get; init; }
+
+    public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];
 
@@ -112,7 +115,7 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => new LadderStep(
                 v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
-            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = report, Machine = machine?.State,
+            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = report, Machine = machine?.State, KnownIssues = pending.KnownIssues,
             Console = pending.Console, Errors = errors,
         };
     }

@@ -57,7 +57,14 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public IInspectionSession Open(SourceName source, CancellationToken cancel) => Inspect!(source);
 
-    public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel) => Says!(source);
+    public DiagnosisAnswer Diagnose(SourceName source, DiagnosisOptions options, CancellationToken cancel)
+    {
+        Options = options;
+        return Says!(source);
+    }
+
+    /// <summary>What the last diagnosis was to be held against.</summary>
+    public DiagnosisOptions? Options { get; private set; }
 
     public CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel) => Checks!(source, only, image);
 

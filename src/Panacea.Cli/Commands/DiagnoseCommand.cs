@@ -19,6 +19,13 @@ internal static class DiagnoseCommand
         Option<bool> json = Shared.Json("Print everything as JSON, as docs/diagnosis.schema.json describes it.");
         Option<string?> html = new("--html") { Description = "Write one self-contained HTML file to read in a browser or to mail.", HelpName = "FILE" };
         Option<bool> markdown = new("--markdown") { Description = "Print the report as Markdown: what is printed without an option, too." };
+        Option<string[]> rules = RulesOption.Create();
+        Option<string[]> debugInfo = new("--debuginfo")
+        {
+            Description = "Add source lines and inlined functions from debug information of the same build: an unpacked debug package, a directory with vmlinux and modules, vmlinux itself, or debuginfod's cache. May be given several times.",
+            HelpName = "DIR",
+            AllowMultipleArgumentsPerToken = false,
+        };
         var command = new PanaceaCommand("diagnose", "Say what happened to a kernel: the crash, its cause, the state of the machine, and whether it could have gone on. Needs no debug symbols.")
         {
             Examples =
@@ -28,6 +35,7 @@ internal static class DiagnoseCommand
                 ("panacea diagnose console.log", "Read what a kernel wrote to its console; '-' reads standard input."),
                 ("panacea diagnose vmcore --html report.html", "A page to read and to mail."),
                 ("panacea diagnose --json vmcore | jq -r .crash.title", "The headline for a script."),
+                ("panacea diagnose vmcore --rules issues.yaml --debuginfo /usr/lib/debug", "Say which known issues it looks like, and which lines of source the stacks lead through."),
             ],
             Notes = [Shared.SourceNote, ("Logs", ["A SOURCE that is text is taken for a console log: serial console, dmesg, journalctl -k, pstore; '-' is standard input."]), Shared.ExitCodeNote],
         };
@@ -35,6 +43,8 @@ internal static class DiagnoseCommand
         command.Add(json);
         command.Add(markdown);
         command.Add(html);
+        command.Add(rules);
+        command.Add(debugInfo);
         command.Validators.Add(result =>
         {
             if (result.GetValue(json) && result.GetValue(markdown))
@@ -44,7 +54,8 @@ internal static class DiagnoseCommand
         {
             using var interrupts = new Interrupts(console, "still letting go of the VM; once more ends panacea at once");
             SourceName name = parsed.GetRequiredValue(source);
-            DiagnosisAnswer answer = console.Progress("reading the kernel", () => services.Diagnosis.Diagnose(name, interrupts.Token));
+            var options = new DiagnosisOptions(RulesOption.Read(parsed.GetValue(rules)), parsed.GetValue(debugInfo) ?? []);
+            DiagnosisAnswer answer = console.Progress("reading the kernel", () => services.Diagnosis.Diagnose(name, options, interrupts.Token));
             if (parsed.GetValue(html) is { } file)
                 File.WriteAllText(file, answer.Machine is { } machine ? MachineHtml.Render(machine) : LogHtml.Render(answer.Log!, name.Text));
             if (parsed.GetValue(json))

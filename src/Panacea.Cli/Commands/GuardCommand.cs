@@ -31,6 +31,7 @@ internal static class GuardCommand
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
+        Option<string[]> rules = RulesOption.Create();
         var command = new PanaceaCommand("guard", "Protect running VMs: when a guest kernel crashes, diagnose it, repair it, let it go on. Runs until interrupted.")
         {
             Examples =
@@ -56,7 +57,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images, rules])
             command.Add(option);
         command.SetAction(parsed => Run(
             console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
@@ -66,6 +67,7 @@ internal static class GuardCommand
                 HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
                 StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
                 ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
+                KnownIssues = RulesOption.Read(parsed.GetValue(rules)),
             }));
         return command;
     }

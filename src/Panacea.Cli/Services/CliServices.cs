@@ -4,6 +4,7 @@ using Panacea.Cli.Prompt;
 using Panacea.Cli.Services.Inspection;
 using Panacea.Daemon;
 using Panacea.Diagnosis.ConsoleLog;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
@@ -81,8 +82,16 @@ internal interface IImageService
 internal interface IDiagnosisService
 {
     /// <summary>Says everything about a running guest, a dump or a console log.</summary>
-    DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel);
+    /// <param name="source">What is to be diagnosed.</param>
+    /// <param name="options">What else it is to be held against.</param>
+    /// <param name="cancel">Ends it.</param>
+    DiagnosisAnswer Diagnose(SourceName source, DiagnosisOptions options, CancellationToken cancel);
 }
+
+/// <summary>What a diagnosis is to be held against.</summary>
+/// <param name="KnownIssues">Rules of known issues.</param>
+/// <param name="DebugInfo">Directories and files with debug information; empty for none.</param>
+internal sealed record DiagnosisOptions(KnownIssueMatcher KnownIssues, IReadOnlyList<string> DebugInfo);
 
 /// <summary>What was said: of a machine, or of a log.</summary>
 /// <param name="Machine">Of a machine; null for a log.</param>

@@ -1,7 +1,9 @@
 using Panacea.Cli.CommandLine;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.ConsoleLog;
+using Panacea.Diagnosis.DebugInfo;
 using Panacea.Diagnosis.Machine;
+using Panacea.Diagnosis.Rendering;
 using Panacea.Formats;
 using Panacea.Repair;
 using Panacea.Target;
@@ -15,19 +17,20 @@ internal sealed class KernelDiagnosis : IDiagnosisService
     private const int LookBytes = 16 << 10;
 
     /// <inheritdoc/>
-    public DiagnosisAnswer Diagnose(SourceName source, CancellationToken cancel)
+    public DiagnosisAnswer Diagnose(SourceName source, DiagnosisOptions options, CancellationToken cancel)
     {
         source = source.Found();
+        using var debug = new DebugFiles([.. options.DebugInfo.Select(FoundDebugInfo)], FormatLimits.Default);
         if (source.IsStandardInput)
         {
             using Stream input = Console.OpenStandardInput();
-            return new DiagnosisAnswer(null, ConsoleLogDiagnosis.Diagnose(input, FormatLimits.Default));
+            return OfLog(input, options, debug);
         }
 
         if (source.Files is [var only] && IsText(only))
         {
             using FileStream log = File.OpenRead(only);
-            return new DiagnosisAnswer(null, ConsoleLogDiagnosis.Diagnose(log, FormatLimits.Default));
+            return OfLog(log, options, debug);
         }
 
         using IKernelSource kernel = KernelSources.Open(source, cancel);
@@ -42,8 +45,22 @@ internal sealed class KernelDiagnosis : IDiagnosisService
             capture, kernel.Memory, goesOn ? StateMoment.Running : StateMoment.Standing, source.Text, kernel.Kind, kernel.Description);
         if (capture.Evidence is { } evidence)
             report = report with { Recoverability = Recoverability.Judge(evidence) };
-        return new DiagnosisAnswer(report with { Missing = [.. kernel.Missing, .. report.Missing] }, null);
+        report = report with { Missing = [.. kernel.Missing, .. report.Missing] };
+        if (options.DebugInfo.Count > 0)
+            report = MachineSources.Add(report, MachineBuilds.Read(new StandingMachine(kernel.Image, kernel.Memory, []), report, TargetLimits.Default), debug);
+        return new DiagnosisAnswer(options.KnownIssues.Add(report), null);
     }
+
+    private static DiagnosisAnswer OfLog(Stream log, DiagnosisOptions options, DebugFiles debug)
+    {
+        LogDiagnosis diagnosis = ConsoleLogDiagnosis.Diagnose(log, FormatLimits.Default);
+        if (options.DebugInfo.Count > 0)
+            diagnosis = LogSources.Add(diagnosis, debug);
+        return new DiagnosisAnswer(null, options.KnownIssues.Add(diagnosis));
+    }
+
+    private static string FoundDebugInfo(string path) => File.Exists(path) || Directory.Exists(path)
+        ? Path.GetFullPath(path) : throw new CliException(ExitCodes.Usage, $"there is no directory or file '{Safe.Text(path, 256)}' with debug information");
 
     /// <summary>A log is text, with some NULs and escapes of a serial line at most. Dumps begin with a mark that holds bytes no text has, or with memory, of which much is zero.</summary>
     private static bool IsText(string file)

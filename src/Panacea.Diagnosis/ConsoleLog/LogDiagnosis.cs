@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis.DebugInfo;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Formats.ConsoleLog;
 using Panacea.Formats.Dwarf;
 
@@ -151,6 +152,9 @@ public sealed record LogCrash
 
     /// <summary>What else the report says, by name.</summary>
     public IReadOnlyList<LogFact> Details { get; init; } = [];
+
+    /// <summary>Known issues that it looks like, the surest first; empty where no rules were given or none matched.</summary>
+    public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
     /// <summary>What the log does not have, and why that matters.</summary>
     public required IReadOnlyList<string> Unavailable { get; init; }

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.DebugInfo;
+using Panacea.Diagnosis.KnownIssues;
 
 namespace Panacea.Diagnosis.Machine;
 
@@ -160,6 +161,9 @@ public sealed record MachineReport
 
     /// <summary>The tail of the kernel log.</summary>
     public required IReadOnlyList<ConsoleLine> Console { get; init; }
+
+    /// <summary>Known issues that it looks like, the surest first; empty where no rules were given or none matched.</summary>
+    public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
     /// <summary>Files whose debug information was used.</summary>
     public IReadOnlyList<UsedDebugFile> DebugFiles { get; init; } = [];

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text;
+using Panacea.Diagnosis.DebugInfo;
+using Panacea.Formats.Dwarf;
 
 namespace Panacea.Diagnosis.Rendering;
 
@@ -10,7 +12,14 @@ namespace Panacea.Diagnosis.Rendering;
 /// <param name="Stack">The stack that it lies on; null where unknown.</param>
 /// <param name="Address">Guest-virtual address; null where unknown.</param>
 /// <param name="StackPointer">Stack pointer there; null where unknown.</param>
-internal sealed record HtmlFrame(string Location, bool Reliable, bool IsTrap, string? Stack, ulong? Address, ulong? StackPointer);
+internal sealed record HtmlFrame(string Location, bool Reliable, bool IsTrap, string? Stack, ulong? Address, ulong? StackPointer)
+{
+    /// <summary>Line of source; null without debug information.</summary>
+    public SourceLine? Source { get; init; }
+
+    /// <summary>What is inlined there, innermost first.</summary>
+    public IReadOnlyList<InlinedCall> Inlined { get; init; } = [];
+}
 
 /// <summary>What the pages of all reports are made of. No script, nothing fetched; every string of a guest goes through <see cref="Safe.Html"/>, and a content security policy forbids what a
 /// mistake might still let in.</summary>
@@ -55,7 +64,9 @@ internal static partial class HtmlPage
                 to.Append("<p class=\"stackname\">").Append(Safe.Html(frame.Stack)).Append(" stack</p>\n");
             current = frame.Stack;
             to.Append("<details class=\"frame").Append(frame.Reliable ? "" : " loose").Append("\"><summary><code>").Append(frame.Reliable ? "" : "? ").Append(Safe.Html(frame.Location)).Append("</code>")
-                .Append(frame.IsTrap ? " · trap" : "").Append("</summary><div><dl>");
+                .Append(Safe.Html(Sources.At(frame.Source))).Append(frame.IsTrap ? " · trap" : "").Append("</summary><div><dl>");
+            foreach (InlinedCall call in frame.Inlined)
+                Item(to, "Inlined", $"{call.Function}{Sources.At(call.Source)}");
             Item(to, "Address", frame.Address is { } a ? $"0x{a:x16}" : "not told");
             Item(to, "Stack pointer", frame.StackPointer is { } sp ? $"0x{sp:x16}" : null);
             Item(to, "Proof", frame.Reliable ? "by registers or unwind data" : "none: it may be left over from an earlier call");
@@ -86,6 +97,17 @@ internal static partial class HtmlPage
         foreach ((string name, ulong value) in registers)
             to.Append("<code>").Append(Safe.Html(string.Create(CultureInfo.InvariantCulture, $"{name.ToUpperInvariant(),7} {value:x16}"))).Append("</code>");
         to.Append("</div>\n");
+    }
+
+    public static void DebugFiles(StringBuilder to, IReadOnlyList<UsedDebugFile> files)
+    {
+        if (files.Count == 0)
+            return;
+        Heading(to, "Debug information");
+        to.Append("<ul>");
+        foreach (UsedDebugFile file in files)
+            to.Append("<li><code>").Append(Safe.Html(Sources.Used(file))).Append("</code></li>");
+        to.Append("</ul>\n");
     }
 
     public static void Missing(StringBuilder to, IReadOnlyList<string> missing)

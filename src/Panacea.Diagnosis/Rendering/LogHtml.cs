@@ -28,6 +28,7 @@ public static class LogHtml
             to.Append("</ol>\n");
         }
 
+        DebugFiles(to, diagnosis.DebugFiles);
         Missing(to, [.. crash?.Unavailable ?? [], .. diagnosis.Unavailable]);
         return End(to);
     }
@@ -41,7 +42,7 @@ public static class LogHtml
         Heading(to, "The report");
         to.Append("<dl>");
         Item(to, "Where", crash.Location is { } location ? $"{location} (confidence {MarkdownReport.Kebab(crash.Confidence)})" : null);
-        Item(to, "Source", crash.Source);
+        Item(to, "Source", crash.Source ?? Sources.Whole(crash.Location?.Source, crash.Location?.Inlined ?? []));
         Item(to, "Access", crash.Fault is { } fault ? $"{fault.Access}{(fault.Address is { } a ? $" at 0x{a:x16}" : "")}{(fault.Explanation is { } e ? $": {e}" : "")}" : null);
         Item(to, "Panic", crash.PanicMessage);
         Item(to, "Hardware", crash.Hardware);
@@ -49,6 +50,7 @@ public static class LogHtml
         foreach (var fact in crash.Details)
             Item(to, Safe.Html(fact.Name), fact.Value);
         to.Append("</dl>\n");
+        KnownIssueText.AppendHtml(to, crash.KnownIssues);
         Frames(to, "Stack", crash.Stack);
         foreach (LogStack stack in crash.OtherStacks)
             Frames(to, stack.Title.Length == 0 ? "Another stack" : stack.Title.TrimEnd(':'), stack.Entries);
@@ -60,6 +62,6 @@ public static class LogHtml
     private static void Frames(StringBuilder to, string title, IReadOnlyList<LogStackEntry> entries)
     {
         if (entries.Count > 0)
-            Stack(to, title, entries.Select(e => new HtmlFrame(e.Location.ToString(), e.Reliable, e.IsTrap, e.Stack, e.Location.Address, null)));
+            Stack(to, title, entries.Select(e => new HtmlFrame(e.Location.ToString(), e.Reliable, e.IsTrap, e.Stack, e.Location.Address, null) { Source = e.Location.Source, Inlined = e.Location.Inlined }));
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis.ConsoleLog;
+using Panacea.Diagnosis.DebugInfo;
 
 namespace Panacea.Diagnosis.Rendering;
 
@@ -25,6 +26,7 @@ public static class LogMarkdown
         AppendReport(to, diagnosis, first);
         if (diagnosis.Reports.Count > 1)
             AppendList(to, diagnosis, first);
+        AppendDebugFiles(to, diagnosis.DebugFiles);
         AppendMissing(to, "What the log does not tell", diagnosis.Unavailable);
         return to.ToString();
     }
@@ -42,6 +44,8 @@ public static class LogMarkdown
             Item(to, "Where", $"{Safe.Code(location.ToString())} (confidence {MarkdownReport.Kebab(crash.Confidence)})");
         if (crash.Source is { } source)
             Item(to, "Source", Safe.Code(source));
+        else if (Sources.Whole(crash.Location?.Source, crash.Location?.Inlined ?? []) is { } line)
+            Item(to, "Source", Safe.Code(line));
         if (crash.Fault is { } fault)
             Item(to, "Access", DescribeAccess(fault));
         Item(to, "Running", DescribeRunning(crash));
@@ -57,6 +61,7 @@ public static class LogMarkdown
         Item(to, "Rank", $"{MarkdownReport.Kebab(crash.Rank)}: {Safe.Markdown(crash.RankReason)}");
         Item(to, "Bucket", $"{Safe.Code(crash.Bucket)} (kind {Safe.Code(MarkdownReport.Kebab(crash.Kind))})");
         to.Append('\n');
+        KnownIssueText.AppendMarkdown(to, crash.KnownIssues);
         AppendStack(to, "Stack", crash.Stack);
         foreach (LogStack stack in crash.OtherStacks.Take(MostOtherStacks))
             AppendStack(to, stack.Title.Length == 0 ? "Another stack" : stack.Title.TrimEnd(':'), stack.Entries);
@@ -87,7 +92,7 @@ public static class LogMarkdown
             LogCrash crash = diagnosis.Reports[i];
             string rank = MarkdownReport.Kebab(crash.Rank)
                 + (crash.FollowsFrom is { } from ? string.Create(CultureInfo.InvariantCulture, $" of line {diagnosis.Reports[from].Line}") : "") + (i == first ? " (above)" : "");
-            to.Append(CultureInfo.InvariantCulture, $"| {crash.Line} | {When(crash)} | {Safe.Markdown(crash.Title)} | {rank} |\n");
+            to.Append(CultureInfo.InvariantCulture, $"| {crash.Line} | {When(crash)} | {Safe.Markdown(crash.Title)}{(crash.KnownIssues.Count > 0 ? $" (known: {string.Join(", ", crash.KnownIssues.Select(k => Safe.Code(k.Id, inTable: true)))})" : "")} | {rank} |\n");
         }
 
         to.Append('\n');
@@ -110,7 +115,9 @@ public static class LogMarkdown
             if (entry.Stack != current && entry.Stack is not null)
                 yield return $"    --- <{entry.Stack}> ---";
             current = entry.Stack ?? current;
-            yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(entry.Reliable ? ' ' : '?')} {entry.Location}{(entry.IsTrap ? "  (trap)" : "")}");
+            foreach (var call in entry.Location.Inlined)
+                yield return $"       {Sources.Line(call)}";
+            yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(entry.Reliable ? ' ' : '?')} {entry.Location}{Sources.At(entry.Location.Source)}{(entry.IsTrap ? "  (trap)" : "")}");
         }
     }
 
@@ -134,6 +141,16 @@ public static class LogMarkdown
     {
         string since = crash.TimestampNs is { } ns ? string.Create(CultureInfo.InvariantCulture, $"{ns / 1_000_000_000}.{ns / 1000 % 1_000_000:000000} s after boot") : "";
         return crash.WallClock is { } wall ? $"{Safe.Markdown(wall)}{(since.Length > 0 ? ", " + since : "")}" : since.Length > 0 ? since : string.Create(CultureInfo.InvariantCulture, $"line {crash.Line}");
+    }
+
+    internal static void AppendDebugFiles(StringBuilder to, IReadOnlyList<UsedDebugFile> files)
+    {
+        if (files.Count == 0)
+            return;
+        to.Append("## Debug information\n\n");
+        foreach (UsedDebugFile file in files)
+            to.Append("- ").Append(Safe.Code(Sources.Used(file))).Append('\n');
+        to.Append('\n');
     }
 
     private static void AppendMissing(StringBuilder to, string title, IReadOnlyList<string> missing)

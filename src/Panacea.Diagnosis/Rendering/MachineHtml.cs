@@ -16,6 +16,7 @@ public static class MachineHtml
         string title = report.Crash?.Title ?? "No crash was found";
         Begin(to, title);
         Headline(to, report, title);
+        KnownIssueText.AppendHtml(to, report.KnownIssues);
         Verdict(to, report.Recoverability);
         Timeline(to, report);
         Findings(to, [.. report.Crash?.Findings ?? [], .. report.Findings]);
@@ -34,6 +35,7 @@ public static class MachineHtml
             section.AppendHtml(to);
         Modules(to, report.Modules);
         Log(to, report.Console);
+        DebugFiles(to, report.DebugFiles);
         Missing(to, [.. report.Crash?.Unavailable ?? [], .. report.Missing]);
         return End(to);
     }
@@ -100,6 +102,7 @@ public static class MachineHtml
         Heading(to, "The crash");
         to.Append("<dl>");
         Item(to, "Where", crash.Location.ToString());
+        Item(to, "Source", Sources.Whole(crash.Location.Source, crash.Location.Inlined));
         if (crash.Fault is { } fault)
         {
             Item(to, "Access", $"{fault.Access}{(fault.Address is { } a ? $" at 0x{a:x16}" : "")}{(fault.Explanation is { } e ? $": {e}" : "")}");
@@ -111,7 +114,7 @@ public static class MachineHtml
         Item(to, "The kernel's own words", crash.PanicMessage);
         Item(to, "Task", crash.Task is { } t ? string.Create(CultureInfo.InvariantCulture, $"{t.Comm}, pid {t.Pid}{(t.CommandLine is { } command ? $": {command}" : "")}") : "could not be read");
         to.Append("</dl>\n");
-        Stack(to, "Stack", crash.Stack.Select(f => new HtmlFrame(f.Location.ToString(), f.Reliable, f.IsTrap, f.Stack, f.Location.Address, f.StackPointer)));
+        Stack(to, "Stack", crash.Stack.Select(f => new HtmlFrame(f.Location.ToString(), f.Reliable, f.IsTrap, f.Stack, f.Location.Address, f.StackPointer) { Source = f.Location.Source, Inlined = f.Location.Inlined }));
         Disassembly(to, crash.Disassembly);
         Registers(to, crash.Registers);
     }

@@ -20,6 +20,7 @@ public static class MachineMarkdown
             MarkdownReport.AppendSummary(to, crash);
         else
             to.Append("There is no crash to tell of: ").Append(Safe.Markdown(report.WhyNoCrash)).Append(".\n\n");
+        KnownIssueText.AppendMarkdown(to, report.KnownIssues);
         AppendVerdict(to, report.Recoverability);
         AppendMachineFindings(to, report.Findings);
         if (report.Crash is not null)
@@ -32,6 +33,7 @@ public static class MachineMarkdown
         AppendModules(to, report.Modules);
         AppendLogged(to, report.Logged);
         AppendLog(to, report.Console);
+        LogMarkdown.AppendDebugFiles(to, report.DebugFiles);
         AppendMissing(to, report.Missing);
         return to.ToString();
     }

@@ -24,6 +24,8 @@ public static class MarkdownReport
     {
         to.Append(Safe.Markdown(EndSentence(report.Cause))).Append("\n\n");
         Item(to, "Where", Safe.Code(report.Location.ToString()));
+        if (Sources.Whole(report.Location.Source, report.Location.Inlined) is { } source)
+            Item(to, "Source", Safe.Code(source));
         if (report.Fault is { } fault)
             Item(to, "Access", DescribeAccess(fault));
         Item(to, "Running", DescribeRunning(report));
@@ -111,8 +113,10 @@ public static class MarkdownReport
                 yield return $"    --- <{current}> ---";
             }
 
+            foreach (var call in frame.Location.Inlined)
+                yield return $"       {Sources.Line(call)}";
             string trap = frame.IsTrap ? "  (trap)" : "";
-            yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(frame.Reliable ? ' ' : '?')} {frame.Location}{trap}");
+            yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(frame.Reliable ? ' ' : '?')} {frame.Location}{Sources.At(frame.Location.Source)}{trap}");
         }
     }
 
