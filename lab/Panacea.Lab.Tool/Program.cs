@@ -16,8 +16,9 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      setup [--yes] [--tests] [--refresh]
-                      installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests
+      setup [--yes] [--tests] [--debuginfo] [--refresh]
+                      installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests;
+                      --debuginfo: the kernels' debug packages and what reads dumps with them too (some 600 MB to download)
     """;
 
 try
@@ -89,15 +90,18 @@ static async Task<int> CaptureLogsAsync(string lines, string directory, string[]
 
 static async Task SetUpAsync(string[] options)
 {
-    if (options.Except(["--yes", "--tests", "--refresh"]).FirstOrDefault() is string unknown)
+    if (options.Except(["--yes", "--tests", "--debuginfo", "--refresh"]).FirstOrDefault() is string unknown)
         throw new FormatException($"unknown option {unknown}");
-    PrerequisiteUse use = options.Contains("--tests") ? PrerequisiteUse.Guests | PrerequisiteUse.Tests : PrerequisiteUse.Guests;
+    bool debugInfo = options.Contains("--debuginfo");
+    PrerequisiteUse use = PrerequisiteUse.Guests | (options.Contains("--tests") ? PrerequisiteUse.Tests : 0) | (debugInfo ? PrerequisiteUse.DebugInfo : 0);
     await Prerequisites.EnsureAsync(use, options.Contains("--yes"), Ask, Console.Error.WriteLine);
     foreach (string line in KernelPackages.Lines)
     {
         KernelInstallation kernel = await KernelPackages.GetAsync(line, options.Contains("--refresh"), Console.Error.WriteLine);
         await GuestBuilder.GetAsync(line, Console.Error.WriteLine);
         Console.WriteLine($"{line}: {kernel.Release}");
+        if (debugInfo)
+            Console.WriteLine($"{line}: {(await DebugPackages.GetAsync(kernel, Console.Error.WriteLine)).Directory}");
     }
 }
 

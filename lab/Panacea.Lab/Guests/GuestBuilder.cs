@@ -16,6 +16,9 @@ public static partial class GuestBuilder
     private static readonly string[] Modules =
         ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4", "pvpanic_mmio", "pvpanic_pci"];
 
+    /// <summary>The files of the kernel's own modules that the guests load, in that order, relative to <see cref="KernelInstallation.Modules"/>.</summary>
+    public static IReadOnlyList<string> ModulesOf(KernelInstallation kernel) => new ModuleFiles(kernel).LoadOrder(Modules);
+
     /// <summary>The image of a kernel line, built where the cache has none.</summary>
     public static async Task<GuestImage> GetAsync(string line, Action<string>? report = null, CancellationToken cancel = default)
     {

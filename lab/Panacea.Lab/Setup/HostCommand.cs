@@ -41,6 +41,22 @@ public static class HostCommand
         return code == 0 ? output.ToArray() : throw Failed(program, arguments, new HostCommandResult(code, "", error));
     }
 
+    /// <summary>Runs a program that has to succeed and hands its standard output, while it is being written, to a reader.</summary>
+    /// <returns>What the reader made of it.</returns>
+    /// <exception cref="LabException">There is no such program, or it failed.</exception>
+    public static async Task<T> ReadOutputAsync<T>(
+        string program, IReadOnlyList<string> arguments, Func<Stream, CancellationToken, Task<T>> read, CancellationToken cancel = default)
+    {
+        T? made = default;
+        (int code, string error) = await RunCoreAsync(program, arguments, null, async (output, token) =>
+        {
+            made = await read(output, token);
+            // A program that can't write any more would fail.
+            await output.CopyToAsync(Stream.Null, token);
+        }, cancel);
+        return code == 0 ? made! : throw Failed(program, arguments, new HostCommandResult(code, "", error));
+    }
+
     /// <summary>The path of a program, or null where it is not installed. Looks into the system directories too, which are not on every user's PATH.</summary>
     public static string? Find(string program)
     {
@@ -57,8 +73,12 @@ public static class HostCommand
         return new LabException($"{program} {string.Join(' ', arguments)} failed with status {result.ExitCode}: {said[Math.Max(0, said.Length - 2000)..]}");
     }
 
+    private static Task<(int Code, string Error)> RunCoreAsync(
+        string program, IReadOnlyList<string> arguments, string? directory, Stream output, CancellationToken cancel) =>
+        RunCoreAsync(program, arguments, directory, (said, token) => said.CopyToAsync(output, token), cancel);
+
     private static async Task<(int Code, string Error)> RunCoreAsync(
-        string program, IReadOnlyList<string> arguments, string? directory, Stream output, CancellationToken cancel)
+        string program, IReadOnlyList<string> arguments, string? directory, Func<Stream, CancellationToken, Task> read, CancellationToken cancel)
     {
         var start = new ProcessStartInfo(Find(program) ?? throw new LabException($"{program} is not installed"), arguments)
         {
@@ -73,12 +93,12 @@ public static class HostCommand
         {
             process.StandardInput.Close();
             Task<string> error = process.StandardError.ReadToEndAsync(cancel);
-            await process.StandardOutput.BaseStream.CopyToAsync(output, cancel);
+            await read(process.StandardOutput.BaseStream, cancel);
             string said = await error;
             await process.WaitForExitAsync(cancel);
             return (process.ExitCode, said);
         }
-        catch (OperationCanceledException)
+        catch
         {
             process.Kill(entireProcessTree: true);
             throw;
