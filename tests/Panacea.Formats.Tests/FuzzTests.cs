@@ -3,6 +3,7 @@ using Panacea.Formats.Btf;
 using Panacea.Formats.Kallsyms;
 using Panacea.Formats.Orc;
 using Panacea.Formats.Tests.Btf;
+using Panacea.Formats.Tests.Dwarf;
 using Panacea.TestKit.Formats;
 using Panacea.TestKit.Fuzzing;
 
@@ -26,6 +27,7 @@ public sealed class FuzzTests
         [nameof(FuzzTargets.Orc)] = (FuzzTargets.Orc, OrcSeeds),
         [nameof(FuzzTargets.Vmcoreinfo)] = (FuzzTargets.Vmcoreinfo, () => [Encoding.UTF8.GetBytes("OSRELEASE=6.1\nSYMBOL(_stext)=ffffffff81000000\nNUMBER(phys_base)=-1\nSIZE(page)=64\nOFFSET(a.b)=1\nBUILD-ID=abcd\nKERNELOFFSET=0\n")]),
         [nameof(FuzzTargets.ConsoleLog)] = (FuzzTargets.ConsoleLog, LogSeeds),
+        [nameof(DwarfFuzz)] = (DwarfFuzz.Object, DwarfFuzz.Seeds),
         [nameof(FuzzTargets.Notes)] = (FuzzTargets.Notes, () => [[4, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, (byte)'G', (byte)'N', (byte)'U', 0, 1, 2, 3, 4, 2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, (byte)'X', 0, 0, 0]]),
     };
 
