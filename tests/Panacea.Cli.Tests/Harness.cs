@@ -29,7 +29,10 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public string? History { get; init; }
 
     /// <summary>Everything that the program stands on.</summary>
-    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = this, CheckUps = this, Lab = this, Terminal = () => Terminal, History = History };
+    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Lab = this, Terminal = () => Terminal, History = History };
+
+    /// <summary>In the place of <see cref="Says"/>.</summary>
+    public IDiagnosisService? Diagnosis { get; init; }
 
     public Func<SourceName, DiagnosisAnswer>? Says { get; init; }
 

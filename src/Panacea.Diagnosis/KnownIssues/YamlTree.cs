@@ -42,7 +42,7 @@ internal static class YamlTree
         }
         catch (YamlException e)
         {
-            throw new RulesFileException($"{file}:{Line(e.Start)}: it is no YAML: {Sentence(e.Message)}");
+            throw new RulesFileException($"{file}:{Line(e.End)}: it is no YAML: {Sentence(e.Message)}");
         }
     }
 
@@ -78,7 +78,18 @@ internal static class YamlTree
         }
     }
 
-    private static ParsingEvent Next(Parser parser, string file) => parser.MoveNext() && parser.Current is { } current ? current : throw new RulesFileException($"{file}: it ends too early");
+    private static ParsingEvent Next(Parser parser, string file)
+    {
+        try
+        {
+            return parser.MoveNext() && parser.Current is { } current ? current : throw new RulesFileException($"{file}: it ends too early");
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException or FormatException or OverflowException)
+        {
+            // What the library has no sentence for: it stumbles over some input.
+            throw new RulesFileException($"{file}:{(parser.Current is { } last ? Line(last.End) : 1)}: it is no YAML");
+        }
+    }
 
     private static RulesFileException Wrong(string file, ParsingEvent at, string sentence) => new($"{file}:{Line(at.Start)}: {sentence}");
 

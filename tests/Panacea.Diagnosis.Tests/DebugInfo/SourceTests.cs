@@ -95,7 +95,7 @@ public sealed class SourceTests : IDisposable
         using var bytes = new ObjectFileBytes(vmlinux);
         Assert.True(DebugFile.TryOpen(bytes, FormatLimits.Default, out DebugFile debug, out string whyNot), whyNot);
         string Place(string function, ulong offset) =>
-            string.Create(CultureInfo.InvariantCulture, $"{function}+0x{offset:x}/0x{debug.Symbols.Find(function)[0].Room + (function == "early" ? (ulong)wrong : 0):x}");
+            string.Create(CultureInfo.InvariantCulture, $"{function}+0x{offset:x}/0x{debug.Symbols.Find(function)[0].Room + (function == "outer" ? (ulong)wrong : 0):x}");
         string log = $"""
             {(banner ? $"[    0.000000] {build}\n" : "")}[    7.1] BUG: kernel NULL pointer dereference, address: 0000000000000000
             [    7.2] #PF: supervisor write access in kernel mode

@@ -6,6 +6,7 @@ using Panacea.Diagnosis.Rendering;
 using Panacea.Diagnosis.Tests.ConsoleLog;
 using Panacea.Formats;
 using Panacea.TestKit;
+using Panacea.TestKit.Linux;
 
 namespace Panacea.Diagnosis.Tests.KnownIssues;
 

@@ -92,25 +92,8 @@ public sealed class RulesFileTests
                     input.AsSpan(random.Next(input.Length - length), length).CopyTo(input.AsSpan(at));
             }
 
-            Fuzz(random.Next(5) == 0 ? input.AsSpan(0, random.Next(input.Length)) : input);
+            RulesFuzz.Rules(random.Next(5) == 0 ? input.AsSpan(0, random.Next(input.Length)) : input);
         }
-    }
-
-    /// <summary>The fuzz target of rules files: whatever the bytes are, there are rules or there is one sentence.</summary>
-    public static void Fuzz(ReadOnlySpan<byte> data)
-    {
-        var rules = new List<KnownIssueRule>();
-        try
-        {
-            RulesFile.Read("fuzz.yaml", data, rules);
-        }
-        catch (RulesFileException e)
-        {
-            Assert.StartsWith("fuzz.yaml", e.Message);
-            return;
-        }
-
-        _ = new KnownIssueMatcher(rules).Find(MatcherTests.Crash, null);
     }
 
     internal static IReadOnlyList<KnownIssueRule> Read(string text)
