@@ -43,8 +43,7 @@ public static class RulesFile
     {
         if (bytes.Length > MaxBytes)
             throw new RulesFileException($"{file}: it is larger than {MaxBytes >> 20} MiB");
-        using var text = new StringReader(Encoding.UTF8.GetString(bytes).TrimStart('\ufeff'));
-        YamlNode root = YamlTree.Read(text, file);
+        YamlNode root = YamlTree.Read(Encoding.UTF8.GetString(bytes).TrimStart('\ufeff'), file);
         YamlMap document = root as YamlMap ?? throw Wrong(file, root, "the file has to be a mapping with a list 'rules'");
         Members(file, document, "the file", ["rules"]);
         YamlNode list = Member(document, "rules") ?? throw Wrong(file, root, "the list 'rules' is missing");

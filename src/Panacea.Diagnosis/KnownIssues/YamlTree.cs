@@ -26,9 +26,9 @@ internal static class YamlTree
     /// <param name="text">The file's text.</param>
     /// <param name="file">Its name, for sentences.</param>
     /// <exception cref="RulesFileException">It is no such document.</exception>
-    public static YamlNode Read(TextReader text, string file)
+    public static YamlNode Read(string text, string file)
     {
-        var parser = new Parser(text);
+        var parser = new Parser(new StringReader(text));
         try
         {
             int nodes = 0;
@@ -42,6 +42,8 @@ internal static class YamlTree
         }
         catch (YamlException e)
         {
+            if (Tab(text) is { } tab)
+                throw new RulesFileException($"{file}:{tab}: the line is indented with a tab; YAML takes spaces alone");
             throw new RulesFileException($"{file}:{Line(e.End)}: it is no YAML: {Sentence(e.Message)}");
         }
     }
@@ -92,6 +94,20 @@ internal static class YamlTree
     }
 
     private static RulesFileException Wrong(string file, ParsingEvent at, string sentence) => new($"{file}:{Line(at.Start)}: {sentence}");
+
+    /// <summary>The first line that begins with a tab: the mistake that the library tells worst.</summary>
+    private static int? Tab(string text)
+    {
+        int line = 0;
+        foreach (ReadOnlySpan<char> each in text.AsSpan().EnumerateLines())
+        {
+            line++;
+            if (each.TrimStart(' ').StartsWith("\t"))
+                return line;
+        }
+
+        return null;
+    }
 
     private static int Line(in Mark mark) => (int)Math.Clamp(mark.Line, 1, int.MaxValue);
 

@@ -60,7 +60,7 @@ public sealed class RulesFileTests
     [InlineData("rules: [[[[[[[[[[[]]]]]]]]]]]", "rules.yaml:1: values lie in each other more than 8 deep")]
     [InlineData("rules: []\n---\nrules: []", "rules.yaml:2: a second document begins here; a rules file is one")]
     [InlineData("rules:\n  - id: 'a", "rules.yaml:")]
-    [InlineData("rules:\n\t- id: a", "rules.yaml:2: it is no YAML: ")]
+    [InlineData("rules:\n\t- id: a", "rules.yaml:2: the line is indented with a tab; YAML takes spaces alone")]
     public void A_mistake_is_one_sentence_with_its_line(string text, string says)
     {
         string message = Assert.Throws<RulesFileException>(() => Read(text)).Message;

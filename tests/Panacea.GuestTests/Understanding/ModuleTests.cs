@@ -37,6 +37,23 @@ public abstract class ModuleTests(SharedGuest shared)
         Assert.Equal(await TheirsAsync(guest), Ours(view));
     }
 
+    /// <summary>The note as sysfs shows it: name size, descriptor size, type, GNU, and the id.</summary>
+    [Fact]
+    public async Task Every_modules_build_id_is_that_of_its_note_in_sysfs()
+    {
+        Guest guest = await shared.AliveAsync();
+        using KernelView view = KernelView.Open(guest);
+        int compared = 0;
+        foreach (LinuxModule module in KernelView.Settled(() => Modules.Enumerate(view.Kernel, TargetLimits.Default)))
+        {
+            byte[] note = await guest.ReadFileAsync($"/sys/module/{module.Name}/notes/.note.gnu.build-id");
+            Assert.Equal(Convert.ToHexStringLower(note.AsSpan(16)), ModuleBuildIds.Read(view.Kernel, module.Address));
+            compared++;
+        }
+
+        Assert.True(compared > 5);
+    }
+
     private static Line[] Ours(KernelView view) =>
         [.. KernelView.Settled(() => Modules.Enumerate(view.Kernel, TargetLimits.Default)).Select(m => new Line(m.Name, m.Size, m.State == 0 ? "Live" : $"{m.State}", m.Memory[0].Start))];
 
