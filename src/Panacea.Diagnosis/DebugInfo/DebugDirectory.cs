@@ -41,19 +41,20 @@ internal sealed class DebugDirectory(string path, FormatLimits limits)
             }
         }
 
-        List();
+        List(release);
         foreach (string file in _kernels)
             yield return file;
     }
 
     /// <summary>Files that may be those of a module, the likeliest first.</summary>
     /// <param name="module">Its name.</param>
+    /// <param name="release">uname -r.</param>
     /// <param name="buildId">Lower-case hex; null where it is not known.</param>
-    public IEnumerable<string> Modules(string module, string? buildId)
+    public IEnumerable<string> Modules(string module, string? release, string? buildId)
     {
         if (File.Exists(path))
             return ModuleOf(path) == Plain(module) ? [path] : [];
-        List();
+        List(release);
         return [.. ById(buildId), .. _modules.GetValueOrDefault(Plain(module)) ?? []];
     }
 
@@ -120,13 +121,17 @@ internal sealed class DebugDirectory(string path, FormatLimits limits)
     }
 
     /// <summary>Lists the directory once. Links to directories are not followed: they may lead in circles.</summary>
-    private void List()
+    private void List(string? release)
     {
         if (_isListed)
             return;
         _isListed = true;
+
+        // Where a package has its modules, the rest of what may be a whole system is not looked through.
+        string[] places = release is not null && IsName(release) ? ["usr/lib/debug/lib/modules/", "lib/debug/lib/modules/", "lib/modules/"] : [];
+        string top = places.Select(p => Path.Combine(path, p + release)).FirstOrDefault(Directory.Exists) ?? path;
         var options = new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true, AttributesToSkip = FileAttributes.None, MaxRecursionDepth = 24, MatchType = MatchType.Simple };
-        var walk = new System.IO.Enumeration.FileSystemEnumerable<string>(path, (ref System.IO.Enumeration.FileSystemEntry entry) => entry.ToFullPath(), options)
+        var walk = new System.IO.Enumeration.FileSystemEnumerable<string>(top, (ref System.IO.Enumeration.FileSystemEntry entry) => entry.ToFullPath(), options)
         {
             ShouldIncludePredicate = (ref System.IO.Enumeration.FileSystemEntry entry) => !entry.IsDirectory,
             ShouldRecursePredicate = (ref System.IO.Enumeration.FileSystemEntry entry) => (entry.Attributes & FileAttributes.ReparsePoint) == 0,

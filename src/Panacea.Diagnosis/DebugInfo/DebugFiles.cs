@@ -40,7 +40,7 @@ public sealed class DebugFiles(IReadOnlyList<string> paths, FormatLimits limits)
     }
 
     /// <summary>A module's file, by its build id.</summary>
-    internal OpenDebugFile? ModuleById(string module, string? buildId)
+    internal OpenDebugFile? ModuleById(string module, string release, string? buildId)
     {
         if (buildId is null)
         {
@@ -48,7 +48,7 @@ public sealed class DebugFiles(IReadOnlyList<string> paths, FormatLimits limits)
             return null;
         }
 
-        return ById(module, buildId, _directories.SelectMany(d => d.Modules(module, buildId).Select(f => (d, f))));
+        return ById(module, buildId, _directories.SelectMany(d => d.Modules(module, release, buildId).Select(f => (d, f))));
     }
 
     /// <summary>Kernel files, opened one after the other, for a log: the caller says whether one is the right one.</summary>
@@ -56,8 +56,8 @@ public sealed class DebugFiles(IReadOnlyList<string> paths, FormatLimits limits)
         Where(null, _directories.SelectMany(d => d.Kernels(release, null).Select(f => (d, f))), matches, $"kernel {release}");
 
     /// <summary>As <see cref="KernelWhere"/>, for a module.</summary>
-    internal OpenDebugFile? ModuleWhere(string module, Func<DebugFile, (string? MatchedBy, string WhyNot)> matches) =>
-        Where(module, _directories.SelectMany(d => d.Modules(module, null).Select(f => (d, f))), matches, $"module {module}");
+    internal OpenDebugFile? ModuleWhere(string module, string? release, Func<DebugFile, (string? MatchedBy, string WhyNot)> matches) =>
+        Where(module, _directories.SelectMany(d => d.Modules(module, release, null).Select(f => (d, f))), matches, $"module {module}");
 
     /// <summary>Adds a sentence to <see cref="NotUsed"/>, once.</summary>
     internal void Say(string sentence)

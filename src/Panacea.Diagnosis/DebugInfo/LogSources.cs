@@ -77,7 +77,7 @@ public static class LogSources
         {
             if (!_modules.TryGetValue(module, out OpenDebugFile? file))
             {
-                _modules[module] = file = _files.ModuleWhere(module, debug =>
+                _modules[module] = file = _files.ModuleWhere(module, _release, debug =>
                     debug.ModuleRelease() is not { } release || release != _release ? (null, $"nothing in it shows that it was built for kernel {_release}")
                     : Sizes(debug, module, 1) is { } why ? (null, why)
                     : ("sizes", ""));

@@ -121,7 +121,7 @@ public static class MachineSources
             }
 
             if (!_modules.TryGetValue(module, out OpenDebugFile? file))
-                _modules[module] = file = files.ModuleById(module, builds.Modules.GetValueOrDefault(module));
+                _modules[module] = file = files.ModuleById(module, release, builds.Modules.GetValueOrDefault(module));
             return file?.Debug is { } debug && DebugFiles.AddressOf(debug, location.Function, location.Offset - back, location.Size) is { } address
                 && debug.TryLocate(address, out SourcePlace found, out _) ? found : null;
         }

@@ -21,6 +21,9 @@ public sealed class ElfSymbols
     /// <summary>Twice what the kernel takes (KSYM_NAME_LEN, include/linux/kallsyms.h).</summary>
     private const int MaxNameBytes = 1024;
 
+    /// <summary>Static functions of one name are tens at most.</summary>
+    private const int MaxSameName = 1000;
+
     private const byte TypeSection = 3, TypeFile = 4;
     private readonly ElfObject _elf;
     private readonly byte[] _table, _names;
@@ -64,14 +67,13 @@ public sealed class ElfSymbols
         byte[] wanted = Encoding.UTF8.GetBytes(name);
         ReadOnlySpan<byte> candidates = _index.Candidates(NameIndex.Hash(wanted)).Span;
         var found = new List<ElfSymbol>();
-        for (int i = 0; i + 4 <= candidates.Length; i += 4)
+        for (int i = 0; i + 4 <= candidates.Length && found.Count < MaxSameName; i += 4)
         {
             int id = (int)BinaryPrimitives.ReadUInt32LittleEndian(candidates[i..]);
-            if (NameOf(id) is { } bytes && bytes.SequenceEqual(wanted))
-                {
-                ulong room = RoomOf(id, out bool isLast);
-                found.Add(new ElfSymbol(AddressOf(id), BinaryPrimitives.ReadUInt64LittleEndian(Entry(id)[16..]), room) { IsLast = isLast });
-            }
+            if (!NameOf(id).SequenceEqual(wanted))
+                continue;
+            ulong room = RoomOf(id, out bool isLast);
+            found.Add(new ElfSymbol(AddressOf(id), BinaryPrimitives.ReadUInt64LittleEndian(Entry(id)[16..]), room) { IsLast = isLast });
         }
 
         return found;
