@@ -58,7 +58,7 @@ public abstract class DebugInfoTests(SharedGuest shared, string line)
         using var directory = new TemporaryDirectory();
         await using Guest guest = await Guest.StartAsync(shared.Spec with { Start = [], PanicTimeout = 0 });
         await guest.MustAsync("echo 0 > /proc/sys/kernel/kptr_restrict");
-        ulong text = Hex((await guest.MustAsync("grep ' _text$' /proc/kallsyms")).Split(' ')[0]);
+        ulong text = Hex((await guest.MustAsync("grep ' _text$' /proc/kallsyms", Limits.Guest)).Split(' ')[0]);
         long mark = guest.Console.Mark();
         Task<GuestCommandResult> dying = guest.RunAsync("echo null-write > /dev/crashtest", TimeSpan.FromSeconds(5));
         await guest.Console.WaitForAsync("end Kernel panic - not syncing: Fatal exception", Limits.Guest, mark);
