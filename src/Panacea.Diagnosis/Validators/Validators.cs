@@ -6,7 +6,7 @@ public static class Validators
     /// <summary>All of them, those first that the others stand on.</summary>
     public static IReadOnlyList<IValidator> All { get; } =
     [
-        new TaskValidator(), new StackValidator(), new RunQueueValidator(), new ModuleValidator(), new GateValidator(), new TextValidator(), new LockValidator(), new WorkqueueValidator(),
+        new TaskValidator(), new StackValidator(), new RunQueueValidator(), new ModuleValidator(), new GateValidator(), new DescriptorValidator(), new TextValidator(), new LockValidator(), new WorkqueueValidator(),
         new TimerValidator(), new HighResolutionTimerValidator(), new SlabValidator(), new FileValidator(), new MountValidator(), new OperationsValidator(),
     ];
 }

@@ -9,6 +9,12 @@ internal static partial class KernelTypes
         CType number = t.Struct("upid", ("nr", t.S32), ("ns", t.Pointer));
         t.Struct("pid", ("level", t.U32), ("tasks", t.Array(t.Pointer, 4)), ("numbers", t.Array(number, 1)));
         t.Struct("pid_namespace", ("idr", t.Known("idr")));
+        CType descriptors = t.Array(t.Char, 4096), state = t.Overlay("x86_hw_tss", 104, ("sp0", t.U64, 4), ("ist", t.Array(t.U64, 7), 36));
+        CType entry = t.Struct("entry_stack", ("stack", descriptors)), stack = t.Struct("entry_stack_page", ("stack", entry)), tss = t.Overlay("tss_struct", 4096, ("x86_tss", state, 0));
+        CType stacks = t.Struct("cea_exception_stacks",
+            ("DF_stack_guard", t.Array(t.Char, 4096)), ("DF_stack", t.Array(t.Char, 8192)), ("NMI_stack_guard", t.Array(t.Char, 4096)), ("NMI_stack", t.Array(t.Char, 8192)),
+            ("DB_stack_guard", t.Array(t.Char, 4096)), ("DB_stack", t.Array(t.Char, 8192)), ("MCE_stack_guard", t.Array(t.Char, 4096)), ("MCE_stack", t.Array(t.Char, 8192)));
+        t.Struct("cpu_entry_area", ("gdt", descriptors), ("entry_stack_page", stack), ("tss", tss), ("estacks", stacks));
         t.Struct("file_operations", ("owner", t.Pointer), ("read", t.Pointer), ("write", t.Pointer));
         return
         [

@@ -25,9 +25,6 @@ internal static partial class KernelTypes
         Printk(t);
         if (shape == KernelShape.Linux612)
             t.Struct("pcpu_hot", ("current_task", t.Pointer), ("preempt_count", t.S32), ("cpu_number", t.S32), ("top_of_stack", t.U64), ("hardirq_stack_ptr", t.Pointer), ("softirq_pending", t.U16));
-        t.Struct("cea_exception_stacks",
-            ("DF_stack_guard", t.Array(t.Char, 4096)), ("DF_stack", t.Array(t.Char, 8192)), ("NMI_stack_guard", t.Array(t.Char, 4096)), ("NMI_stack", t.Array(t.Char, 8192)),
-            ("DB_stack_guard", t.Array(t.Char, 4096)), ("DB_stack", t.Array(t.Char, 8192)), ("MCE_stack_guard", t.Array(t.Char, 4096)), ("MCE_stack", t.Array(t.Char, 8192)));
         t.Typedef("irq_cpustat_t", t.Struct("irq_cpustat", ("__softirq_pending", t.U16), ("__nmi_count", t.U32), ("apic_timer_irqs", t.U32)));
         t.Enum("system_states", ("SYSTEM_BOOTING", 0), ("SYSTEM_SCHEDULING", 1), ("SYSTEM_FREEING_INITMEM", 2), ("SYSTEM_RUNNING", 3));
         foreach ((string name, Func<SyntheticTypes, CType?>? returns) in KernelFunctions.Writers)

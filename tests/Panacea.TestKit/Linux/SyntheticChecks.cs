@@ -52,6 +52,7 @@ public sealed partial class SyntheticKernel
         Put(Victim.Address, "task_struct.on_cpu", 1);
         QueueFair(Queue(0, "cfs"), [Entity(Victim)], current: true);
         MakeGates();
+        MakeEntryAreas();
         return whole;
     }
 

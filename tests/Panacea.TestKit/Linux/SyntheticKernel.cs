@@ -272,10 +272,16 @@ public sealed partial class SyntheticKernel
         }
 
         PerCpuVariable("cea_exception_stacks", 8);
+        if (IsNewer)
+            PerCpuVariable("_cea_offset", 4);
         PerCpuVariable("irq_stat", Types.SizeOf("irq_cpustat_t"));
         PerCpuVariable("runqueues", Types.SizeOf("rq"));
         foreach ((string name, int bytes) in SchedulerPerCpu())
             PerCpuVariable(name, bytes);
+
+        // Pages of their own.
+        _perCpu.Add(new SyntheticSymbol(0xb000, 'D', "gdt_page", Absolute: true));
+        _perCpu.Add(new SyntheticSymbol(0xc000, 'D', "cpu_tss_rw", Absolute: true));
         LayOutResources();
         for (int cpu = 0; cpu < Options.Cpus; cpu++)
         {
