@@ -155,8 +155,10 @@ public sealed record MemorySummary
             kernel.ReadFirst(zone, "zone.managed_pages.counter", "zone.managed_pages"), (ulong)Math.Max(0, free), Mark(0), Mark(1), Mark(2));
     }
 
-    /// <summary>node_data[] with CONFIG_NUMA, else the one contig_page_data.</summary>
-    private static IEnumerable<(int Node, ulong Data)> Nodes(LinuxKernel kernel)
+    /// <summary>The struct pglist_data of every node: node_data[] with CONFIG_NUMA, else the one contig_page_data.</summary>
+    /// <exception cref="KernelShapeException">The kernel has neither.</exception>
+    /// <exception cref="GuestMemoryException">The table can't be read.</exception>
+    public static IEnumerable<(int Node, ulong Data)> Nodes(LinuxKernel kernel)
     {
         if (!kernel.Image.TryFindSymbol("node_data", out ulong table))
         {

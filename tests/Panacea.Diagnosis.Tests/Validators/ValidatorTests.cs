@@ -74,6 +74,15 @@ public sealed class ValidatorTests
         ("mounts", "check.mounts.back-pointer", (k, w) => k.WriteU64(k.Get(w.Mount, "mount.mnt.mnt_sb") + 8, w.Mount)),
         ("operations", "check.operations.function", (k, _) => k.Put(k["null_fops"], "file_operations.read", 0xffff_c900_0000_1000)),
         ("operations", "check.operations.null", (k, w) => k.Put(w.File, "file.f_op", 0)),
+        ("wait-queues", "check.wait-queues.back-pointer", (k, w) => k.WriteU64(w.Waits.Sleeper + k.Types.Offset("wait_queue_entry.entry") + 8, w.Waits.Sleeper)),
+        ("wait-queues", "check.wait-queues.null", (k, w) => k.WriteU64(w.Waits.Children + k.Types.Offset("wait_queue_head.head"), 0)),
+        ("wait-queues", "check.wait-queues.function", (k, w) => k.Put(w.Waits.Sleeper, "wait_queue_entry.func", 0xffff_c900_0000_1000)),
+        ("wait-queues", "check.wait-queues.function", (k, w) => k.Put(w.Waits.Watcher, "eppoll_entry.wait.func", 0)),
+        ("wait-queues", "check.wait-queues.task", (k, w) => k.Put(w.Waits.Sleeper, "wait_queue_entry.private", k.Allocate(4096))),
+        ("wait-queues", "check.wait-queues.task", (k, w) => k.Put(w.Waits.Sleeper, "wait_queue_entry.private", k.Victim.Address)),
+        ("wait-queues", "check.wait-queues.task", (k, w) => k.Put(w.Waits.Poller, "poll_wqueues.polling_task", k.Allocate(4096))),
+        ("wait-queues", "check.wait-queues.head", (k, w) => k.Put(w.Waits.Watcher, "eppoll_entry.whead", w.Waits.Children)),
+        ("wait-queues", "check.wait-queues.poison", (k, _) => k.WriteU64(k["bit_wait_table"] + k.Types.Offset("wait_queue_head.head"), 0xdead_0000_0000_0100)),
     ];
 
     /// <summary>Every damage in both lines.</summary>

@@ -96,7 +96,7 @@ internal static class KernelFunctions
         Through(text, "mutex_lock", "__mutex_lock.constprop.0");
         WithLocals(text, "__mutex_lock.constprop.0", "schedule");
         WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule"]);
-        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "preempt_schedule", "ct_work", "native_queued_spin_lock_slowpath"])
+        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work", "native_queued_spin_lock_slowpath"])
             text.Add(function, w => { w.Depth(8); w.At("spin"); w.A.pause(); w.A.ret(); });
     }
 

@@ -9,8 +9,12 @@ internal static partial class KernelTypes
         CType number = t.Struct("upid", ("nr", t.S32), ("ns", t.Pointer));
         t.Struct("pid", ("level", t.U32), ("tasks", t.Array(t.Pointer, 4)), ("numbers", t.Array(number, 1)));
         t.Struct("pid_namespace", ("idr", t.Known("idr")));
+        CType queue = t.Known("wait_queue_head"), entry = t.Known("wait_queue_entry");
+        t.Struct("eventpoll", ("wq", queue), ("poll_wait", queue));
+        t.Struct("eppoll_entry", ("next", t.Pointer), ("base", t.Pointer), ("wait", entry), ("whead", t.Pointer));
+        t.Struct("poll_wqueues", ("table", t.Pointer), ("polling_task", t.Pointer));
         CType descriptors = t.Array(t.Char, 4096), state = t.Overlay("x86_hw_tss", 104, ("sp0", t.U64, 4), ("ist", t.Array(t.U64, 7), 36));
-        CType entry = t.Struct("entry_stack", ("stack", descriptors)), stack = t.Struct("entry_stack_page", ("stack", entry)), tss = t.Overlay("tss_struct", 4096, ("x86_tss", state, 0));
+        CType enter = t.Struct("entry_stack", ("stack", descriptors)), stack = t.Struct("entry_stack_page", ("stack", enter)), tss = t.Overlay("tss_struct", 4096, ("x86_tss", state, 0));
         CType stacks = t.Struct("cea_exception_stacks",
             ("DF_stack_guard", t.Array(t.Char, 4096)), ("DF_stack", t.Array(t.Char, 8192)), ("NMI_stack_guard", t.Array(t.Char, 4096)), ("NMI_stack", t.Array(t.Char, 8192)),
             ("DB_stack_guard", t.Array(t.Char, 4096)), ("DB_stack", t.Array(t.Char, 8192)), ("MCE_stack_guard", t.Array(t.Char, 4096)), ("MCE_stack", t.Array(t.Char, 8192)));

@@ -17,7 +17,7 @@ internal static partial class KernelTypes
             ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)),
             .. scheduled, .. resources, .. Families(t, list),
         ]);
-        t.Struct("signal_struct", ("sigcnt", t.U32), ("nr_threads", t.S32), ("thread_head", list));
+        t.Struct("signal_struct", ("sigcnt", t.U32), ("nr_threads", t.S32), ("thread_head", list), ("wait_chldexit", t.Known("wait_queue_head")));
         CType rss = shape == KernelShape.Linux612 ? t.Array(t.Known("percpu_counter"), 4) : t.Struct("mm_rss_stat", ("count", t.Array(t.Known("atomic_long_t"), 4)));
         t.Struct("mm_struct", ("pgd", t.Pointer), ("total_vm", t.U64), ("rss_stat", rss), ("arg_start", t.U64), ("arg_end", t.U64));
         t.Struct("thread_union", ("stack", t.Array(t.U64, 2048)));

@@ -16,7 +16,11 @@ namespace Panacea.TestKit.Linux;
 /// <param name="File">A file that pid 1 has open.</param>
 public sealed record WholeKernel(
     IReadOnlyDictionary<int, ulong> Pids, ulong Mutex, ulong Pool, ulong Worker, ulong Timer, ulong Wheel, IReadOnlyList<ulong> HighResolution, SyntheticCache Cache, SyntheticSlab Slab,
-    ulong Mount, ulong File);
+    ulong Mount, ulong File)
+{
+    /// <summary>Its wait queues.</summary>
+    public required WholeWaits Waits { get; init; }
+}
 
 public sealed partial class SyntheticKernel
 {
@@ -109,7 +113,7 @@ public sealed partial class SyntheticKernel
         Put(file, "file.f_op", this["null_fops"]);
         Put(this["null_fops"], "file_operations.write", this["vfs_write"]);
         SetFiles(Init, (3, file));
-        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file);
+        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file) { Waits = MakeWaits(mount) };
     }
 
     /// <summary>Trap gates and two system calls.</summary>

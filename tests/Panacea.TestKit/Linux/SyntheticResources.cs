@@ -261,6 +261,8 @@ public sealed partial class SyntheticKernel
         Data("tcp_hashinfo", Types.SizeOf("inet_hashinfo"));
         Data("loopback_ops", Types.SizeOf("net_device_ops"));
         Data("null_fops", 64);
+        Data("eventpoll_fops", 64);
+        Data("bit_wait_table", 2 * Types.SizeOf("wait_queue_head"));
         Data("init_pid_ns", Types.SizeOf("pid_namespace"));
         Data("sys_call_table", 64);
     }
