@@ -123,7 +123,10 @@ public sealed record MemorySummary
     private static ulong? CommittedPages(LinuxKernel kernel) =>
         KernelReads.Try<ulong?>(() => (ulong)Math.Max(0, Cpus.CounterSum(kernel, kernel.Symbol("vm_committed_as"))), null);
 
-    private static List<MemoryZone> ReadZones(LinuxKernel kernel, TargetLimits limits)
+    /// <summary>The zones that have pages, of every node.</summary>
+    /// <exception cref="KernelShapeException">The kernel's types have none.</exception>
+    /// <exception cref="GuestMemoryException">They can't be read.</exception>
+    public static List<MemoryZone> ReadZones(LinuxKernel kernel, TargetLimits limits)
     {
         var zones = new List<MemoryZone>();
         foreach ((int node, ulong data) in Nodes(kernel))

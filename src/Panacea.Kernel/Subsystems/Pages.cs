@@ -213,7 +213,7 @@ public sealed class Pages(LinuxKernel kernel, AddressLayout layout)
 }
 
 /// <summary>Names of the bits of page.flags and of the values of page.page_type in one kernel.</summary>
-internal sealed class PageFlagNames
+public sealed class PageFlagNames
 {
     /// <summary>PAGE_TYPE_BASE up to 6.9: the types are bits that are cleared below it (include/linux/page-flags.h).</summary>
     private const uint OldTypeBase = 0xf000_0000;
@@ -256,21 +256,31 @@ internal sealed class PageFlagNames
         int Length(string path, int element) => kernel.Image.Types.TryMember(path, out MemberInfo member) ? Math.Min(member.BitSize / 8 / element, 1 << 16) : 1;
     }
 
+    /// <summary>Those of a kernel.</summary>
     public static PageFlagNames Of(LinuxKernel kernel) => new(kernel);
 
     /// <summary>A page with a type has no map count: the field is not a small number then.</summary>
     public bool IsTyped(uint type) => _typeIsByte ? type >> 24 is >= 0x80 and < 0xff : TypeName(type) is not null;
 
+    /// <summary>The page is the first of a compound page.</summary>
     public bool IsHead(ulong flags) => Bit(flags, _head);
 
+    /// <summary>The page was never given to the allocator.</summary>
     public bool IsReserved(ulong flags) => Bit(flags, _reserved);
 
+    /// <summary>The page is a slab's.</summary>
     public bool IsSlab(ulong flags, uint type) => _slab >= 0 ? Bit(flags, _slab) : TypeName(type) == "slab";
 
+    /// <summary>A flag by its name without PG_; false where this kernel has none of that name.</summary>
+    public bool Has(ulong flags, string name) => Bit(flags, Array.IndexOf(_bits, name));
+
+    /// <summary>The NUMA node that a page's flags name.</summary>
     public int NodeOf(ulong flags) => _nodeMask == 0 ? 0 : (int)(flags >> _nodeShift & _nodeMask);
 
+    /// <summary>The zone (enum zone_type) that a page's flags name.</summary>
     public int ZoneOf(ulong flags) => _zoneMask == 0 ? 0 : (int)(flags >> _zoneShift & _zoneMask);
 
+    /// <summary>Name of the type in page.page_type, lower case; null where it is none.</summary>
     public string? TypeName(uint type)
     {
         if (_typeIsByte)
@@ -278,6 +288,7 @@ internal sealed class PageFlagNames
         return (type & OldTypeBase) == OldTypeBase && type != uint.MaxValue && _types.FirstOrDefault(t => (type & t.Key) == 0).Value is { } name ? name : null;
     }
 
+    /// <summary>Names of all set flags, lowest bit first.</summary>
     public IReadOnlyList<string> Decode(ulong flags)
     {
         var names = new List<string>();

@@ -21,11 +21,11 @@ internal static partial class KernelTypes
     {
         t.Overlay("page", 64,
             ("flags", t.U64, 0), ("compound_head", t.U64, 8), ("mapping", t.Pointer, 24), ("index", t.U64, 32), ("private", t.U64, 40), ("_mapcount", counter, 48), ("page_type", t.U32, 48),
-            ("_refcount", counter, 52));
+            ("_refcount", counter, 52), ("lru", t.Known("list_head"), 8), ("mlock_count", t.U32, 16));
         t.Overlay("folio", 256, newer ? ("_flags_1", t.U64, 64) : ("_folio_order", t.U8, 81));
         t.Enum("pageflags", newer
-            ? [("PG_locked", 0), ("PG_head", 6), ("PG_reserved", 13), ("PG_owner_priv_1", 10), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]
-            : [("PG_locked", 0), ("PG_slab", 9), ("PG_owner_priv_1", 10), ("PG_reserved", 12), ("PG_head", 16), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]);
+            ? [("PG_locked", 0), ("PG_lru", 5), ("PG_head", 6), ("PG_active", 8), ("PG_reserved", 13), ("PG_swapbacked", 17), ("PG_unevictable", 18), ("PG_owner_priv_1", 10), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]
+            : [("PG_locked", 0), ("PG_lru", 4), ("PG_active", 5), ("PG_slab", 9), ("PG_owner_priv_1", 10), ("PG_reserved", 12), ("PG_head", 16), ("PG_swapbacked", 19), ("PG_unevictable", 20), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]);
         if (newer)
             t.Enum("pagetype", ("PGTY_buddy", 240), ("PGTY_offline", 241), ("PGTY_table", 242), ("PGTY_slab", 245), ("PGTY_mapcount_underflow", 255));
         t.Struct("kfence_metadata", ("state", t.U32), ("addr", t.U64), ("size", t.U64));
@@ -87,7 +87,7 @@ internal static partial class KernelTypes
             ("sysname", t.Array(t.Char, 65)), ("nodename", t.Array(t.Char, 65)), ("release", t.Array(t.Char, 65)), ("version", t.Array(t.Char, 65)), ("machine", t.Array(t.Char, 65)));
         t.Struct("uts_namespace", ("name", uts), ("ns", ns));
         t.Struct("nsproxy", ("uts_ns", t.Pointer), ("mnt_ns", t.Pointer), ("net_ns", t.Pointer));
-        CType css = t.Struct("cgroup_subsys_state", ("flags", t.U32));
+        CType css = t.Struct("cgroup_subsys_state", ("flags", t.U32), ("sibling", list), ("children", list));
         t.Struct("cgroup", ("self", css), ("kn", t.Pointer), ("root", t.Pointer));
         t.Struct("cgroup_root", ("hierarchy_id", t.S32), ("subsys_mask", t.U32), ("name", t.Array(t.Char, 64)));
         t.Struct("css_set", ("dfl_cgrp", t.Pointer), ("cgrp_links", list));

@@ -20,6 +20,9 @@ public sealed record WholeKernel(
 {
     /// <summary>Its wait queues.</summary>
     public required WholeWaits Waits { get; init; }
+
+    /// <summary>Its pages on lists.</summary>
+    public required WholePages Pages { get; init; }
 }
 
 public sealed partial class SyntheticKernel
@@ -113,7 +116,7 @@ public sealed partial class SyntheticKernel
         Put(file, "file.f_op", this["null_fops"]);
         Put(this["null_fops"], "file_operations.write", this["vfs_write"]);
         SetFiles(Init, (3, file));
-        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file) { Waits = MakeWaits(mount) };
+        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file) { Waits = MakeWaits(mount), Pages = MakePages() };
     }
 
     /// <summary>Trap gates and two system calls.</summary>

@@ -260,6 +260,7 @@ public sealed partial class SyntheticKernel
         List(Data("init_net", Types.SizeOf("net")) + Types.Offset("net.dev_base_head"), "net_device.dev_list");
         Data("tcp_hashinfo", Types.SizeOf("inet_hashinfo"));
         Data("loopback_ops", Types.SizeOf("net_device_ops"));
+        LayOutMemory();
         Data("null_fops", 64);
         Data("eventpoll_fops", 64);
         Data("bit_wait_table", 2 * Types.SizeOf("wait_queue_head"));
