@@ -7,6 +7,6 @@ public static class Validators
     public static IReadOnlyList<IValidator> All { get; } =
     [
         new TaskValidator(), new StackValidator(), new RunQueueValidator(), new ModuleValidator(), new GateValidator(), new DescriptorValidator(), new TextValidator(), new LockValidator(), new WorkqueueValidator(),
-        new TimerValidator(), new HighResolutionTimerValidator(), new SlabValidator(), new PageValidator(), new FileValidator(), new MountValidator(), new OperationsValidator(), new WaitQueueValidator(),
+        new TimerValidator(), new HighResolutionTimerValidator(), new SlabValidator(), new RedZoneValidator(), new PageValidator(), new FileValidator(), new MountValidator(), new OperationsValidator(), new WaitQueueValidator(),
     ];
 }

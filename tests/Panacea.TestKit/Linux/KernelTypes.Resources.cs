@@ -46,11 +46,11 @@ internal static partial class KernelTypes
         CType packed = t.Struct("kmem_cache_order_objects", ("x", t.U32));
         t.Struct("kmem_cache",
             ("cpu_slab", t.Pointer), ("flags", t.U32), ("size", t.U32), ("object_size", t.U32), ("offset", t.U32), ("oo", packed), ("refcount", t.S32), ("align", t.U32), ("red_left_pad", t.U32),
-            ("name", t.Pointer), ("list", list), ("random", t.U64), ("node", t.Array(t.Pointer, 4)));
+            ("name", t.Pointer), ("list", list), ("random", t.U64), ("inuse", t.U32), ("node", t.Array(t.Pointer, 4)));
         t.Struct("kmem_cache_cpu", ("freelist", t.Pointer), ("tid", t.U64), ("slab", t.Pointer));
         t.Struct("kmem_cache_node", ("nr_partial", t.U64), ("partial", list), ("nr_slabs", counter64), ("total_objects", counter64));
         if (newer)
-            t.Enum("_slab_flag_bits", ("_SLAB_RED_ZONE", 1), ("_SLAB_POISON", 2), ("_SLAB_PANIC", 8));
+            t.Enum("_slab_flag_bits", ("_SLAB_RED_ZONE", 1), ("_SLAB_POISON", 2), ("_SLAB_PANIC", 8), ("_SLAB_OBJECT_POISON", 20));
     }
 
     private static void Vfs(SyntheticTypes t, CType list, bool newer)

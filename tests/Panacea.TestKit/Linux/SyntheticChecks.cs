@@ -23,6 +23,9 @@ public sealed record WholeKernel(
 
     /// <summary>Its pages on lists.</summary>
     public required WholePages Pages { get; init; }
+
+    /// <summary>A slab with red zones and poison: 32 bytes an object, 16 of red zone before and 8 behind, objects 2 and 0 free.</summary>
+    public required SyntheticSlab Guarded { get; init; }
 }
 
 public sealed partial class SyntheticKernel
@@ -61,6 +64,22 @@ public sealed partial class SyntheticKernel
         MakeGates();
         MakeEntryAreas();
         return whole;
+    }
+
+    private SyntheticSlab MakeGuarded()
+    {
+        SyntheticSlab slab = AddSlab(AddCache("guarded-32", 32, redLeft: 16, poison: true), 2, 0);
+        for (int i = 0; i < slab.Objects.Count; i++)
+        {
+            bool free = i is 0 or 2;
+            byte zone = free ? (byte)0xbb : (byte)0xcc;
+            Write(slab.Objects[i] - 16, [.. Enumerable.Repeat(zone, 16)]);
+            Write(slab.Objects[i] + 32, [.. Enumerable.Repeat(zone, 8)]);
+            if (free)
+                Write(slab.Objects[i], [.. Enumerable.Repeat((byte)0x6b, 31), 0xa5]);
+        }
+
+        return slab;
     }
 
     private Dictionary<int, ulong> MakePids()
@@ -116,7 +135,7 @@ public sealed partial class SyntheticKernel
         Put(file, "file.f_op", this["null_fops"]);
         Put(this["null_fops"], "file_operations.write", this["vfs_write"]);
         SetFiles(Init, (3, file));
-        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file) { Waits = MakeWaits(mount), Pages = MakePages() };
+        return new WholeKernel(pids, Mutex(0), pool, worker, timer, wheel, precise, cache, slab, mount, file) { Waits = MakeWaits(mount), Pages = MakePages(), Guarded = MakeGuarded() };
     }
 
     /// <summary>Trap gates and two system calls.</summary>

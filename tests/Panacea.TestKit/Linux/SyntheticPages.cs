@@ -79,7 +79,7 @@ public sealed partial class SyntheticKernel
         List(children, "cgroup_subsys_state.sibling", group + css);
         List(group + css + Types.Offset("cgroup_subsys_state.children"), "cgroup_subsys_state.sibling");
         WriteU64(this["root_mem_cgroup"], root);
-        Put(this["iomem_resource"], "resource.child", New("resource", ("end", RamBytes - 1), ("flags", 0x0100_0200), ("name", Text0("System RAM")), ("parent", this["iomem_resource"])));
+        Put(this["iomem_resource"], "resource.child", New("resource", ("end", (1UL << 20) - 1), ("flags", 0x0100_0200), ("name", Text0("System RAM")), ("parent", this["iomem_resource"])));
         return new WholePages(free, FreeList(1, 0), free + PageStruct, anonymous, file, aged, group + css);
     }
 }

@@ -103,18 +103,20 @@ public sealed partial class SyntheticKernel
     }
 
     /// <summary>Makes a slab cache and puts it on the list.</summary>
-    public SyntheticCache AddCache(string name, int objectSize, int redLeft = 0)
+    public SyntheticCache AddCache(string name, int objectSize, int redLeft = 0, bool poison = false)
     {
-        int size = (objectSize + redLeft + 7) / 8 * 8;
+        // As calculate_sizes has it: with poison, a red zone of a word behind the object and the link behind that.
+        int inUse = poison ? objectSize + 8 : objectSize, link = poison ? inUse : objectSize / 2 / 8 * 8, size = ((poison ? inUse + 8 : objectSize) + redLeft + 7) / 8 * 8;
+        ulong flags = redLeft == 0 ? 0 : !poison ? IsNewer ? 2UL : 0x400 : IsNewer ? 0x10_0006UL : 0x8000_0c00;
         ulong node = New("kmem_cache_node");
         List(node + Types.Offset("kmem_cache_node.partial"), "slab.slab_list");
         ulong key = 0x1234_5678_9abc_def0 + (ulong)_caches.Count, cpu = _cpuSlab;
         _cpuSlab += 64;
         ulong cache = New("kmem_cache",
-            ("cpu_slab", cpu), ("flags", redLeft > 0 ? IsNewer ? 2UL : 0x400UL : 0), ("size", (ulong)size), ("object_size", (ulong)objectSize), ("offset", (ulong)(objectSize / 2 / 8 * 8)),
+            ("cpu_slab", cpu), ("flags", flags), ("size", (ulong)size), ("object_size", (ulong)objectSize), ("offset", (ulong)link), ("inuse", (ulong)inUse),
             ("oo", (ulong)(4096 / size)), ("refcount", 1), ("align", 8), ("red_left_pad", (ulong)redLeft), ("name", Text0(name)), ("random", key));
         WriteU64(cache + Types.Offset("kmem_cache.node"), node);
-        var made = new SyntheticCache(cache, name, size, objectSize / 2 / 8 * 8, key, cpu) { RedLeft = redLeft };
+        var made = new SyntheticCache(cache, name, size, link, key, cpu) { RedLeft = redLeft };
         _caches.Add(made);
         List(this["slab_caches"], "kmem_cache.list", [.. _caches.Select(c => c.Address)]);
         return made;
