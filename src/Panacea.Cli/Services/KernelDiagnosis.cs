@@ -4,6 +4,7 @@ using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.DebugInfo;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Rendering;
+using Panacea.Diagnosis.Validators;
 using Panacea.Formats;
 using Panacea.Repair;
 using Panacea.Target;
@@ -15,6 +16,9 @@ internal sealed class KernelDiagnosis : IDiagnosisService
 {
     /// <summary>Bytes at the start of a file by which text is told from memory.</summary>
     private const int LookBytes = 16 << 10;
+
+    /// <summary>Time for the kernel's structures; a dump of a machine with many tasks takes longest.</summary>
+    private static readonly TimeSpan StructureBudget = TimeSpan.FromSeconds(3);
 
     /// <inheritdoc/>
     public DiagnosisAnswer Diagnose(SourceName source, DiagnosisOptions options, CancellationToken cancel)
@@ -46,6 +50,10 @@ internal sealed class KernelDiagnosis : IDiagnosisService
         if (capture.Evidence is { } evidence)
             report = report with { Recoverability = Recoverability.Judge(evidence) };
         report = report with { Missing = [.. kernel.Missing, .. report.Missing] };
+
+        // A running guest goes on by now: it is looked at as panacea check does, and not held for it.
+        var context = new CheckContext(kernel.Image.KernelOver(kernel.Memory), TargetLimits.Default) { IsLive = goesOn, MaxObjects = StructureReport.MaxObjects, Cancel = cancel };
+        report = report.With(StructureReport.Of(context, StructureBudget));
         if (options.DebugInfo.Count > 0)
             report = MachineSources.Add(report, MachineBuilds.Read(new StandingMachine(kernel.Image, kernel.Memory, []), report, TargetLimits.Default), debug);
         return new DiagnosisAnswer(options.KnownIssues.Add(report), null);

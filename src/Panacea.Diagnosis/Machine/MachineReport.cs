@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.DebugInfo;
 using Panacea.Diagnosis.KnownIssues;
+using Panacea.Diagnosis.Validators;
 
 namespace Panacea.Diagnosis.Machine;
 
@@ -152,6 +153,9 @@ public sealed record MachineReport
 
     /// <summary>What was noticed of the machine as a whole, beyond the crash.</summary>
     public IReadOnlyList<Finding> Findings { get; init; } = [];
+
+    /// <summary>Families of the kernel's structures that were checked; what is broken in them is in <see cref="Findings"/>. Empty where none were.</summary>
+    public IReadOnlyList<StructureCheck> Structures { get; init; } = [];
 
     /// <summary>Loaded modules, newest first.</summary>
     public required IReadOnlyList<ModuleReport> Modules { get; init; }

@@ -34,6 +34,7 @@ public static class MachineHtml
         foreach (ReportSection section in StateSections.Of(report.State))
             section.AppendHtml(to);
         Modules(to, report.Modules);
+        StructureSummary.Html(to, report.Structures);
         Log(to, report.Console);
         DebugFiles(to, report.DebugFiles);
         Missing(to, [.. report.Crash?.Unavailable ?? [], .. report.Missing]);

@@ -23,6 +23,7 @@ public static class MachineMarkdown
         KnownIssueText.AppendMarkdown(to, report.KnownIssues);
         AppendVerdict(to, report.Recoverability);
         AppendMachineFindings(to, report.Findings);
+        StructureSummary.Markdown(to, report.Structures);
         if (report.Crash is not null)
             MarkdownReport.AppendEvidence(to, report.Crash);
         AppendKernel(to, report.Kernel);

@@ -4,6 +4,7 @@ using Panacea.Diagnosis.Validators;
 using Panacea.GuestTests.Harness;
 using Panacea.Kernel.Subsystems;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Workloads;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 
@@ -29,10 +30,13 @@ public abstract class CheckTests(SharedGuest shared)
         Guest guest = await shared.AliveAsync();
         using KernelView view = KernelView.Open(guest);
         long before = await ForksAsync(guest);
+        await using RedisLoad load = await RedisLoad.StartAsync(guest.RedisPort, "checked", Limits.Guest);
+        long answered = load.Status.Acknowledged;
         await guest.MustAsync($"touch /tmp/storm; {Storm.ReplaceLineEndings("\n")}\necho", Limits.Guest);
         try
         {
             var alarms = new List<string>();
+            var looks = new List<int>();
             for (int i = 0; i < CheckUps; i++)
             {
                 CheckUpReport report = CheckUp.Run(Context(view));
@@ -43,9 +47,15 @@ public abstract class CheckTests(SharedGuest shared)
                 Assert.InRange(Checked(report, "tasks", "threads"), 40, 4000);
                 Assert.InRange(Checked(report, "gates", "system calls"), 300, 2000);
                 Assert.InRange(Checked(report, "files", "files"), 10, 100_000);
+                Assert.InRange(Checked(report, "wait-queues", "queues"), 500, 100_000);
+                Assert.InRange(Checked(report, "wait-queues", "waiting tasks"), 3, 10_000);
+                Assert.InRange(Checked(report, "pages", "LRU pages"), 100, 100_000);
+                Assert.InRange(Checked(report, "descriptors", "CPUs"), 1, 64);
+                looks.Add(report.Validators.Sum(v => v.Looks - 1));
             }
 
             Assert.Equal([], alarms);
+            TestContext.Current.SendDiagnosticMessage("{0}: {1} check-ups, {2} answers of redis meanwhile; looked again at something {3} times", guest.Image.Kernel.Release, looks.Count, load.Status.Acknowledged - answered, looks.Sum());
         }
         finally
         {
