@@ -160,9 +160,12 @@ public sealed record LogCrash
     public required IReadOnlyList<string> Unavailable { get; init; }
 }
 
-/// <summary>The diagnosis of a console log.</summary>
+/// <summary>The diagnosis of a console log. The JSON shape is docs/log-diagnosis.schema.json.</summary>
 public sealed record LogDiagnosis
 {
+    /// <summary>Version of the JSON shape: members are added within a version, never renamed or removed.</summary>
+    public int Schema { get; init; } = 1;
+
     /// <summary>Its reports, in the order of the log.</summary>
     public required IReadOnlyList<LogCrash> Reports { get; init; }
 

@@ -29,6 +29,9 @@ public sealed record ValidatorReport(string Name, string Description, CheckOutco
 /// <param name="Validators">What each validator says, in the order of <see cref="Validators.All"/>.</param>
 public sealed record CheckUpReport(IReadOnlyList<ValidatorReport> Validators)
 {
+    /// <summary>Version of the JSON shape, docs/check.schema.json: members are added within a version, never renamed or removed.</summary>
+    public int Schema { get; init; } = 1;
+
     /// <summary>Something is broken.</summary>
     public bool IsBroken => Validators.Any(v => v.Outcome == CheckOutcome.Broken);
 
