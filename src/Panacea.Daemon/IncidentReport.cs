@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.Rendering;
+using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
 
@@ -31,6 +32,7 @@ public static class IncidentReport
         KnownIssueText.AppendMarkdown(to, incident.KnownIssues);
         AppendDone(to, incident);
         AppendLost(to, incident);
+        AppendCheckUp(to, incident.CheckUp);
         AppendTimeline(to, incident.Timeline);
         AppendErrors(to, incident.Errors);
         if (incident.Report is { } evidence)
@@ -109,6 +111,23 @@ public static class IncidentReport
         foreach (string each in incident.Lost)
             to.Append("- ").Append(Safe.Markdown(each)).Append('\n');
         to.Append('\n');
+    }
+
+    private static void AppendCheckUp(StringBuilder to, StructureReport? structures)
+    {
+        if (structures is null)
+            return;
+        StructureSummary.Markdown(to, structures.Checks);
+        foreach (Finding finding in structures.Findings)
+        {
+            to.Append("- **").Append(Safe.Markdown(finding.Text)).Append("** (").Append(Safe.Code(finding.Id)).Append(", confidence ").Append(MarkdownReport.Kebab(finding.Confidence)).Append(")\n");
+            foreach (string evidence in finding.Evidence)
+                to.Append("  - ").Append(Safe.Code(evidence)).Append('\n');
+        }
+
+        foreach (string each in structures.NotChecked)
+            to.Append("- not checked: ").Append(Safe.Markdown(each)).Append('\n');
+        to.Append(structures.Findings.Count + structures.NotChecked.Count > 0 ? "\n" : "");
     }
 
     private static void AppendTimeline(StringBuilder to, IReadOnlyList<TimelineEntry> timeline)

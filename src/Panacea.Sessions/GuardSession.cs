@@ -42,6 +42,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     /// <summary>How the VM is reached; another one in tests.</summary>
     internal Func<IGuestControl> Attach { get; init; } = () => QemuTarget.Attach(spec, new QemuAttachOptions { Gdb = new() { CommandTimeout = options.StopBudget } });
 
+    /// <summary>Begins a check-up of the guest after a repair; another one, or none, in tests.</summary>
+    internal Func<RepairImage, IGuestMemory, TargetLimits, RunningCheckUp?> BeginCheckUp { get; init; } = (image, memory, limits) => RunningCheckUp.Start(image, memory, limits);
+
     /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
     internal TimeProvider Time { get; init; } = TimeProvider.System;
 
@@ -78,8 +81,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             finally
             {
                 // First of all the guest must run; records are written afterwards. Its memory is unmapped with it.
-                foreach (PendingIncident pending in _pending.Concat(_closing.Select(c => c.Incident)))
-                    pending.Aftermath?.Revoke();
+                EndReading();
                 _target.Dispose();
                 CloseAll(reason switch
                 {
@@ -260,6 +262,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private Next OnReset()
     {
         sink.OnEvent(new ResetEvent(_vm));
+        EndReading();
         CloseAll("the guest was reset before health was verified");
         if (_target.Disarm() is { } stray)
             stray.Resume();
@@ -315,6 +318,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             return;
         }
 
+        foreach (PendingIncident pending in _pending)
+            pending.CheckUp?.Cancel();
+
         // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
         string? warning = RefreshModules();
         var at = DateTimeOffset.UtcNow;
@@ -325,6 +331,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         if (stop.Lost is not null)
         {
             _isLost = true;
+            EndReading();
             _target.Dispose();
         }
 
@@ -389,6 +396,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, KnownIssues = known, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchStartedTicks = Time.GetTimestamp(),
             Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!.Image, _target.Memory, stop.Evidence, _limits) : null,
+            CheckUp = watch is null || _pending.Exists(p => p.CheckUp is { IsRunning: true }) ? null : BeginCheckUp(_armed!.Image, _target.Memory, _limits),
         };
         if (stop.Evidence is not null && stop.Lost is null)
             FailEarlier(pending);
@@ -437,6 +445,16 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
 
         DropRetired();
+    }
+
+    /// <summary>Before memory goes: nobody may be reading it. Readers end at their next read.</summary>
+    private void EndReading()
+    {
+        foreach (PendingIncident pending in _pending.Concat(_closing.Select(c => c.Incident)))
+        {
+            pending.Aftermath?.Revoke();
+            pending.CheckUp?.Finish();
+        }
     }
 
     private void CloseAll(string reason)

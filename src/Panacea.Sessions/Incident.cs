@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.KnownIssues;
+using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 
 namespace Panacea.Sessions;
@@ -80,6 +81,10 @@ public sealed record Incident
 
     /// <summary>Health after resuming; null where nothing was applied.</summary>
     public HealthResult? Health { get; init; }
+
+    /// <summary>What a check-up of the kernel's structures found after the repair, while the guest lived on; null where nothing was applied, or another check-up was under way. It does not bear on
+    /// <see cref="Outcome"/>.</summary>
+    public StructureReport? CheckUp { get; init; }
 
     /// <summary>The diagnosis; null where it failed (see <see cref="OutcomeReason"/>).</summary>
     public CrashReport? Report { get; init; }

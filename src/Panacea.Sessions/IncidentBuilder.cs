@@ -33,7 +33,10 @@ internal sealed class PendingIncident
     /// <summary>Null where nothing was applied.</summary>
     public HealthWatch? Watch { get; init; }
 
-    /// <summary>What the watch reads through; must outlive it.</summary>
+    /// <summary>A check-up of the guest as it lives on; null where there is none.</summary>
+    public RunningCheckUp? CheckUp { get; init; }
+
+    /// <summary>What the watch and the check-up read through; must outlive them.</summary>
     public ArmedKernel? Kernel { get; init; }
 
     /// <summary>Reads the machine around the crash; null where there is no crash to read about.</summary>
@@ -115,7 +118,7 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => new LadderStep(
                 v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
-            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, Report = report, Machine = machine?.State, KnownIssues = pending.KnownIssues,
+            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = pending.CheckUp?.Finish(), Report = report, Machine = machine?.State, KnownIssues = pending.KnownIssues,
             Console = pending.Console, Errors = errors,
         };
     }

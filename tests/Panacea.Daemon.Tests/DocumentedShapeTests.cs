@@ -23,6 +23,7 @@ public class DocumentedShapeTests
     {
         Report = null,
         Health = null,
+        CheckUp = null,
         Ladder = [],
         Journal = [],
         Timeline = [],

@@ -12,7 +12,7 @@ public class IncidentReportTests
         string[] wanted =
         [
             "# NULL write in crash_c", "**Recovered by an error return from the faulty function; the guest stood still for 4.2 ms.**",
-            "## What happened", "## What was done", "| `error-return` | yes |", "vCPU 0: 250 ticks", "## What was lost", "returned -EIO",
+            "## What happened", "## What was done", "| `error-return` | yes |", "vCPU 0: 250 ticks", "## What was lost", "returned -EIO", "## Structures of the kernel", "check.stacks.end-magic", "not checked: slabs",
             "## Timeline", "| evidence-read | 900 | 900 |", "| resumed | 4210 | 3310 |", "## Errors inside Panacea", "## Stack",
             "## What was written into the guest", "## Console", "[   12.345678] BUG",
         ];

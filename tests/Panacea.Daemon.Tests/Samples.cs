@@ -1,4 +1,5 @@
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
 
@@ -25,6 +26,9 @@ internal static class Samples
         Journal = [new JournalLine("0xffffc90000123f58", "00000000", "fbffffff", "pt_regs.ax := -EIO")],
         Timeline = [new TimelineEntry("detected", 0), new TimelineEntry("evidence-read", 900), new TimelineEntry("resumed", 4210)],
         Health = new HealthResult(true, ["vCPU 0: 250 ticks", "vCPU 1: 250 ticks"]),
+        CheckUp = new StructureReport(
+            [new StructureCheck("stacks", CheckOutcome.Broken, 412, 1), new StructureCheck("modules", CheckOutcome.Ok, 20, 0)],
+            [new Finding("check.stacks.end-magic", "the last word of the stack is 0x41", ["expected 0x57ac6e9d"], Confidence.High)], ["slabs: the time was up"]),
         Report = Report(),
         Console = [new ConsoleLine(12_345_678_901, "BUG: kernel NULL pointer dereference, address: 0000000000000010"), new ConsoleLine(12_345_679_000, "\x1b[31mred")],
         Errors = ["one page of the stack could not be read"],

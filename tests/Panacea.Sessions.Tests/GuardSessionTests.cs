@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Microsoft.Extensions.Time.Testing;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.Validators;
+using Panacea.Kernel.Image;
 using Panacea.Repair;
 using Panacea.Target;
 using Panacea.Target.Qemu;
@@ -19,6 +21,7 @@ public sealed class GuardSessionTests : IDisposable
     private readonly CancellationTokenSource _cancel = new();
     private readonly Sink _sink = new();
     private readonly FakeTimeProvider _time = new();
+    private Func<RepairImage, IGuestMemory, TargetLimits, RunningCheckUp?> _beginCheckUp = (_, _, _) => null;
 
     public GuardSessionTests()
     {
@@ -263,7 +266,7 @@ public sealed class GuardSessionTests : IDisposable
         Run();
         using JsonDocument json = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Incidents[0], IncidentJson.Default.Incident));
         Assert.Equal(
-            "schema id vm at mode death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health report machine console errors",
+            "schema id vm at mode death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues console errors",
             string.Join(' ', json.RootElement.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(
             "title bucket kind cause context vcpu location fault task stack registers values surroundings taint kernel_release build_id panic_message disassembly findings unavailable",
@@ -277,6 +280,61 @@ public sealed class GuardSessionTests : IDisposable
         Assert.Equal("repair applied explanation risks", string.Join(' ', json.RootElement.GetProperty("ladder")[0].EnumerateObject().Select(p => p.Name)));
         using JsonDocument e = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Events.OfType<IncidentEvent>().Single(), SessionEventJson.Default.SessionEvent));
         Assert.Equal("event id title bucket context repair outcome stopped_us lost record vm", string.Join(' ', e.RootElement.EnumerateObject().Select(p => p.Name)));
+    }
+
+    [Fact]
+    public void A_check_up_of_the_guest_that_lives_on_is_on_record()
+    {
+        var found = new StructureReport([new StructureCheck("stacks", CheckOutcome.Broken, 7, 1)], [new Finding("check.stacks.end-magic", "a stack ran over", [], Confidence.High)], []);
+        _beginCheckUp = (image, memory, limits) =>
+        {
+            RunningCheckUp begun = RunningCheckUp.Start(image, memory, limits, _ => found);
+            begun.Wait();
+            return begun;
+        };
+        _vm.ThenStops(Dies).ThenLives();
+        Run();
+        Assert.Equal((found, IncidentOutcome.Recovered), (_sink.Incidents[0].CheckUp, _sink.Incidents[0].Outcome));
+    }
+
+    [Fact]
+    public void A_check_up_ends_at_its_next_read_when_the_guest_stops_again()
+    {
+        _beginCheckUp = (image, memory, limits) => RunningCheckUp.Start(image, memory, limits, context =>
+        {
+            context.Cancel.WaitHandle.WaitOne();
+            context.Kernel.ReadSymbolU64("jiffies_64");
+            return new StructureReport([], [], []);
+        });
+        _vm.ThenStops(Dies).ThenStops(Dies).ThenLives();
+        Run(window: TimeSpan.FromMinutes(1));
+        Assert.Equal(2, _sink.Incidents.Count);
+        Assert.All(_sink.Incidents.Where(i => i.CheckUp is not null), i => Assert.StartsWith("the check-up was interrupted", Assert.Single(i.CheckUp!.NotChecked)));
+        Assert.NotNull(_sink.Incidents[0].CheckUp);
+    }
+
+    [Fact]
+    public void A_check_up_that_fails_ends_no_guard()
+    {
+        _beginCheckUp = (image, memory, limits) =>
+        {
+            RunningCheckUp begun = RunningCheckUp.Start(image, memory, limits, _ => throw new InvalidOperationException("oh"));
+            begun.Wait();
+            return begun;
+        };
+        _vm.ThenStops(Dies).ThenLives();
+        Run();
+        Assert.Equal(["the check-up failed: InvalidOperationException: oh"], _sink.Incidents[0].CheckUp!.NotChecked);
+        Assert.Equal(IncidentOutcome.Recovered, _sink.Incidents[0].Outcome);
+    }
+
+    [Fact]
+    public void Where_nothing_was_applied_there_is_no_check_up()
+    {
+        _beginCheckUp = (_, _, _) => throw new InvalidOperationException("there is nothing to check");
+        _vm.ThenStops(Dies).ThenLives();
+        Run(GuardMode.Observe);
+        Assert.Null(_sink.Incidents[0].CheckUp);
     }
 
     [Fact]
@@ -301,7 +359,7 @@ public sealed class GuardSessionTests : IDisposable
     {
         var session = new GuardSession(
             QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window }, _sink)
-        { Attach = () => _vm, Time = _time };
+        { Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();
         Assert.True(_vm.IsDisposed);

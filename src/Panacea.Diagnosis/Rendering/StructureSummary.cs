@@ -5,7 +5,7 @@ using Panacea.Diagnosis.Validators;
 namespace Panacea.Diagnosis.Rendering;
 
 /// <summary>What of the kernel's structures was checked, in a sentence or two. What is broken are findings, and stands there.</summary>
-internal static class StructureSummary
+public static class StructureSummary
 {
     /// <summary>As Markdown, with its heading; nothing where nothing was checked.</summary>
     public static void Markdown(StringBuilder to, IReadOnlyList<StructureCheck> checks)
