@@ -100,6 +100,9 @@ public abstract class RecoveryTests(GuardedGuest guarded)
         Assert.Equal(incident.Text("id"), root.GetProperty("id").GetString());
         Assert.Empty(root.GetProperty("errors").EnumerateArray());
         Assert.True(root.GetProperty("health").GetProperty("verified").GetBoolean());
+        JsonElement checkUp = root.GetProperty("check_up");
+        if (checkUp.ValueKind != JsonValueKind.Null)
+            Assert.Equal([], checkUp.GetProperty("findings").EnumerateArray().Select(f => f.GetProperty("text").GetString()));
         Assert.Equal(guest.Image.Kernel.Release, report.GetProperty("kernel_release").GetString());
         Assert.Equal("sh", report.GetProperty("task").GetProperty("comm").GetString());
         Assert.StartsWith("sh -c echo ", report.GetProperty("task").GetProperty("command_line").GetString(), StringComparison.Ordinal);
