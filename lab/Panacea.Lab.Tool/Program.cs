@@ -18,7 +18,7 @@ const string Usage = """
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
       setup [--yes] [--tests] [--debuginfo] [--refresh]
                       installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests;
-                      --debuginfo: the kernels' debug packages and what reads dumps with them too (some 600 MB to download)
+                      --debuginfo: the kernels' debug packages and what reads dumps with them too (some 650 MB to download)
     """;
 
 try
@@ -93,7 +93,7 @@ static async Task SetUpAsync(string[] options)
     if (options.Except(["--yes", "--tests", "--debuginfo", "--refresh"]).FirstOrDefault() is string unknown)
         throw new FormatException($"unknown option {unknown}");
     bool debugInfo = options.Contains("--debuginfo");
-    PrerequisiteUse use = PrerequisiteUse.Guests | (options.Contains("--tests") ? PrerequisiteUse.Tests : 0) | (debugInfo ? PrerequisiteUse.DebugInfo : 0);
+    PrerequisiteUse use = options.Contains("--tests") ? PrerequisiteUse.Guests | PrerequisiteUse.Tests : PrerequisiteUse.Guests;
     await Prerequisites.EnsureAsync(use, options.Contains("--yes"), Ask, Console.Error.WriteLine);
     foreach (string line in KernelPackages.Lines)
     {
@@ -102,6 +102,13 @@ static async Task SetUpAsync(string[] options)
         Console.WriteLine($"{line}: {kernel.Release}");
         if (debugInfo)
             Console.WriteLine($"{line}: {(await DebugPackages.GetAsync(kernel, Console.Error.WriteLine)).Directory}");
+    }
+
+    if (debugInfo)
+    {
+        DumpReaderInstallation readers = await DumpReaders.GetAsync(Console.Error.WriteLine);
+        foreach (DumpReader reader in (DumpReader[])[readers.Crash, readers.Drgn])
+            Console.WriteLine($"{reader.Name} {reader.Version}");
     }
 }
 

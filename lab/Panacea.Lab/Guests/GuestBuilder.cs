@@ -16,6 +16,9 @@ public static partial class GuestBuilder
     private static readonly string[] Modules =
         ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4", "pvpanic_mmio", "pvpanic_pci"];
 
+    /// <summary>There to be loaded where a test asks for it: hands VMCOREINFO to QEMU's <c>-device vmcoreinfo</c>.</summary>
+    private const string OnDemand = "qemu_fw_cfg";
+
     /// <summary>The files of the kernel's own modules that the guests load, in that order, relative to <see cref="KernelInstallation.Modules"/>.</summary>
     public static IReadOnlyList<string> ModulesOf(KernelInstallation kernel) => new ModuleFiles(kernel).LoadOrder(Modules);
 
@@ -30,7 +33,7 @@ public static partial class GuestBuilder
         IReadOnlyList<string> libraries = await LibrariesAsync(redis, cancel);
 
         using var hash = new ContentHash();
-        hash.Add("1").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
+        hash.Add("2").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
         foreach (string library in libraries)
             hash.AddFile(library);
         foreach (string name in Resources.Names("guest"))
@@ -87,6 +90,8 @@ public static partial class GuestBuilder
         }
 
         var files = new ModuleFiles(kernel);
+        foreach (string module in files.LoadOrder([OnDemand]))
+            cpio.AddFile($"modules/{ModuleFiles.NameOf(module)}.ko", await files.ReadAsync(module, cancel));
         var order = new StringBuilder();
         foreach (string module in files.LoadOrder(Modules))
         {

@@ -14,9 +14,6 @@ public enum PrerequisiteUse
 
     /// <summary>Oracles that the tests compare with.</summary>
     Tests = 4,
-
-    /// <summary>Oracles that read a dump with the kernel's debug package.</summary>
-    DebugInfo = 8,
 }
 
 /// <summary>One thing that has to be on the host.</summary>
@@ -54,8 +51,6 @@ public static class Prerequisites
         new("libssl3", "/usr/lib/x86_64-linux-gnu/libssl.so.3", "used by the kernel's own build tools", PrerequisiteUse.Guests),
         new("bpftool", "bpftool", "the second opinion on type information in the tests", PrerequisiteUse.Tests),
         new("makedumpfile", "makedumpfile", "writes crash dumps for the tests in the formats that kdump uses", PrerequisiteUse.Tests),
-        new("crash", "crash", "the second opinion on dumps, with the kernel's debug package", PrerequisiteUse.DebugInfo),
-        new("python3-drgn", "drgn", "the third opinion on dumps, with the kernel's debug package", PrerequisiteUse.DebugInfo),
     ];
 
     /// <summary>What is missing for a use.</summary>
