@@ -9,7 +9,7 @@ const string Usage = """
     Guests of the lab, by hand.
 
       boot LINE [--memory MIB] [--shared memfd|file] [--start redis,counter] [--panic SECONDS] [--la57] [--accel kvm|tcg|tcg-single]
-           [--append PARAMETERS]
+           [--vmcoreinfo] [--append PARAMETERS]
                       boots a guest of a kernel line (6.1, 6.12), prints its pid, sockets and ports, then reads commands:
                       any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it
       run PORT COMMAND
@@ -63,6 +63,7 @@ static GuestSpec Parse(string line, string[] options)
             "--shared" => spec with { Memory = Value() == "file" ? GuestMemoryBacking.SharedFile : GuestMemoryBacking.SharedMemfd },
             "--start" => spec with { Start = Value().Split(',') },
             "--panic" => spec with { PanicTimeout = int.Parse(Value(), CultureInfo.InvariantCulture) },
+            "--vmcoreinfo" => spec with { VmcoreInfo = true },
             "--la57" => spec with { FiveLevelPaging = true },
             "--accel" => spec with { Accelerator = Value() switch { "kvm" => GuestAccelerator.Kvm, "tcg" => GuestAccelerator.Tcg, _ => GuestAccelerator.TcgSingleThread } },
             "--append" => spec with { KernelParameters = Value() },

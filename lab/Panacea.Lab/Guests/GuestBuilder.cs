@@ -16,7 +16,7 @@ public static partial class GuestBuilder
     private static readonly string[] Modules =
         ["virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "virtio_rng", "ext4", "pvpanic_mmio", "pvpanic_pci"];
 
-    /// <summary>There to be loaded where a test asks for it: hands VMCOREINFO to QEMU's <c>-device vmcoreinfo</c>.</summary>
+    /// <summary>Loaded where <see cref="GuestSpec.VmcoreInfo"/> asks for it.</summary>
     private const string OnDemand = "qemu_fw_cfg";
 
     /// <summary>The files of the kernel's own modules that the guests load, in that order, relative to <see cref="KernelInstallation.Modules"/>.</summary>

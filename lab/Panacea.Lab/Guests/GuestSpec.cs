@@ -62,6 +62,9 @@ public sealed record GuestSpec
     /// <summary>Size of the ext4 disk at /data in MiB; 0 for none.</summary>
     public int DiskMiB { get; init; } = 256;
 
+    /// <summary>The guest hands its VMCOREINFO to QEMU, which then has it in its dumps (libvirt: <c>&lt;vmcoreinfo/&gt;</c>).</summary>
+    public bool VmcoreInfo { get; init; }
+
     /// <summary>More kernel parameters.</summary>
     public string KernelParameters { get; init; } = "";
 

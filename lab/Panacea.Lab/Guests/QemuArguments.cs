@@ -47,6 +47,8 @@ internal static class QemuArguments
             arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=on,mem-path={directory}/ram"]);
         if (spec.DiskMiB > 0)
             arguments.AddRange(["-drive", $"if=none,id=disk,format=raw,file={directory}/disk.img", "-device", "virtio-blk-pci,drive=disk"]);
+        if (spec.VmcoreInfo)
+            arguments.AddRange(["-device", "vmcoreinfo"]);
         arguments.AddRange(spec.QemuArguments);
         return arguments;
     }
@@ -59,6 +61,7 @@ internal static class QemuArguments
         spec.PanicOnOops ? "oops=panic" : "",
         $"panic={spec.PanicTimeout.ToString(CultureInfo.InvariantCulture)}",
         spec.Start.Count > 0 ? $"lab.start={string.Join(',', spec.Start)}" : "",
+        spec.VmcoreInfo ? "lab.load=qemu_fw_cfg" : "",
         spec.KernelParameters,
     ]).Where(p => p.Length > 0));
 }
