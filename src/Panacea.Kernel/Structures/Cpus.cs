@@ -15,6 +15,12 @@ public static class Cpus
     /// <exception cref="GuestMemoryException">It can't be read.</exception>
     public static IReadOnlyList<int> Online(LinuxKernel kernel) => [.. Mask(kernel, kernel.Symbol("__cpu_online_mask"), "__cpu_online_mask")];
 
+    /// <summary>The CPUs that run tasks, and those that did until a panic took them offline: what was on their run queues and timer wheels is there still.</summary>
+    /// <remarks>stop_this_cpu() (arch/x86/kernel/process.c) takes a CPU out of __cpu_online_mask only; who is unplugged has left __cpu_active_mask first (sched_cpu_deactivate(), kernel/sched/core.c).</remarks>
+    /// <inheritdoc cref="Online" path="/exception"/>
+    public static IReadOnlyList<int> Scheduled(LinuxKernel kernel) =>
+        kernel.HasSymbol("__cpu_active_mask") ? [.. Online(kernel).Union(Mask(kernel, kernel.Symbol("__cpu_active_mask"), "__cpu_active_mask")).Order()] : Online(kernel);
+
     /// <summary>The CPUs of a struct cpumask, as far as there are per-CPU areas.</summary>
     public static IEnumerable<int> Mask(LinuxKernel kernel, ulong mask, string what)
     {

@@ -38,10 +38,10 @@ public static class CpuStates
     /// <summary>Softirqs by number, where the kernel has no table of names.</summary>
     private static readonly string[] Known = ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
-    /// <summary>The CPUs that are online.</summary>
+    /// <summary>The CPUs that run tasks, or did until a panic (<see cref="Cpus.Scheduled"/>).</summary>
     /// <exception cref="KernelShapeException">The kernel lacks what every kernel has.</exception>
     /// <exception cref="GuestMemoryException">Something can't be read.</exception>
-    public static List<CpuState> ReadAll(LinuxKernel kernel) => [.. Cpus.Online(kernel).Select(cpu => Read(kernel, cpu))];
+    public static List<CpuState> ReadAll(LinuxKernel kernel) => [.. Cpus.Scheduled(kernel).Select(cpu => Read(kernel, cpu))];
 
     /// <summary>One CPU.</summary>
     /// <inheritdoc cref="ReadAll" path="/exception"/>

@@ -56,10 +56,10 @@ public static class RunQueues
     /// <summary>MAX_RT_PRIO: queues of the real-time class, and one bit more as a stop (struct rt_prio_array).</summary>
     private const int MaxPriorities = 1024;
 
-    /// <summary>The run queues of all CPUs that are online. A queue that changes while it is read says so in <see cref="RunQueue.Tasks"/>: read again.</summary>
+    /// <summary>The run queues of all CPUs that run tasks, or did until a panic (<see cref="Cpus.Scheduled"/>). A queue that changes while it is read says so in <see cref="RunQueue.Tasks"/>: read again.</summary>
     /// <exception cref="KernelShapeException">The kernel has no run queues of the known shape.</exception>
     /// <exception cref="GuestMemoryException">A queue's own numbers can't be read.</exception>
-    public static List<RunQueue> ReadAll(LinuxKernel kernel, TargetLimits limits) => [.. Cpus.Online(kernel).Select(cpu => Read(kernel, cpu, limits))];
+    public static List<RunQueue> ReadAll(LinuxKernel kernel, TargetLimits limits) => [.. Cpus.Scheduled(kernel).Select(cpu => Read(kernel, cpu, limits))];
 
     /// <summary>The run queue of one CPU.</summary>
     /// <inheritdoc cref="ReadAll" path="/exception"/>

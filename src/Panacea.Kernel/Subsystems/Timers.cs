@@ -55,7 +55,7 @@ public static class Timers
 
     private static readonly string[] TwoWheels = ["standard", "deferrable"], ThreeWheels = ["local", "global", "deferrable"];
 
-    /// <summary>The wheels of every CPU that is online.</summary>
+    /// <summary>The wheels of every CPU that runs tasks, or did until a panic (<see cref="Cpus.Scheduled"/>).</summary>
     /// <exception cref="KernelShapeException">The kernel has no wheels of the known shape.</exception>
     /// <exception cref="GuestMemoryException">A wheel's own numbers can't be read.</exception>
     public static List<TimerWheel> Wheels(LinuxKernel kernel, TargetLimits limits)
@@ -66,7 +66,7 @@ public static class Timers
             throw new KernelShapeException($"timer_bases has {wheels} elements");
         string[] names = wheels == 3 ? ThreeWheels : TwoWheels;
         var all = new List<TimerWheel>();
-        foreach (int cpu in Cpus.Online(kernel))
+        foreach (int cpu in Cpus.Scheduled(kernel))
         {
             for (int i = 0; i < wheels; i++)
             {
@@ -80,10 +80,10 @@ public static class Timers
         return all;
     }
 
-    /// <summary>The high-resolution timers of every CPU that is online.</summary>
+    /// <summary>The high-resolution timers of every CPU that runs tasks, or did until a panic.</summary>
     /// <exception cref="KernelShapeException">The kernel has none of the known shape.</exception>
     /// <exception cref="GuestMemoryException">A CPU's own numbers can't be read.</exception>
-    public static List<HighResolutionTimers> HighResolution(LinuxKernel kernel, TargetLimits limits) => [.. Cpus.Online(kernel).Select(cpu =>
+    public static List<HighResolutionTimers> HighResolution(LinuxKernel kernel, TargetLimits limits) => [.. Cpus.Scheduled(kernel).Select(cpu =>
     {
         ulong at = PerCpu.Address(kernel, "hrtimer_bases", cpu);
         return new HighResolutionTimers(

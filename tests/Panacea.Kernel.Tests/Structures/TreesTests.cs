@@ -1,4 +1,5 @@
 using Panacea.Kernel.Structures;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Tests.Image;
 using Panacea.Target;
 using Panacea.TestKit.Linux;
@@ -171,6 +172,19 @@ public sealed class TreesTests
             k.Write(k.PerCpuBase(cpu) + offset, BitConverter.GetBytes(-10 * cpu));
         Assert.Equal([0, 1, 2], Cpus.Possible(g.Kernel));
         Assert.Equal(70, Cpus.CounterSum(g.Kernel, counter));
+    }
+
+    [Fact]
+    public void A_cpu_that_a_panic_took_offline_is_still_looked_at_and_one_that_was_unplugged_is_not()
+    {
+        using var g = new KernelGuest(new SyntheticKernelOptions { Cpus = 4 });
+        g.Guest.WriteU64(g.Guest["__cpu_online_mask"], 0b0010);
+        g.Guest.WriteU64(g.Guest["__cpu_active_mask"], 0b0111);
+        Assert.Equal([1], Cpus.Online(g.Kernel));
+        Assert.Equal([0, 1, 2], Cpus.Scheduled(g.Kernel));
+        Assert.Equal([0, 1, 2], RunQueues.ReadAll(g.Kernel, Few).Select(q => q.Cpu));
+        Assert.Equal([0, 1, 2], Timers.Wheels(g.Kernel, Few).Select(w => w.Cpu).Distinct());
+        Assert.Equal([0, 1, 2], CpuStates.ReadAll(g.Kernel).Select(c => c.Cpu));
     }
 
     private static (ulong Root, ulong[] Nodes) Tree(SyntheticKernel k, int count)

@@ -104,7 +104,8 @@ public sealed partial class SyntheticKernel
     {
         _data["__sched_text_start"] = Text["__schedule"];
         _data["__sched_text_end"] = Text["__mutex_lock.constprop.0"] + SyntheticText.SlotBytes;
-        WriteU64(Data("__cpu_online_mask", 1024), (1UL << Options.Cpus) - 1);
+        foreach (string mask in (string[])["__cpu_online_mask", "__cpu_active_mask"])
+            WriteU64(Data(mask, 1024), (1UL << Options.Cpus) - 1);
         ulong load = Data("avenrun", 24);
         for (int i = 0; i < 3; i++)
             WriteU64(load + ((ulong)i * 8), 2048 + ((ulong)i * 1024));
