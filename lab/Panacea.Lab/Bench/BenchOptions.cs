@@ -18,6 +18,9 @@ public sealed record BenchOptions
     /// <summary>Reboots per kernel to compare with.</summary>
     public int Reboots { get; init; } = 3;
 
+    /// <summary>How often each program reads each dump.</summary>
+    public int Rounds { get; init; } = 5;
+
     /// <summary>Starts of <c>panacea --version</c>.</summary>
     public int ColdStarts { get; init; } = 20;
 

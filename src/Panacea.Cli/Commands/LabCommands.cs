@@ -51,12 +51,7 @@ internal static class BenchCommand
     {
         Option<bool> json = Shared.Json("Print the figures as JSON.");
         Option<bool> yes = new("--yes", "-y") { Description = "Install the packages that are missing without asking." };
-        Option<int> crashes = new("--crashes") { Description = "Crashes per kernel.", HelpName = "N", DefaultValueFactory = _ => 30 };
-        crashes.Validators.Add(result =>
-        {
-            if (result.Tokens.Count == 1 && !(int.TryParse(result.Tokens[0].Value, out int n) && n is >= 1 and <= 100_000))
-                result.AddError($"--crashes: '{result.Tokens[0].Value}' is not a number from 1 to 100000");
-        });
+        Option<int> crashes = Count("--crashes", "Crashes per kernel.", 30), rounds = Count("--rounds", "How often each program reads each dump.", 5);
         Option<string> kernels = new("--kernels") { Description = "Kernel lines, with commas between them.", HelpName = "LINES", DefaultValueFactory = _ => string.Join(',', KernelPackages.Lines) };
         kernels.Validators.Add(result =>
         {
@@ -85,11 +80,48 @@ internal static class BenchCommand
                 new BenchRequest(
                     parsed.GetValue(json), parsed.GetValue(yes), parsed.GetValue(crashes), [.. parsed.GetValue(kernels)!.Split(',').Distinct()], parsed.GetValue(updateDocs)), console, interrupts.Token);
         });
+        var diagnosis = new PanaceaCommand("diagnosis", "Measure how long the report of a dump takes, beside crash and drgn on the same dump.")
+        {
+            Examples =
+            [
+                ("panacea bench diagnosis", "Dumps of 1 GiB and 16 GiB of both kernels; downloads debug packages and the other programs once."),
+                ("panacea bench diagnosis --kernels 6.1 --rounds 3 --json", "One kernel, fewer rounds, figures as JSON."),
+                ("panacea bench diagnosis --update-docs", "And write docs/performance.md of the source tree."),
+            ],
+        };
+        diagnosis.Add(json);
+        diagnosis.Add(yes);
+        diagnosis.Add(rounds);
+        diagnosis.Add(kernels);
+        diagnosis.Add(updateDocs);
+        diagnosis.SetAction(parsed =>
+        {
+            using var interrupts = new Interrupts(console, "still ending the guest; once more ends panacea at once");
+            return services.Lab.BenchDiagnosis(
+                new BenchRequest(
+                    parsed.GetValue(json), parsed.GetValue(yes), parsed.GetValue(rounds), [.. parsed.GetValue(kernels)!.Split(',').Distinct()], parsed.GetValue(updateDocs)), console, interrupts.Token);
+        });
         var command = new PanaceaCommand("bench", "Measure Panacea on this machine.")
         {
-            Examples = [("panacea bench recovery", "How long a guest stands still per recovered crash.")],
+            Examples =
+            [
+                ("panacea bench recovery", "How long a guest stands still per recovered crash."),
+                ("panacea bench diagnosis", "How long the report of a dump takes."),
+            ],
         };
         command.Add(recovery);
+        command.Add(diagnosis);
         return command;
+    }
+
+    private static Option<int> Count(string name, string description, int usual)
+    {
+        Option<int> option = new(name) { Description = description, HelpName = "N", DefaultValueFactory = _ => usual };
+        option.Validators.Add(result =>
+        {
+            if (result.Tokens.Count == 1 && !(int.TryParse(result.Tokens[0].Value, out int n) && n is >= 1 and <= 100_000))
+                result.AddError($"{name}: '{result.Tokens[0].Value}' is not a number from 1 to 100000");
+        });
+        return option;
     }
 }

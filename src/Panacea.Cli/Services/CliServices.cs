@@ -117,6 +117,9 @@ internal interface ILab
 
     /// <summary>The recovery benchmark.</summary>
     int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel);
+
+    /// <summary>The benchmark of reading dumps.</summary>
+    int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel);
 }
 
 /// <summary>Options of <c>demo</c>.</summary>
@@ -125,10 +128,10 @@ internal interface ILab
 /// <param name="Kernel">The guest's kernel line.</param>
 internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 
-/// <summary>Options of <c>bench recovery</c>.</summary>
+/// <summary>Options of <c>bench</c>.</summary>
 /// <param name="Json">One JSON object instead of a table.</param>
 /// <param name="Yes">Install what is missing without asking.</param>
-/// <param name="Crashes">Crashes per kernel.</param>
+/// <param name="Count">Crashes per kernel, or rounds per dump.</param>
 /// <param name="Kernels">Kernel lines.</param>
 /// <param name="UpdateDocs">Write the figures into docs/performance.md.</param>
-internal sealed record BenchRequest(bool Json, bool Yes, int Crashes, IReadOnlyList<string> Kernels, bool UpdateDocs);
+internal sealed record BenchRequest(bool Json, bool Yes, int Count, IReadOnlyList<string> Kernels, bool UpdateDocs);

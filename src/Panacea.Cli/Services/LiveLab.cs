@@ -27,13 +27,31 @@ internal sealed class LiveLab : ILab
         string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
         var options = new BenchOptions
         {
-            Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Crashes, AssumeYes = request.Yes, Ask = Asking(console),
+            Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Count, AssumeYes = request.Yes, Ask = Asking(console),
         };
         BenchReport report = await new RecoveryBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
         if (request.Json)
             console.Out.WriteLine(BenchRendering.Json(report));
         else
             BenchRendering.Show(report, console.OutScreen);
+        if (docs is not null)
+        {
+            PerformanceDocument.Update(docs, report);
+            console.Note($"wrote {docs}");
+        }
+
+        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
+    });
+
+    public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+    {
+        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
+        var options = new BenchOptions { Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Rounds = request.Count, AssumeYes = request.Yes, Ask = Asking(console) };
+        DiagnosisReport report = await new DiagnosisBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
+        if (request.Json)
+            console.Out.WriteLine(DiagnosisRendering.Json(report));
+        else
+            DiagnosisRendering.Show(report, console.OutScreen);
         if (docs is not null)
         {
             PerformanceDocument.Update(docs, report);

@@ -1,0 +1,66 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Panacea.Diagnosis.Rendering;
+using Spectre.Console;
+
+namespace Panacea.Lab.Bench;
+
+/// <summary>Shows the benchmark of diagnosis.</summary>
+public static class DiagnosisRendering
+{
+    private const string None = "–";
+
+    /// <summary>As one JSON object.</summary>
+    public static string Json(DiagnosisReport report) => JsonSerializer.Serialize(report, DiagnosisBenchJson.Default.DiagnosisReport);
+
+    /// <summary>As a table; fits 80 columns.</summary>
+    public static void Show(DiagnosisReport report, IAnsiConsole console)
+    {
+        Table table = new Table().Border(TableBorder.Horizontal).BorderStyle(Style.Parse("grey"));
+        foreach (string header in Headers)
+            table.AddColumn(new TableColumn($"[grey]{Safe.Markup(header)}[/]") { Padding = new Padding(0, 0, 1, 0) });
+        foreach (string[] row in Rows(report))
+            table.AddRow([.. row.Select(Safe.Markup)]);
+        console.Write(table);
+        foreach (string failure in Failures(report))
+            console.MarkupLine($"[red]✗[/] {Safe.Markup(failure)}");
+    }
+
+    /// <summary>As the generated part of docs/performance.md.</summary>
+    public static string Document(DiagnosisReport report)
+    {
+        var text = new StringBuilder();
+        BenchHost host = report.Host;
+        text.Append(CultureInfo.InvariantCulture, $"\nMeasured {report.At:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, {Safe.Markdown($"host kernel {host.Kernel}")}, ");
+        text.Append(CultureInfo.InvariantCulture, $"{Safe.Markdown(string.Join(", ", report.Programs))}, load average {host.Load:0.0} at the start, with\n\n    {report.Command}\n\n");
+        text.Append("One ELF core of QEMU is read by all three, by turns: `panacea diagnose DUMP --json`, the whole report, without debug files; crash with `bt -a`, `ps` and `log`, and drgn with a script that ");
+        text.Append("says the same, both with the kernel's debug package. Wall time from the program's start to its end, median of the rounds. Cold: nothing of the dump in the page cache ");
+        text.Append("(`posix_fadvise`); programs and debug files stay in it, which favours those that need debug files. Warm: the same again at once. Resident: the most that `wait4` reports. ");
+        text.Append("The guest died of a NULL write with redis and a counter at work. Pages of zeros in the dumps of 16 GiB are holes.\n\n");
+        Row(text, Headers);
+        Row(text, ["---", "---", .. Headers.Skip(2).Select(_ => "---:")]);
+        foreach (string[] row in Rows(report))
+            Row(text, row);
+        text.Append("\nGoals: 1 GiB in 1 s cold and in 200 MiB; 16 GiB within twice that; five times as fast as crash and as drgn.\n\n");
+        foreach (string failure in Failures(report))
+            text.Append(CultureInfo.InvariantCulture, $"Not as it should be: {Safe.Markdown(failure)}\n\n");
+        return text.ToString();
+    }
+
+    private static string[] Headers { get; } = ["dump", "program", "cold", "warm", "CPU", "resident", "× Panacea"];
+
+    private static IEnumerable<string[]> Rows(DiagnosisReport report) => report.Dumps.SelectMany(dump => dump.Readers.Select((reader, i) => (string[])
+    [
+        i == 0 ? string.Create(CultureInfo.InvariantCulture, $"{dump.Line}, {dump.MemoryMiB / 1024} GiB") : "", reader.Name, BenchRows.Time(reader.ColdUs?.Median), BenchRows.Time(reader.WarmUs?.Median),
+        BenchRows.Time(reader.CpuUs?.Median), reader.PeakBytes is { } peak ? string.Create(CultureInfo.InvariantCulture, $"{peak.Max / 1048576.0:0} MiB") : None,
+        i == 0 || reader.ColdUs is null || dump.Readers[0].ColdUs is null ? "" : $"{Times(reader.ColdUs, dump.Readers[0].ColdUs)} / {Times(reader.WarmUs, dump.Readers[0].WarmUs)}",
+    ]));
+
+    private static IEnumerable<string> Failures(DiagnosisReport report) =>
+        report.Dumps.SelectMany(d => d.Readers.Where(r => r.Failure is not null).Select(r => $"{d.Line}, {d.MemoryMiB / 1024} GiB, {r.Name}: {r.Failure}"));
+
+    private static string Times(Figures? theirs, Figures? ours) => theirs is null || ours is null ? None : string.Create(CultureInfo.InvariantCulture, $"{theirs.Median / ours.Median:0.0}");
+
+    private static void Row(StringBuilder text, IEnumerable<string> cells) => text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
+}
