@@ -34,7 +34,7 @@ public class CommandLineTests
     [
         "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",
         "inspect bt", "inspect symbol", "inspect type", "inspect task", "inspect files", "inspect vmcoreinfo", "inspect read", "inspect disasm", "inspect runq", "inspect locks",
-        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "bench", "bench recovery", "completion", "completion bash", "completion zsh", "completion fish",
+        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "bench", "bench recovery", "bench diagnosis", "completion", "completion bash", "completion zsh", "completion fish",
     ];
 
     [Theory]
@@ -115,6 +115,7 @@ public class CommandLineTests
     [InlineData("inspect pid:1 disasm f many", "'many' is not a number")]
     [InlineData("inspect pid:1 symbol", "NAME")]
     [InlineData("bench recovery --crashes 0", "from 1 to 100000")]
+    [InlineData("bench diagnosis --rounds 0", "from 1 to 100000")]
     [InlineData("completion tcsh", "'tcsh' is not known here")]
     public void A_wrong_command_line_gets_one_sentence_and_changes_nothing(string line, string says)
     {

@@ -74,4 +74,6 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 
     public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+
+    public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
 }

@@ -46,6 +46,22 @@ internal static class Samples
         Kernels = [Kernel("6.1"), Kernel("6.12")],
     };
 
+    public static DiagnosisReport Diagnosis => new()
+    {
+        At = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero),
+        Command = "./panacea bench diagnosis --rounds 5 --kernels 6.1,6.12 --update-docs",
+        Host = Bench.Host,
+        Programs = ["panacea 0.1.0", "crash 8.0.6-1", "drgn 0.0.31-1"],
+        Dumps = [Dump("6.1", 1024), Dump("6.1", 16384), Dump("6.12", 1024), Dump("6.12", 16384)],
+    };
+
+    public static DumpFigures Dump(string line, int mib) => new(
+        line, $"{line}.0-cloud-amd64", mib, (long)mib << 20, 700 << 20,
+        [Reader("panacea", 150_000, null), Reader("crash", 9_000_000, null), Reader("drgn", 1_500_000, null)]);
+
+    public static ReaderFigures Reader(string name, long us, string? failure) =>
+        new(name, Figures.Of([us]), Figures.Of([us / 2]), Figures.Of([us / 2]), Figures.Of([80L << 20]), failure);
+
     public static KernelFigures Kernel(string line) => new()
     {
         Line = line, Kernel = $"{line}.0-cloud-amd64", Accelerator = "tcg", Crashes = 30, Recovered = 30,

@@ -19,7 +19,7 @@ public static class DiagnosisRendering
     {
         Table table = new Table().Border(TableBorder.Horizontal).BorderStyle(Style.Parse("grey"));
         foreach (string header in Headers)
-            table.AddColumn(new TableColumn($"[grey]{Safe.Markup(header)}[/]") { Padding = new Padding(0, 0, 1, 0) });
+            table.AddColumn(new TableColumn($"[grey]{Safe.Markup(header)}[/]") { Padding = new Padding(0, 0, 1, 0), NoWrap = true });
         foreach (string[] row in Rows(report))
             table.AddRow([.. row.Select(Safe.Markup)]);
         console.Write(table);
@@ -60,7 +60,8 @@ public static class DiagnosisRendering
     private static IEnumerable<string> Failures(DiagnosisReport report) =>
         report.Dumps.SelectMany(d => d.Readers.Where(r => r.Failure is not null).Select(r => $"{d.Line}, {d.MemoryMiB / 1024} GiB, {r.Name}: {r.Failure}"));
 
-    private static string Times(Figures? theirs, Figures? ours) => theirs is null || ours is null ? None : string.Create(CultureInfo.InvariantCulture, $"{theirs.Median / ours.Median:0.0}");
+    private static string Times(Figures? theirs, Figures? ours) =>
+        theirs is null || ours is null ? None : (theirs.Median / ours.Median).ToString(theirs.Median < 10 * ours.Median ? "0.0" : "0", CultureInfo.InvariantCulture);
 
     private static void Row(StringBuilder text, IEnumerable<string> cells) => text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
 }

@@ -18,7 +18,7 @@ internal static partial class CrashProgram
         string FileOf(string command) => Path.Combine(directory, command.Replace(' ', '_'));
         string script = Path.Combine(directory, "commands");
         await File.WriteAllLinesAsync(script, [.. Commands.Select(c => $"{c} > {FileOf(c)}"), "quit"]);
-        HostCommandResult result = await HostCommand.RunAsync(readers.Crash.Command[0], [.. readers.Crash.Command.Skip(1), "-s", "-i", script, dump.Debug.Vmlinux, dump.Path]);
+        HostCommandResult result = await HostCommand.RunAsync(readers.Crash.Command[0], [.. readers.Crash.Command.Skip(1), "-i", script, dump.Debug.Vmlinux, dump.Path]);
         Assert.True(File.Exists(FileOf(Commands[^1])), $"crash: {result.ExitCode}\n{result.Output}\n{result.Error}");
         return Commands.ToDictionary(c => c, c => File.ReadAllText(FileOf(c)));
     }
