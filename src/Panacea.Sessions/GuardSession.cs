@@ -22,18 +22,12 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     /// <summary>How long QEMU's own account of a stop is waited for.</summary>
     private static readonly TimeSpan MeasurePatience = TimeSpan.FromMilliseconds(200);
 
-    /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
-    private const int MaxRepeats = 3;
-
     private readonly TargetLimits _limits = limits ?? TargetLimits.Default;
     private readonly string _vm = spec.ToString();
-    private readonly IncidentBuilder _incidents = new(spec.ToString(), options.Mode);
-    private readonly List<PendingIncident> _pending = [];
-    private readonly List<(PendingIncident Incident, IncidentOutcome Outcome, string Why)> _closing = [];
 
     // Images that a newer module map has replaced while a pending incident still reads through them.
     private readonly List<ArmedKernel> _retired = [];
-    private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
+    private OpenIncidents? _incidents;
     private IGuestControl _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature;
@@ -47,6 +41,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
     internal TimeProvider Time { get; init; } = TimeProvider.System;
+
+    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode), sink, options.HealthWindow, ticks => Time.GetElapsedTime(ticks));
 
     private enum Next
     {
@@ -81,9 +77,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             finally
             {
                 // First of all the guest must run; records are written afterwards. Its memory is unmapped with it.
-                EndReading();
+                Incidents.EndReading();
                 _target.Dispose();
-                CloseAll(reason switch
+                Incidents.CloseAll(reason switch
                 {
                     "interrupted" => "the guard was interrupted before health was verified",
                     "error" => "the guard ended by an error before health was verified",
@@ -171,7 +167,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
-        _failed.Clear();
+        Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
             _target.FlushDisks();
@@ -232,7 +228,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private Next Watch(CancellationToken cancel)
     {
-        TimeSpan patience = _pending.Count + _closing.Count > 0 ? HealthStep : ModuleStep;
+        TimeSpan patience = Incidents.Any ? HealthStep : ModuleStep;
         GuestWait wait = _target.WaitForStop(patience);
         long seen = Stopwatch.GetTimestamp();
         switch (wait.Kind)
@@ -247,7 +243,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 return Next.Guard;
         }
 
-        LookAtHealth();
+        Incidents.Look();
+        DropRetired();
         while (_target.TryTakeEvent(out QmpEvent? e))
         {
             if (e!.Name == "RESET")
@@ -262,8 +259,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private Next OnReset()
     {
         sink.OnEvent(new ResetEvent(_vm));
-        EndReading();
-        CloseAll("the guest was reset before health was verified");
+        Incidents.EndReading();
+        Incidents.CloseAll("the guest was reset before health was verified");
         if (_target.Disarm() is { } stray)
             stray.Resume();
         _armed?.Dispose();
@@ -277,7 +274,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
     private void DropRetired() => _retired.RemoveAll(kernel =>
     {
-        if (_pending.Exists(p => p.Kernel == kernel) || _closing.Exists(c => c.Incident.Kernel == kernel))
+        if (Incidents.Use(kernel))
             return false;
         kernel.Dispose();
         return true;
@@ -301,8 +298,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.NoteResumedElsewhere())
             cancel.WaitHandle.WaitOne(BootStep);
         TimeSpan paused = Time.GetElapsedTime(started);
-        foreach (PendingIncident pending in _pending)
-            pending.Paused += paused;
+        Incidents.Pause(paused);
     }
 
     private void OnStop(IHeldGuest guest, long seen, bool found)
@@ -318,8 +314,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             return;
         }
 
-        foreach (PendingIncident pending in _pending)
-            pending.CheckUp?.Cancel();
+        Incidents.CancelCheckUps();
 
         // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
         string? warning = RefreshModules();
@@ -331,7 +326,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         if (stop.Lost is not null)
         {
             _isLost = true;
-            EndReading();
+            Incidents.EndReading();
             _target.Dispose();
         }
 
@@ -366,9 +361,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         GuardMode.Observe => false,
         GuardMode.Quarantine => kind == RepairKind.Kill,
         _ => true,
-    } && (evidence.Task is not { } task || (!_failed.Contains((task.Address, task.Pid, kind))
-        && !_pending.Any(p => p.Repair == kind && p.Undid(evidence))
-        && _pending.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats));
+    } && Incidents.MayUse(kind, evidence);
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
@@ -395,17 +388,12 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         {
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, KnownIssues = known, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchStartedTicks = Time.GetTimestamp(),
+            Settled = stop is { Lost: { } lost, Applied: not null } ? (IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified")
+                : watch is null ? (stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)) : null,
             Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!.Image, _target.Memory, stop.Evidence, _limits) : null,
-            CheckUp = watch is null || _pending.Exists(p => p.CheckUp is { IsRunning: true }) ? null : BeginCheckUp(_armed!.Image, _target.Memory, _limits),
+            CheckUp = watch is null || Incidents.IsCheckingUp ? null : BeginCheckUp(_armed!.Image, _target.Memory, _limits),
         };
-        if (stop.Evidence is not null && stop.Lost is null)
-            FailEarlier(pending);
-        if (stop is { Lost: { } lost, Applied: not null })
-            Close(pending, IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified", null);
-        else if (watch is null)
-            _closing.Add((pending, stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)));
-        else
-            _pending.Add(pending);
+        Incidents.Add(pending);
     }
 
     private string WhyNothing(StopResult stop) =>
@@ -413,65 +401,6 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         : options.Mode == GuardMode.Observe ? "the guard only observes"
         : stop.Ladder.Count == 0 ? "no repair that may be used is left"
         : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
-
-    /// <summary>The task that was repaired died again before it got back to user space: that repair did not hold, and its rung is not tried on that task again.</summary>
-    private void FailEarlier(PendingIncident now)
-    {
-        foreach (PendingIncident earlier in _pending.Where(p => p.Undid(now.Stop.Evidence!)).ToList())
-        {
-            _pending.Remove(earlier);
-            if (earlier.Stop.Evidence?.Task is { } task)
-                _failed.Add((task.Address, task.Pid, earlier.Repair));
-            Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
-        }
-    }
-
-    private void LookAtHealth()
-    {
-        foreach (PendingIncident pending in _pending.Where(p => Time.GetElapsedTime(p.WatchStartedTicks) - p.Paused >= options.HealthWindow).ToList())
-        {
-            _pending.Remove(pending);
-            HealthResult health = pending.Watch!.Look();
-            Close(
-                pending, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
-                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
-        }
-
-        // Those without a repair have nothing to wait for but what is being read of the machine.
-        foreach ((PendingIncident pending, IncidentOutcome outcome, string why) in _closing.Where(c => c.Incident.Aftermath is not { IsDone: false }).ToList())
-        {
-            _closing.RemoveAll(c => c.Incident == pending);
-            Close(pending, outcome, why, null);
-        }
-
-        DropRetired();
-    }
-
-    /// <summary>Before memory goes: nobody may be reading it. Readers end at their next read.</summary>
-    private void EndReading()
-    {
-        foreach (PendingIncident pending in _pending.Concat(_closing.Select(c => c.Incident)))
-        {
-            pending.Aftermath?.Revoke();
-            pending.CheckUp?.Finish();
-        }
-    }
-
-    private void CloseAll(string reason)
-    {
-        foreach (PendingIncident pending in _pending)
-            Close(pending, IncidentOutcome.Failed, reason, null);
-        _pending.Clear();
-        foreach ((PendingIncident pending, IncidentOutcome outcome, string why) in _closing)
-            Close(pending, outcome, why, null);
-        _closing.Clear();
-    }
-
-    private void Close(PendingIncident pending, IncidentOutcome outcome, string reason, HealthResult? health)
-    {
-        Incident incident = _incidents.Close(pending, outcome, reason, health);
-        sink.OnEvent(IncidentBuilder.EventOf(incident, sink.Store(incident)));
-    }
 
     /// <returns>What to warn of, or null.</returns>
     private string? RefreshModules()

@@ -33,6 +33,9 @@ internal sealed class PendingIncident
     /// <summary>Null where nothing was applied.</summary>
     public HealthWatch? Watch { get; init; }
 
+    /// <summary>What came of it is clear already: nothing was repaired, or QEMU is lost. Null while health is being watched.</summary>
+    public (IncidentOutcome Outcome, string Why)? Settled { get; init; }
+
     /// <summary>A check-up of the guest as it lives on; null where there is none.</summary>
     public RunningCheckUp? CheckUp { get; init; }
 

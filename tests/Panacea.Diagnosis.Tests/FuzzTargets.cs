@@ -46,7 +46,7 @@ public static class FuzzTargets
     /// <summary>Everything that is said of a machine: found, diagnosed, shown. Nothing that stands in memory or registers keeps it from being written.</summary>
     internal static MachineReport Machine(CrashedGuest guest, VcpuRegisters vcpu)
     {
-        (MachineReport report, _) = new MachineReporter(new StandingMachine(guest.Image, guest.Guest.Memory, [vcpu]), Small).Write("dump", SourceKind.Dump, "a dump");
+        (MachineReport report, _) = Tests.Machine.StandingReports.Of(guest.Image, guest.Guest.Memory, [vcpu], Small);
         Show(report);
         return report;
     }

@@ -137,7 +137,7 @@ public sealed class SourceTests : IDisposable
     private static (MachineReport Report, MachineBuilds Builds) Report(CrashedGuest g)
     {
         var machine = new StandingMachine(g.Image, g.Guest.Memory, [g.Crash.Vcpu]);
-        MachineReport report = new MachineReporter(machine, TargetLimits.Default).Write("vmcore", SourceKind.Dump, "ELF core").Report;
+        MachineReport report = Machine.StandingReports.Of(machine.Image, machine.Memory, machine.Vcpus).Report;
         return (report, MachineBuilds.Read(machine, report, TargetLimits.Default));
     }
 

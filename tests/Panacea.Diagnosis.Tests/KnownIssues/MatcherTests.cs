@@ -89,7 +89,7 @@ public sealed class MatcherTests
     public void A_machine_is_matched_by_its_crash_its_findings_and_its_log()
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_int" }, then: (k, _) => k.Log("watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [cat:77]", 99_000_000_000, 0));
-        MachineReport report = new MachineReporter(new StandingMachine(g.Image, g.Guest.Memory, [g.Crash.Vcpu]), Target.TargetLimits.Default).Write("vmcore", SourceKind.Dump, "ELF core").Report;
+        MachineReport report = Machine.StandingReports.Of(g.Image, g.Guest.Memory, [g.Crash.Vcpu]).Report;
         report = report with { Findings = [new Finding("locks.deadlock", "x", [], Confidence.High)] };
         var matcher = new KnownIssueMatcher(RulesFileTests.Read("""
             rules:

@@ -196,10 +196,5 @@ public sealed class MachineReporterTests
 
     private static VcpuRegisters Idle(CrashedGuest g) => g.Guest.Vcpu(1, g.Guest["vfs_write"], default);
 
-    private static (MachineReport Report, CrashEvidence? Evidence) Report(CrashedGuest g, VcpuRegisters[] vcpus)
-    {
-        var reporter = new MachineReporter(g.Image, TargetLimits.Default);
-        MachineCapture capture = reporter.Capture(new StandingMachine(g.Image, g.Guest.Memory, vcpus), goesOn: false);
-        return (reporter.Write(capture, g.Guest.Memory, StateMoment.Standing, "vmcore", SourceKind.Dump, "ELF core"), capture.Evidence);
-    }
+    private static (MachineReport Report, CrashEvidence? Evidence) Report(CrashedGuest g, VcpuRegisters[] vcpus) => StandingReports.Of(g.Image, g.Guest.Memory, vcpus);
 }

@@ -64,5 +64,5 @@ public sealed class StructureReportTests
     }
 
     private static MachineReport Machine(CheckedGuest g) =>
-        new MachineReporter(new StandingMachine(g.Context().Kernel.Image, g.Guest.Memory, []), TargetLimits.Default).Write("vmcore", SourceKind.Dump, "ELF core").Report with { Findings = [] };
+        Machine.StandingReports.Of(g.Context().Kernel.Image, g.Guest.Memory, []).Report with { Findings = [] };
 }

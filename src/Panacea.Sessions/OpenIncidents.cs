@@ -1,0 +1,113 @@
+using Panacea.Diagnosis;
+using Panacea.Repair;
+
+namespace Panacea.Sessions;
+
+/// <summary>Incidents between the resume and the record: those whose guest's health is being watched, and those that wait only for what is being read of the machine.</summary>
+/// <param name="builder">Makes the records.</param>
+/// <param name="sink">Where they go.</param>
+/// <param name="healthWindow">For how long health is watched.</param>
+/// <param name="elapsed">How long ago a moment of the session's clock was.</param>
+internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, TimeSpan healthWindow, Func<long, TimeSpan> elapsed)
+{
+    /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
+    private const int MaxRepeats = 3;
+
+    private readonly List<PendingIncident> _open = [];
+    private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
+
+    /// <summary>There are some.</summary>
+    public bool Any => _open.Count > 0;
+
+    private IEnumerable<PendingIncident> Watched => _open.Where(p => p.Settled is null);
+
+    /// <summary>Somebody reads the guest's structures at this moment.</summary>
+    public bool IsCheckingUp => _open.Exists(p => p.CheckUp is { IsRunning: true });
+
+    /// <summary>A kernel is still read through.</summary>
+    public bool Use(ArmedKernel? kernel) => _open.Exists(p => p.Kernel == kernel);
+
+    /// <summary>Another kernel runs now: what failed on a task of the last one says nothing.</summary>
+    public void Forget() => _failed.Clear();
+
+    /// <summary>A rung has not failed on the task that stands there now.</summary>
+    public bool MayUse(RepairKind kind, CrashEvidence evidence) => evidence.Task is not { } task || (!_failed.Contains((task.Address, task.Pid, kind))
+        && !Watched.Any(p => p.Repair == kind && p.Undid(evidence))
+        && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats);
+
+    /// <summary>Opens one. One that is settled is closed as soon as nothing is being read of the machine any more.</summary>
+    public void Add(PendingIncident incident)
+    {
+        if (incident.Stop is { Evidence: not null, Lost: null })
+            FailEarlier(incident);
+        if (incident is { Settled: { } settled, Stop.Lost: not null })
+            Close(incident, settled.Outcome, settled.Why, null);
+        else
+            _open.Add(incident);
+    }
+
+    /// <summary>Closes those that are due.</summary>
+    public void Look()
+    {
+        foreach (PendingIncident incident in Watched.Where(p => elapsed(p.WatchStartedTicks) - p.Paused >= healthWindow).ToList())
+        {
+            HealthResult health = incident.Watch!.Look();
+            Close(
+                incident, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
+                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
+        }
+
+        foreach (PendingIncident incident in _open.Where(p => p.Settled is not null && p.Aftermath is not { IsDone: false }).ToList())
+            Close(incident, incident.Settled!.Value.Outcome, incident.Settled.Value.Why, null);
+    }
+
+    /// <summary>The guest stood still for its operator: that time does not count.</summary>
+    public void Pause(TimeSpan time)
+    {
+        foreach (PendingIncident incident in _open)
+            incident.Paused += time;
+    }
+
+    /// <summary>The guest stands: check-ups are told to end, and not waited for.</summary>
+    public void CancelCheckUps()
+    {
+        foreach (PendingIncident incident in _open)
+            incident.CheckUp?.Cancel();
+    }
+
+    /// <summary>Before memory goes: nobody may be reading it. Readers end at their next read.</summary>
+    public void EndReading()
+    {
+        foreach (PendingIncident incident in _open)
+        {
+            incident.Aftermath?.Revoke();
+            incident.CheckUp?.Finish();
+        }
+    }
+
+    /// <summary>Closes them all: those whose health is not verified yet have failed.</summary>
+    /// <param name="reason">Why it can't be verified.</param>
+    public void CloseAll(string reason)
+    {
+        foreach (PendingIncident incident in _open.ToList())
+            Close(incident, incident.Settled?.Outcome ?? IncidentOutcome.Failed, incident.Settled?.Why ?? reason, null);
+    }
+
+    /// <summary>The task that was repaired died again before it got back to user space: that repair did not hold, and its rung is not tried on that task again.</summary>
+    private void FailEarlier(PendingIncident now)
+    {
+        foreach (PendingIncident earlier in Watched.Where(p => p.Undid(now.Stop.Evidence!)).ToList())
+        {
+            if (earlier.Stop.Evidence?.Task is { } task)
+                _failed.Add((task.Address, task.Pid, earlier.Repair));
+            Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
+        }
+    }
+
+    private void Close(PendingIncident incident, IncidentOutcome outcome, string reason, HealthResult? health)
+    {
+        _open.Remove(incident);
+        Incident record = builder.Close(incident, outcome, reason, health);
+        sink.OnEvent(IncidentBuilder.EventOf(record, sink.Store(record)));
+    }
+}
