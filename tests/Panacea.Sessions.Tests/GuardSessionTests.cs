@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Microsoft.Extensions.Time.Testing;
 using Panacea.Diagnosis;
+using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
@@ -355,10 +356,20 @@ public sealed class GuardSessionTests : IDisposable
 
     private VcpuRegisters Dies() => _guest.Crash(new CrashSpec()).Vcpu;
 
-    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default)
+    /// <summary>After the guest goes on, the crash is held against the rules that the guard was given.</summary>
+    [Fact]
+    public void A_known_issue_is_on_the_record()
+    {
+        _vm.ThenStops(Dies).ThenLives();
+        Run(rules: new KnownIssueMatcher([new KnownIssueRule("r", "known", new RuleConditions { Kinds = [CrashKind.NullWrite] }, "rules.yaml:1"), new KnownIssueRule("other", "not this", new RuleConditions { Kinds = [CrashKind.Bug] }, "rules.yaml:2")]));
+        KnownIssue issue = Assert.Single(_sink.Incidents[0].KnownIssues);
+        Assert.Equal(("r", "kind is null-write"), (issue.Id, Assert.Single(issue.Evidence)));
+    }
+
+    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null)
     {
         var session = new GuardSession(
-            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window }, _sink)
+            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, KnownIssues = rules ?? KnownIssueMatcher.None }, _sink)
         { Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();
