@@ -9,6 +9,8 @@ internal static partial class CrashProgram
     private static readonly string[] Commands =
         ["ps", "foreach bt", "log", "mod", "mount", "foreach files", "net", "dev -d", "runq", "timer", "kmem -i", "kmem -s", "sys"];
 
+    private const int Attempts = 3;
+
     /// <summary>Opens a dump once and runs every command.</summary>
     /// <returns>Its output by command.</returns>
     public static async Task<IReadOnlyDictionary<string, string>> RunAsync(DeadDump dump, string directory)
@@ -18,8 +20,13 @@ internal static partial class CrashProgram
         string FileOf(string command) => Path.Combine(directory, command.Replace(' ', '_'));
         string script = Path.Combine(directory, "commands");
         await File.WriteAllLinesAsync(script, [.. Commands.Select(c => $"{c} > {FileOf(c)}"), "quit"]);
-        HostCommandResult result = await HostCommand.RunAsync(readers.Crash.Command[0], [.. readers.Crash.Command.Skip(1), "-i", script, dump.Debug.Vmlinux, dump.Path]);
-        Assert.True(File.Exists(FileOf(Commands[^1])), $"crash: {result.ExitCode}\n{result.Output}\n{result.Error}");
+        string said = FileOf("said");
+
+        // Files instead of pipes: over those of this process it gives up, at times, before it has read anything.
+        string[] shell = ["-c", "exec 0< /dev/null 1> \"$0\" 2>&1; exec \"$@\"", said, .. readers.Crash.Command, "-i", script, dump.Debug.Vmlinux, dump.Path];
+        for (int attempt = 0; attempt < Attempts && !File.Exists(FileOf(Commands[^1])); attempt++)
+            await HostCommand.RunAsync("sh", shell);
+        Assert.True(File.Exists(FileOf(Commands[^1])), await File.ReadAllTextAsync(said));
         return Commands.ToDictionary(c => c, c => File.ReadAllText(FileOf(c)));
     }
 
