@@ -28,8 +28,8 @@ internal sealed class CheckedGuest
 
     public WholeKernel Whole { get; }
 
-    public CheckContext Context(bool live = false, CancellationToken cancel = default) =>
-        new(_image.KernelOver(Guest.Memory), TargetLimits.Default with { MaxChain = 5000 }) { IsLive = live, Pristine = _image, Cancel = cancel };
+    public CheckContext Context(bool live = false, CancellationToken cancel = default, int most = 5000) =>
+        new(_image.KernelOver(Guest.Memory), TargetLimits.Default with { MaxChain = most }) { IsLive = live, Pristine = _image, Cancel = cancel, MaxObjects = Math.Min(most, 5000) };
 
     private static RepairImage Build(SyntheticKernel guest)
     {
