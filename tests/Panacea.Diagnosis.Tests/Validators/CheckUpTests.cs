@@ -77,6 +77,23 @@ public sealed class CheckUpTests
         Assert.Throws<OperationCanceledException>(() => CheckUp.Run(g.Context(cancel: cancel.Token)));
     }
 
+    /// <summary>A table that says that a million descriptors are taken, and where none leads to a file.</summary>
+    [Fact]
+    public void A_table_of_open_files_costs_what_the_limits_allow()
+    {
+        var g = new CheckedGuest();
+        SyntheticKernel k = g.Guest;
+        ulong table = k.Get(k.Get(k.Init.Address, "task_struct.files"), "files_struct.fdt"), taken = k.Allocate(1 << 17, 4096);
+        k.Write(taken, Enumerable.Repeat((byte)0xff, 1 << 17).ToArray());
+        k.Put(table, "fdtable.max_fds", 1 << 20);
+        k.Put(table, "fdtable.open_fds", taken);
+        k.Put(table, "fdtable.fd", k.Direct(0x320_0000));
+        long before = k.Memory.Reads;
+        ValidatorReport files = Assert.Single(CheckUp.Run(g.Context(most: 400), ["files"]).Validators);
+        Assert.True(k.Memory.Reads - before < 50_000, $"{k.Memory.Reads - before} reads");
+        Assert.Contains("no more than 400 descriptors of a table were looked at", files.Result.Skipped);
+    }
+
     [Fact]
     public void Only_the_validators_that_were_asked_for_run()
     {
