@@ -24,6 +24,7 @@ public sealed class DiagnoseTests : IDisposable
     {
         Source = "vmcore", Kind = SourceKind.Dump, Description = "ELF core", WhyNoCrash = "no CPU's stack shows an oops or a panic",
         Kernel = new KernelFacts("6.1", "Linux version 6.1", null, null, null, null, null, new Dictionary<string, long>()), Cpus = [], Modules = [], Console = [], Missing = ["page tables"],
+        State = new MachineState(StateMoment.Standing, null, null, null, null, null, null, null),
     };
 
     private readonly TemporaryDirectory _directory = new();

@@ -64,5 +64,5 @@ public sealed class StructureReportTests
     }
 
     private static MachineReport Machine(CheckedGuest g) =>
-        Machine.StandingReports.Of(g.Context().Kernel.Image, g.Guest.Memory, []).Report with { Findings = [] };
+        Tests.Machine.StandingReports.Of(g.Context().Kernel.Image, g.Guest.Memory, []).Report with { Findings = [] };
 }
