@@ -24,7 +24,7 @@ public sealed class DiagnosisBenchTests
         console.Profile.Width = 80;
         DiagnosisRendering.Show(Samples.Diagnosis, console);
         Assert.All(console.Output.Split('\n'), line => Assert.InRange(line.TrimEnd().Length, 0, 80));
-        Assert.Contains(" 60 / 60", console.Output, StringComparison.Ordinal);
+        Assert.True(console.Output.Contains("60 / 60", StringComparison.Ordinal), console.Output);
     }
 
     [Fact]

@@ -11,6 +11,9 @@ public static class DiagnosisRendering
 {
     private const string None = "–";
 
+    /// <summary>For which a terminal has no room.</summary>
+    private const int CpuColumn = 4;
+
     /// <summary>As one JSON object.</summary>
     public static string Json(DiagnosisReport report) => JsonSerializer.Serialize(report, DiagnosisBenchJson.Default.DiagnosisReport);
 
@@ -18,10 +21,10 @@ public static class DiagnosisRendering
     public static void Show(DiagnosisReport report, IAnsiConsole console)
     {
         Table table = new Table().Border(TableBorder.Horizontal).BorderStyle(Style.Parse("grey"));
-        foreach (string header in Headers)
+        foreach (string header in Headers.Where((_, i) => i != CpuColumn))
             table.AddColumn(new TableColumn($"[grey]{Safe.Markup(header)}[/]") { Padding = new Padding(0, 0, 1, 0), NoWrap = true });
         foreach (string[] row in Rows(report))
-            table.AddRow([.. row.Select(Safe.Markup)]);
+            table.AddRow([.. row.Where((_, i) => i != CpuColumn).Select(Safe.Markup)]);
         console.Write(table);
         foreach (string failure in Failures(report))
             console.MarkupLine($"[red]✗[/] {Safe.Markup(failure)}");
