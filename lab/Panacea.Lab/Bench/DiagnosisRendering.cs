@@ -11,21 +11,14 @@ public static class DiagnosisRendering
 {
     private const string None = "–";
 
-    /// <summary>For which a terminal has no room.</summary>
-    private const int CpuColumn = 4;
-
     /// <summary>As one JSON object.</summary>
     public static string Json(DiagnosisReport report) => JsonSerializer.Serialize(report, DiagnosisBenchJson.Default.DiagnosisReport);
 
     /// <summary>As a table; fits 80 columns.</summary>
     public static void Show(DiagnosisReport report, IAnsiConsole console)
     {
-        Table table = new Table().Border(TableBorder.Horizontal).BorderStyle(Style.Parse("grey"));
-        foreach (string header in Headers.Where((_, i) => i != CpuColumn))
-            table.AddColumn(new TableColumn($"[grey]{Safe.Markup(header)}[/]") { Padding = new Padding(0, 0, 1, 0), NoWrap = true });
-        foreach (string[] row in Rows(report))
-            table.AddRow([.. row.Where((_, i) => i != CpuColumn).Select(Safe.Markup)]);
-        console.Write(table);
+        foreach (string[] row in Rows(report).Prepend(Headers))
+            console.WriteLine($"{row[0],-13} {row[1],-8} {row[2],10} {row[3],10} {row[5],10} {row[6],14}");
         foreach (string failure in Failures(report))
             console.MarkupLine($"[red]✗[/] {Safe.Markup(failure)}");
     }
