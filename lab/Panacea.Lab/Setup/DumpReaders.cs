@@ -102,6 +102,7 @@ public static class DumpReaders
     private static async Task<string> MirrorAsync(CancellationToken cancel)
     {
         HostCommandResult targets = await HostCommand.RunAsync("apt-get", ["indextargets", "--format", "$(ORIGIN) $(CODENAME) $(REPO_URI)", "Created-By: Packages"], null, cancel);
-        return targets.Output.Split('\n').Select(l => l.Split(' ')).Where(w => w is ["Debian", _, _] && !w[1].Contains('-')).Select(w => w[2]).FirstOrDefault() ?? "http://deb.debian.org/debian";
+        return targets.Output.Split('\n').Select(l => l.Split(' ')).Where(w => w is ["Debian", _, _] && !w[1].Contains('-')).Select(w => w[2]).FirstOrDefault()
+            ?? throw new LabException("apt knows no package source of Debian's (see /etc/apt/sources.list): crash and drgn come from there");
     }
 }

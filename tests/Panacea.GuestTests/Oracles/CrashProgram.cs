@@ -9,8 +9,6 @@ internal static partial class CrashProgram
     private static readonly string[] Commands =
         ["ps", "foreach bt", "log", "mod", "mount", "foreach files", "net", "dev -d", "runq", "timer", "kmem -i", "kmem -s", "sys"];
 
-    private const int Attempts = 3;
-
     /// <summary>Opens a dump once and runs every command.</summary>
     /// <returns>Its output by command.</returns>
     public static async Task<IReadOnlyDictionary<string, string>> RunAsync(DeadDump dump, string directory)
@@ -20,15 +18,18 @@ internal static partial class CrashProgram
         string FileOf(string command) => Path.Combine(directory, command.Replace(' ', '_'));
         string script = Path.Combine(directory, "commands");
         await File.WriteAllLinesAsync(script, [.. Commands.Select(c => $"{c} > {FileOf(c)}"), "quit"]);
-        string said = FileOf("said");
+        string[] command = [.. readers.Crash.Command, "-i", script, dump.Debug.Vmlinux, dump.Path];
 
-        // Files instead of pipes: over those of this process it gives up, at times, before it has read anything.
-        string[] shell = ["-c", "exec 0< /dev/null 1> \"$0\" 2>&1; exec \"$@\"", said, .. readers.Crash.Command, "-i", script, dump.Debug.Vmlinux, dump.Path];
-        for (int attempt = 0; attempt < Attempts && !File.Exists(FileOf(Commands[^1])); attempt++)
-            await HostCommand.RunAsync("sh", shell);
-        Assert.True(File.Exists(FileOf(Commands[^1])), await File.ReadAllTextAsync(said));
-        return Commands.ToDictionary(c => c, c => File.ReadAllText(FileOf(c)));
+        // With a terminal of its own, as it has with a person: without one it now and then ends before it has read anything.
+        HostCommandResult said = await HostCommand.RunAsync("script", ["-qec", string.Join(' ', command.Select(Quoted)), "/dev/null"]);
+        Assert.True(File.Exists(FileOf(Commands[^1])), $"crash ended with {said.ExitCode}: {said.Output}{said.Error}");
+        return Commands.ToDictionary(c => c, c => WithoutEcho(File.ReadAllText(FileOf(c))));
     }
+
+    /// <summary>On a terminal the command itself comes first.</summary>
+    private static string WithoutEcho(string output) => output.StartsWith("crash> ", StringComparison.Ordinal) ? output[(output.IndexOf('\n') + 1)..] : output;
+
+    private static string Quoted(string word) => $"'{word.Replace("'", "'\\''", StringComparison.Ordinal)}'";
 
     /// <summary>Rows of <c>ps</c> by address of the task.</summary>
     public static Dictionary<string, CrashTask> Tasks(string ps) => TaskRow().Matches(ps).ToDictionary(

@@ -55,8 +55,12 @@ public abstract partial class OracleTests(DeadDump dump)
         int compared = 0;
         foreach (JsonElement task in (await dump.OursAsync("bt --all")).RootElement.EnumerateArray().Where(t => t.GetProperty("vcpu").ValueKind == JsonValueKind.Null))
         {
-            // What a task was interrupted in is a frame for us and registers for crash: nothing that waits was interrupted.
-            Assert.True(theirs[Hex(task, "task")].SequenceEqual(Frames(task).Select(f => f.Address)), $"{task}\ncrash: {string.Join(' ', theirs[Hex(task, "task")])}");
+            // What a task was interrupted in is a frame for us and registers for crash: nothing that waits was interrupted. The first idle task came out of initialisation code, which crash reads
+            // from the debug file and which is gone from the machine.
+            List<(string Address, string Location)> ours = Frames(task);
+            List<string> their = theirs[Hex(task, "task")];
+            bool ends = their.Count == ours.Count || (task.GetProperty("ends").GetString() is { Length: > 0 } && Regex.IsMatch(ours[^1].Location, InitFrames));
+            Assert.True(ends && their.Take(ours.Count).SequenceEqual(ours.Select(f => f.Address)), $"{task}\ncrash: {string.Join(' ', their)}");
             compared++;
         }
 
@@ -69,14 +73,16 @@ public abstract partial class OracleTests(DeadDump dump)
         Dictionary<string, List<string>> theirs = CrashProgram.Stacks((await dump.Crash)["foreach bt"]);
         JsonElement dead = (await dump.OursAsync("bt --all")).RootElement.EnumerateArray().Single(t => t.GetProperty("comm").GetString() == "sh" && t.GetProperty("vcpu").ValueKind == JsonValueKind.Number);
         List<(string Address, string Location)> ours = Frames(dead);
-        List<string> their = theirs[Hex(dead, "task")];
-        Assert.True(their.Count > 8, $"{their.Count} frames");
+        List<string> their = [.. theirs[Hex(dead, "task")].Where(a => a.AsSpan().Trim('0').Length > 0)];
 
-        // In the same order; crash leaves out what the compiler has split off a function (NAME.cold), what was called from panic(), and a NULL that was called.
+        // In the same order; crash leaves out what the compiler has split off a function (NAME.cold), what was called from panic(), and a NULL that was called. Of 6.1's it now and then shows the
+        // first two frames alone.
+        Assert.True(their.Count > 1, $"{their.Count} frames");
         Assert.Equal(their, ours.Select(f => f.Address).Where(their.Contains));
         int panic = ours.FindIndex(f => f.Location.StartsWith("panic+", StringComparison.Ordinal) || f.Location.StartsWith("vpanic+", StringComparison.Ordinal));
         Assert.True(panic >= 0, $"{dead}");
-        Assert.All(ours.Skip(panic).Where(f => !their.Contains(f.Address)), f => Assert.Matches(@"^(\S+\.cold\+.*|0x0)", f.Location));
+        int last = ours.FindLastIndex(f => their.Contains(f.Address));
+        Assert.All(ours.Take(last).Skip(panic).Where(f => !their.Contains(f.Address)), f => Assert.Matches(@"^(\S+\.cold\+.*|0x0)", f.Location));
     }
 
     [Fact(Skip = Suites.NeedsDebugInfo, SkipUnless = nameof(Suites.DebugInfo), SkipType = typeof(Suites))]
@@ -104,7 +110,7 @@ public abstract partial class OracleTests(DeadDump dump)
     {
         KernelTrace trace = KernelTrace.Parse(dump.Console);
         JsonElement dead = (await dump.OursAsync("bt --all")).RootElement.EnumerateArray().Single(t => t.GetProperty("comm").GetString() == "sh" && t.GetProperty("vcpu").ValueKind == JsonValueKind.Number);
-        string[] ours = [.. Frames(dead).Select(f => f.Location)];
+        string[] ours = [.. Frames(dead).Select(f => Nowhere().Replace(f.Location, "0x0"))];
 
         // The trace was written on the way to where the dump finds the CPU: from the first frame that both have on, they are one. Of an explicit panic that is panic() itself, at another
         // instruction; so from its caller on.
@@ -159,7 +165,7 @@ public abstract partial class OracleTests(DeadDump dump)
             Assert.Equal(
                 process.Select(f => $"{f[1]} {f[2]}"), ours.Select(f => $"{f.GetProperty("fd")} {Hex(f, "file")}"));
             Assert.Equal(process.Select(f => f[3]).Where(p => p.StartsWith('/')), ours.Select(f => f.GetProperty("path").GetString()!).Where(p => p.StartsWith('/')));
-            string[][] rows = [.. crash[process.Key].Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(w => w.Length >= 5 && int.TryParse(w[0], out _))];
+            string[][] rows = [.. crash[process.Key].Skip(1).Select(l => l.Split(' ', StringSplitOptions.RemoveEmptyEntries)).Where(w => w.Length >= 5 && int.TryParse(w[0], out _))];
             Assert.Equal(
                 rows.Select(w => string.Join(' ', w.Take(5))),
                 ours.Select(f => $"{f.GetProperty("fd")} {Hex(f, "file")} {Hex(f, "dentry")} {Hex(f, "inode")} {f.GetProperty("type").GetString()}"));
@@ -218,6 +224,9 @@ public abstract partial class OracleTests(DeadDump dump)
         [.. task.GetProperty("frames").EnumerateArray().Where(f => f.GetProperty("reliable").GetBoolean()).Select(f => (Hex(f, "address"), f.GetProperty("location").GetString()!))];
 
     private static string Hex(JsonElement row, string member) => row.GetProperty(member).GetString()![2..];
+
+    [GeneratedRegex("^0x0+$")]
+    private static partial Regex Nowhere();
 
     [GeneratedRegex(@"^v?panic\+")]
     private static partial Regex Panic();
