@@ -9,7 +9,7 @@ public static class HostileText
     private static readonly HashSet<string> Tags = new(
         [
             "!doctype", "html", "head", "meta", "title", "style", "body", "main", "h1", "h2", "h3", "p", "ul", "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tr", "th", "td", "pre", "code", "span", "div",
-            "details", "summary", "section", "header", "footer", "strong", "em", "small",
+            "details", "summary", "section", "header", "footer", "strong", "em", "small", "time",
         ],
         StringComparer.Ordinal);
 
