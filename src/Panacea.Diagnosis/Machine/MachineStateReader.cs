@@ -79,6 +79,7 @@ public sealed class MachineStateReader(RepairImage image, IGuestMemory memory, S
         LinuxTask? owner = labels.Find(held.Lock.Owner);
         return new HeldLockReport(
             MarkdownReport.Kebab(held.Lock.Kind), held.Lock.Address, name, owner?.Comm, owner?.Pid ?? 0, held.Lock.OwnerIsHint, [.. held.Lock.Waiters.Items.Select(labels.Of)],
-            held.Lock.OwnerIsHint ? Confidence.Low : held.IsSure ? Confidence.High : Confidence.Medium);
+            // A task pointer before an empty wait queue looks like a mutex (struct rcuwait in a percpu_rw_semaphore); an rw_semaphore's count has to agree with its owner too.
+            held.Lock.OwnerIsHint ? Confidence.Low : held.IsSure ? Confidence.High : held.Lock.Kind == LockKind.RwSemaphore ? Confidence.Medium : Confidence.Low);
     }
 }
