@@ -24,6 +24,9 @@ internal sealed class Aftermath
             {
                 MachineReading reading = new MachineStateReader(image, _memory, StateMoment.Running, limits).Read(evidence);
                 Volatile.Write(ref _doneTicks, Stopwatch.GetTimestamp());
+
+                // What this left behind is given back now, not in the middle of the next crash.
+                GC.Collect(2, GCCollectionMode.Forced, blocking: true);
                 return reading;
             },
             CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);

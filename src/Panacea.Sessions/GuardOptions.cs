@@ -14,6 +14,10 @@ public sealed record GuardOptions
     /// <summary>How long any one answer of QEMU is waited for while the guest stands still.</summary>
     public TimeSpan StopBudget { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>After a repair the kernel's structures are checked while the guest runs. Off unless asked for: a check-up takes seconds of processor time, and a crash that comes meanwhile stands
+    /// some milliseconds longer.</summary>
+    public bool CheckUp { get; init; }
+
     /// <summary>Rules that crashes are held against after the guest goes on.</summary>
     public KnownIssueMatcher KnownIssues { get; init; } = KnownIssueMatcher.None;
 

@@ -369,7 +369,7 @@ public sealed class GuardSessionTests : IDisposable
     private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null)
     {
         var session = new GuardSession(
-            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, KnownIssues = rules ?? KnownIssueMatcher.None }, _sink)
+            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None }, _sink)
         { Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();

@@ -32,6 +32,7 @@ internal static class GuardCommand
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
         Option<string[]> rules = RulesOption.Create();
+        Option<bool> checkUp = new("--check-up") { Description = "After a repair, check the kernel's structures while the guest runs (seconds of CPU; a crash meanwhile stands some ms longer)." };
         var command = new PanaceaCommand("guard", "Protect running VMs: when a guest kernel crashes, diagnose it, repair it, let it go on. Runs until interrupted.")
         {
             Examples =
@@ -57,7 +58,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images, rules])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images, rules, checkUp])
             command.Add(option);
         command.SetAction(parsed => Run(
             console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
@@ -67,7 +68,7 @@ internal static class GuardCommand
                 HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
                 StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
                 ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
-                KnownIssues = RulesOption.Read(parsed.GetValue(rules)),
+                KnownIssues = RulesOption.Read(parsed.GetValue(rules)), CheckUp = parsed.GetValue(checkUp),
             }));
         return command;
     }
