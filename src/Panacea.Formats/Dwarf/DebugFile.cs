@@ -9,8 +9,8 @@ namespace Panacea.Formats.Dwarf;
 /// units that are asked for are parsed; everything is read by position. Not safe for concurrent use.
 /// </summary>
 /// <remarks>
-/// Own code and no library: LibObjectFile 2.3.1 knows line tables to version 4 only (kernels are built with DWARF 5), holds .debug_info whole (some 200 MB of a distribution kernel) and
-/// gives up on what it does not expect, such as the padding of a long LEB128.
+/// Own code and no library: LibObjectFile 2.3.1 refused the DWARF 5 line table of a module (kernels are built with DWARF 5) and failed on the padded LEB128 of an abbreviation in 6.12's
+/// vmlinux.
 /// </remarks>
 public sealed class DebugFile : IDisposable
 {
