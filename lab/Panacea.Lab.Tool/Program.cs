@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 using Panacea.Lab;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Logs;
+using Panacea.Lab.Matrix;
 using Panacea.Lab.Setup;
+using Panacea.Lab.Tour;
 
 const string Usage = """
     Guests of the lab, by hand.
@@ -16,6 +18,9 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
+      matrix LINE|all PANACEA [CELL…]
+                      crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
+                      PANACEA is the executable
       setup [--yes] [--tests] [--debuginfo] [--refresh]
                       installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests;
                       --debuginfo: the kernels' debug packages and what reads dumps with them too (some 650 MB to download)
@@ -33,6 +38,8 @@ try
             return result.Status;
         case ["capture-logs", string lines, string directory, .. string[] names]:
             return await CaptureLogsAsync(lines, directory, names);
+        case ["matrix", string lines, string panacea, .. string[] names]:
+            return await MatrixAsync(lines, new PanaceaProgram(Path.GetFullPath(panacea)), names);
         case ["setup", .. string[] options]:
             await SetUpAsync(options);
             return 0;
@@ -83,6 +90,27 @@ static async Task<int> CaptureLogsAsync(string lines, string directory, string[]
         {
             failures++;
             Console.WriteLine($"{line} {failed}: the kernel did not write what was waited for");
+        }
+    }
+
+    return failures == 0 ? 0 : 1;
+}
+
+static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[] names)
+{
+    int failures = 0;
+    IReadOnlyList<MatrixCell> cells = names is [] ? MatrixCell.All : names is ["sample"] ? MatrixCell.Sample : [.. names.Select(MatrixCell.Parse)];
+    foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
+    {
+        await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine);
+        foreach (MatrixCell cell in cells)
+        {
+            MatrixResult result = await run.RunAsync(cell);
+            failures += result.IsRecovered ? 0 : 1;
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{line} {cell.Name,-34}{result.Outcome ?? "nothing",-11}{result.Repair,-14}{result.StoppedUs / 1000.0,6:0.0} ms  {(result.ProcessSurvived == true ? "alive" : "-"),-6}{result.Seconds,5:0.0} s  {string.Join("; ", result.Failures)}"));
+            foreach (string step in result.Ladder)
+                Console.WriteLine($"     {step}");
         }
     }
 

@@ -53,7 +53,13 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
 
         Backtrace stack = unwinder.Unwind(regsAddress == 0 ? UnwindStart.From(vcpu) : UnwindStart.From(crash, regsAddress));
         mark?.Invoke("evidence-read");
-        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task), overflowed) with { PreemptCount = cpu.PreemptCount is { } p ? p & PreemptMask : null };
+        uint handler = regsAddress == 0 ? 0 : HandlerPreemptCount(cpu);
+        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task), overflowed) with
+        {
+            PreemptCount = (cpu.PreemptCount - handler) & PreemptMask,
+            PreemptWord = cpu.PreemptCount - handler,
+            HandlerPreemptCount = handler,
+        };
     }
 
     /// <summary>What one CPU was doing, as far as it could be read at once.</summary>
@@ -102,6 +108,22 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         if (new VirtualAddress(sp).IsKernelHalf && !stacks.Exists(s => s.Name == "task" || s.Contains(sp)))
             stacks.Add(Stacks.AroundPointer(sp));
         return new StackMap([.. stacks.Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu.Cpu ?? -1))]);
+    }
+
+    /// <summary>Since 6.12 oops_enter() begins an emergency section of the console, which disables preemption until oops_exit() (kernel/printk/nbcon.c, nbcon_cpu_emergency_enter).</summary>
+    private static uint HandlerPreemptCount(CapturedCpu cpu)
+    {
+        if (cpu.Cpu is not { } number || cpu.PreemptCount is not > 0 || !cpu.Kernel.Image.TryFindPerCpuSymbol("nbcon_pcpu_emergency_nesting", out _))
+            return 0;
+        try
+        {
+            ulong nesting = PerCpu.Address(cpu.Kernel, "nbcon_pcpu_emergency_nesting", number);
+            return cpu.Kernel.Space.ReadUInt32(new VirtualAddress(nesting), "nbcon_pcpu_emergency_nesting") > 0 ? 1u : 0;
+        }
+        catch (GuestMemoryException)
+        {
+            return 0;
+        }
     }
 
     /// <summary>Touches what the report will be written from after the guest goes on.</summary>

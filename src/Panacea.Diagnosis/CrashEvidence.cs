@@ -60,8 +60,14 @@ public sealed record CrashEvidence
     /// <summary>The kernel's number of the CPU, where known.</summary>
     public int? Cpu { get; init; }
 
-    /// <summary>Preempt count as of the death point, where readable.</summary>
+    /// <summary>Preemption's part of the preempt count as of the crash, where readable.</summary>
     public uint? PreemptCount { get; init; }
+
+    /// <summary>The CPU's whole preempt count as of the crash, interrupt and softirq counts with it (include/linux/preempt.h), where readable.</summary>
+    public uint? PreemptWord { get; init; }
+
+    /// <summary>What the trap handler has added to the preempt count by the death point, and takes off again when it returns.</summary>
+    public uint HandlerPreemptCount { get; init; }
 
     /// <summary>The current task, where readable.</summary>
     public CrashedTask? Task { get; init; }

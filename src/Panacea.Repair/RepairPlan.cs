@@ -14,6 +14,9 @@ public enum RepairKind
     /// <summary>The faulty function returned an error to its caller; the process lives.</summary>
     ErrorReturn,
 
+    /// <summary>The stack was unwound to a place where returning is safe: an outer function returned an error, or one that the kernel had called back returned. What was being done is lost, the process lives.</summary>
+    Unwind,
+
     /// <summary>The offending process was killed.</summary>
     Kill,
 }
@@ -46,8 +49,9 @@ public sealed record RepairPlan
     /// <summary>Register writes, in order; applied after the memory writes.</summary>
     public required IReadOnlyList<PlannedRegister> Registers { get; init; }
 
-    /// <summary>A second step, where the first alone does not lead to the state wanted; null where it does.</summary>
-    public PlannedContinuation? Continuation { get; init; }
+    /// <summary>Further steps, in order, where the first alone does not lead to the state wanted: past a trap handler that would send a signal, or through the kernel's own functions that
+    /// give locks back.</summary>
+    public IReadOnlyList<PlannedContinuation> Continuations { get; init; } = [];
 
     /// <summary>What the guest loses by it: empty where nothing.</summary>
     public required IReadOnlyList<string> Lost { get; init; }
@@ -56,9 +60,10 @@ public sealed record RepairPlan
     public required IReadOnlyList<string> Risks { get; init; }
 }
 
-/// <summary>The second step of a repair: the guest runs on until a vCPU reaches an address with a given stack pointer, and registers are set there.</summary>
-/// <param name="Vcpu">vCPU index.</param>
+/// <summary>A further step of a repair: the guest runs on until a vCPU reaches an address with a given stack pointer, and registers and memory are set there.</summary>
 /// <param name="Address">Guest-virtual address to stop at: one hardware breakpoint for as long as it takes.</param>
-/// <param name="StackPointer">RSP there; another one is another activation.</param>
-/// <param name="Registers">Registers to set.</param>
-public sealed record PlannedContinuation(int Vcpu, ulong Address, ulong StackPointer, IReadOnlyList<PlannedRegister> Registers);
+/// <param name="StackPointer">RSP there; another one is another activation. The task may have gone to another vCPU meanwhile.</param>
+/// <param name="Registers">Registers to set, of the vCPU that gets there; <see cref="PlannedRegister.Vcpu"/> does not count.</param>
+/// <param name="Writes">Memory writes, before the registers.</param>
+/// <param name="Why">What is being waited for, in words that complete "… was not reached in time".</param>
+public sealed record PlannedContinuation(ulong Address, ulong StackPointer, IReadOnlyList<PlannedRegister> Registers, IReadOnlyList<PlannedWrite> Writes, string Why);

@@ -33,7 +33,7 @@ internal sealed record StopResult
     /// <summary>Errors inside Panacea.</summary>
     public IReadOnlyList<string> Errors { get; init; } = [];
 
-    /// <summary>The stops it took: one, or two where a repair has a second step.</summary>
+    /// <summary>The stops it took: one, and one more for each further step of the repair.</summary>
     public required IReadOnlyList<IHeldGuest> Stops { get; init; }
 
     /// <summary>QEMU stopped answering: the guest may still stand, and the caller must let go of it. Null in the usual case.</summary>
@@ -49,7 +49,7 @@ internal sealed record StopResult
 internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
 {
     private readonly List<TimelineEntry> _timeline = new(8);
-    private static readonly TimeSpan SecondStep = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan StepPatience = TimeSpan.FromMilliseconds(500);
     private readonly List<string> _errors = [];
     private readonly List<IHeldGuest> _stops = new(2);
     private IReadOnlyList<JournalEntry> _journal = [];
@@ -94,7 +94,7 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
             Guarded(() => PassBy(guest, vcpu, point));
         evidence?.Memory.Seal();
         Resume(guest);
-        if (applied?.Continuation is { } continuation && _lost is null && !Continue(continuation))
+        if (applied is { Continuations.Count: > 0 } && _lost is null && !Continue(applied.Continuations))
             applied = null;
         Mark("resumed");
         return new StopResult
@@ -133,9 +133,23 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
             _lost ??= broken;
     }
 
-    /// <summary>The second step of a repair. Where it is not reached in time, the guest goes on as the first step left it, and the incident says so.</summary>
-    /// <returns>True where it was reached and taken.</returns>
-    private bool Continue(PlannedContinuation next)
+    /// <summary>The further steps of a repair. Where one is not reached in time, the guest goes on as the step before it left it, and the incident says so.</summary>
+    /// <returns>True where all were reached and taken.</returns>
+    private bool Continue(IReadOnlyList<PlannedContinuation> steps)
+    {
+        bool reached = true;
+        for (int i = 0; i < steps.Count && reached; i++)
+        {
+            PlannedContinuation? after = i + 1 < steps.Count ? steps[i + 1] : null;
+            reached = Continue(steps[i], after);
+        }
+
+        return reached;
+    }
+
+    /// <param name="next">The step.</param>
+    /// <param name="after">The one after it, whose breakpoint is set before the guest goes on; null after the last.</param>
+    private bool Continue(PlannedContinuation next, PlannedContinuation? after)
     {
         bool reached = false, isOurs = true;
         IHeldGuest? guest = null;
@@ -144,25 +158,25 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
         else if (guest is not null && Guarded(() => isOurs = IsAt(guest, next)) && isOurs)
             reached = Guarded(() => Take(guest, next));
         else
-            _errors.Add("the second step of the repair was not reached in time: the process was left to the trap handler, which sends it a signal");
+            _errors.Add($"{next.Why} was not reached in time: the process was left to go on from there by itself");
         if (target.IsGone || _lost is not null)
             return false;
 
-        // A breakpoint in the trap handler that nobody answers for would hold the guest at the next trap.
-        if (!Guarded(() => target.ArmBreakpoints(kernel.Addresses)))
-            _lost ??= new TargetException($"the second step's breakpoint could not be removed: {_errors[^1]}");
+        // A breakpoint that nobody answers for would hold the guest the next time that anybody comes by.
+        if (!Guarded(() => target.ArmBreakpoints(reached && after is not null ? [.. kernel.Addresses, after.Address] : kernel.Addresses)))
+            _lost ??= new TargetException($"a repair step's breakpoint could not be removed: {_errors[^1]}");
 
         // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
         if (guest is null || guest.IsResumed || (!isOurs && guest.Reason == StopReason.Breakpoint))
             return reached;
         Resume(guest);
-        return reached;
+        return reached && _lost is null;
     }
 
-    /// <summary>Waits until the guest stands: where the second step is to be taken, at another death point, or because the time is over.</summary>
+    /// <summary>Waits until the guest stands: where the step is to be taken, at another death point, or because the time is over.</summary>
     private IHeldGuest? WaitFor(PlannedContinuation next)
     {
-        long deadline = Environment.TickCount64 + (long)SecondStep.TotalMilliseconds;
+        long deadline = Environment.TickCount64 + (long)StepPatience.TotalMilliseconds;
         while (true)
         {
             TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
@@ -181,13 +195,17 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
     }
 
     private static bool IsAt(IHeldGuest guest, PlannedContinuation next) =>
-        guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(next.Vcpu) is var registers
+        guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(guest.StoppedVcpu) is var registers
         && registers.Rip == next.Address && registers.Gpr[Gpr.Rsp] == next.StackPointer;
 
     private void Take(IHeldGuest guest, PlannedContinuation next)
     {
         var journal = new RepairJournal(guest, kernel.Image.SpaceOver(target.Memory));
-        journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = next.Registers, Lost = [], Risks = [] });
+        int vcpu = guest.StoppedVcpu;
+        journal.Apply(new RepairPlan
+        {
+            Kind = RepairKind.None, Explanation = "", Writes = next.Writes, Registers = [.. next.Registers.Select(r => r with { Vcpu = vcpu })], Lost = [], Risks = [],
+        });
         _journal = [.. _journal, .. journal.Entries];
     }
 
@@ -203,7 +221,7 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
             // Resume steps over a breakpoint that was just hit; a guest that was found standing at one has to be stepped here.
             if (live.EntryNopLength == 0 && live.Symbol == "oops_end" && guest.Reason != StopReason.Breakpoint)
                 guest.StepOver(vcpu);
-            if (plan.Continuation is { } next)
+            if (plan.Continuations is [{ } next, ..])
                 target.ArmBreakpoints([.. kernel.Addresses, next.Address]);
         });
         if (!done && !journal.Undo())

@@ -8,7 +8,7 @@ public sealed class LadderTests
 {
     [Fact]
     public void The_rung_that_loses_least_comes_first() =>
-        Assert.Equal([RepairKind.ErrorReturn, RepairKind.Kill], Ladder.All.Select(s => s.Kind));
+        Assert.Equal([RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], Ladder.All.Select(s => s.Kind));
 
     [Fact]
     public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()
@@ -23,7 +23,7 @@ public sealed class LadderTests
     public void A_rung_that_declines_says_why_and_the_next_is_asked()
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
-        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts);
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (kind, _) => kind != RepairKind.Unwind, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
         Assert.Equal([RepairKind.ErrorReturn, RepairKind.Kill], verdicts.Select(v => v.Kind));
         Assert.Contains("void", verdicts[0].Verdict.WhyNot);
@@ -43,7 +43,7 @@ public sealed class LadderTests
             },
             out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([(RepairKind.ErrorReturn, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
+        Assert.Equal([(RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
         Assert.Equal(RepairKind.Kill, Assert.Single(verdicts).Kind);
         Assert.Null(Ladder.Choose(g.Evidence, (_, _) => false, out verdicts));
         Assert.Empty(verdicts);
@@ -52,9 +52,9 @@ public sealed class LadderTests
     [Fact]
     public void Where_no_rung_applies_all_of_them_say_why()
     {
-        using var g = new CrashedGuest(new CrashSpec(), task: k => k.Idle[0]);
+        using var g = new CrashedGuest(new CrashSpec { Preempt = 0x10_0000 });
         Assert.Null(Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts));
-        Assert.Equal(2, verdicts.Count);
+        Assert.Equal(3, verdicts.Count);
         Assert.All(verdicts, v => Assert.False(string.IsNullOrEmpty(v.Verdict.WhyNot)));
     }
 

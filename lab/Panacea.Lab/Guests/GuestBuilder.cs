@@ -33,7 +33,7 @@ public static partial class GuestBuilder
         IReadOnlyList<string> libraries = await LibrariesAsync(redis, cancel);
 
         using var hash = new ContentHash();
-        hash.Add("2").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
+        hash.Add("3").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
         foreach (string library in libraries)
             hash.AddFile(library);
         foreach (string name in Resources.Names("guest"))
@@ -100,8 +100,8 @@ public static partial class GuestBuilder
         }
 
         order.Append("crashtest\n");
-        foreach (string module in (string[])["crashtest", "crashtest_extra", "crashtest_locks", "crashtest_reports"])
-            cpio.AddFile($"modules/{module}.ko", await File.ReadAllBytesAsync(Path.Combine(crashtest, module + ".ko"), cancel));
+        foreach (string module in Directory.GetFiles(crashtest, "*.ko").Order(StringComparer.Ordinal))
+            cpio.AddFile($"modules/{Path.GetFileName(module)}", await File.ReadAllBytesAsync(module, cancel));
         cpio.AddFile("modules/order", Encoding.UTF8.GetBytes(order.ToString()));
         cpio.Finish();
     }

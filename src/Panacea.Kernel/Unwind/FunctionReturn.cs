@@ -11,12 +11,17 @@ namespace Panacea.Kernel.Unwind;
 /// <param name="Caller">The frame it returns into.</param>
 public sealed record ReturnState(ulong Rip, ulong Rsp, KnownRegisters CalleeSaved, FunctionRange? Function, StackFrame Caller)
 {
-    /// <summary><paramref name="from"/> changed to this state with <paramref name="result"/> in RAX. Of the flags, what belongs to the abandoned code is cleared: the
-    /// arithmetic ones, direction, single stepping, resume, and user access (AC, set by STAC); IF is kept.</summary>
-    public PtRegs Apply(in PtRegs from, ulong result)
+    /// <summary>Flags without what belongs to the abandoned code: the arithmetic ones, direction, single stepping, resume, and user access (AC, set by STAC); IF is kept.</summary>
+    public static ulong CleanFlags(ulong flags)
     {
         // CF, PF, AF, ZF, SF, TF, DF, OF, RF (it would let the next instruction escape a breakpoint), AC.
         const ulong Cleared = 0x1 | 0x4 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x800 | 0x10000 | 0x40000;
+        return flags & ~Cleared;
+    }
+
+    /// <summary><paramref name="from"/> changed to this state with <paramref name="result"/> in RAX, and with <see cref="CleanFlags"/>.</summary>
+    public PtRegs Apply(in PtRegs from, ulong result)
+    {
         PtRegs regs = from.With(Gpr.Rax, result);
         foreach (Gpr register in KnownRegisters.CalleeSaved)
         {
@@ -24,7 +29,7 @@ public sealed record ReturnState(ulong Rip, ulong Rsp, KnownRegisters CalleeSave
                 regs = regs.With(register, value);
         }
 
-        return regs.With(Gpr.Rsp, Rsp) with { Ip = Rip, Flags = from.Flags & ~Cleared };
+        return regs.With(Gpr.Rsp, Rsp) with { Ip = Rip, Flags = CleanFlags(from.Flags) };
     }
 }
 

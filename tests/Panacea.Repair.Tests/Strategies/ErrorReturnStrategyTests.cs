@@ -1,4 +1,5 @@
 using Panacea.Diagnosis;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair.Strategies;
 using Panacea.Target;
@@ -24,7 +25,7 @@ public sealed class ErrorReturnStrategyTests
         Assert.StartsWith("ct_int returns -EIO to ct_outer+0x", plan.Explanation);
         Assert.Empty(plan.Lost);
         Assert.Equal(["what the function had half done stays half done"], plan.Risks);
-        Assert.Null(plan.Continuation);
+        Assert.Empty(plan.Continuations);
         PlannedWrite write = Assert.Single(plan.Writes);
         Assert.Equal((g.Crash.RegsAddress, PtRegs.Size), (write.Address.Value, write.Bytes.Length));
         PtRegs next = PtRegs.Read(write.Bytes.Span);
@@ -57,28 +58,91 @@ public sealed class ErrorReturnStrategyTests
     [InlineData("ct_uint", "unsigned int")]
     [InlineData("ct_nobtf", "no prototype of ct_nobtf")]
     [InlineData("ct_ptr_unchecked", "does not show whether it checks it")]
-    [InlineData("ct_locked", "may hold what it took through _raw_spin_lock")]
-    [InlineData("ct_bitlock", "may hold a lock that it took by 'bts'")]
-    [InlineData("ct_table", "an indirect jump in it may lead over any of its code")]
+    [InlineData("ct_locked", "may hold spinlock")]
+    [InlineData("ct_mutexed", "may hold mutex")]
+    [InlineData("ct_bitlock", "may hold what it took by 'bts'")]
+    [InlineData("ct_table", "an indirect jump may lead over any of its code")]
     public void Where_no_value_says_an_error_or_something_is_held_it_does_not_apply(string function, string why)
     {
         using var g = new CrashedGuest(new CrashSpec { Function = function });
         Assert.Contains(why, WhyNot(g));
     }
 
-    /// <summary>preempt_disable() is inlined. A count of zero at the crash says that all of them have been undone; in a count that is not, the function's own may be.</summary>
+    /// <summary>preempt_disable() is inlined: what the function has added to the count is taken off again.</summary>
     [Theory]
     [InlineData(KernelShape.Linux61)]
     [InlineData(KernelShape.Linux612)]
-    public void Preemption_that_the_function_may_have_disabled_is_not_left_so(KernelShape shape)
+    public void Preemption_that_the_function_has_disabled_is_enabled_again(KernelShape shape)
     {
         var options = new SyntheticKernelOptions { Shape = shape };
         using var disabled = new CrashedGuest(new CrashSpec { Function = "ct_preempt", Preempt = 1 }, options);
-        Assert.Contains("may have disabled preemption", WhyNot(disabled));
-        using var enabled = new CrashedGuest(new CrashSpec { Function = "ct_preempt" }, options);
-        Assert.NotNull(Plan(enabled));
+        PlannedWrite count = Plan(disabled).Writes[0];
+        // The highest bit says, inverted, whether the CPU is to reschedule.
+        Assert.Equal([0, 0, 0, 0x80], count.Bytes.ToArray());
+        Assert.Equal(PerCpu.PreemptCountAddress(disabled.Evidence.Kernel, 0), count.Address.Value);
         using var callers = new CrashedGuest(new CrashSpec { Function = "ct_int", Preempt = 1 }, options);
-        Assert.NotNull(Plan(callers));
+        Assert.Single(Plan(callers).Writes);
+        Assert.Contains(Plan(callers).Risks, r => r.Contains("the preempt count was 0x1", StringComparison.Ordinal));
+    }
+
+    /// <summary>The kernel's own function gives a lock back, called as from the place that is returned to; the result is set when it has come back there.</summary>
+    [Fact]
+    public void A_spinlock_that_the_function_holds_is_given_back_by_the_guest_itself()
+    {
+        ulong held = 0;
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Function = "ct_locked",
+            Preempt = 1,
+            Prepare = (kernel, _) =>
+            {
+                held = kernel.Allocate(8);
+                kernel.WriteU64(held, 1);
+                return new Dictionary<Gpr, ulong> { [Gpr.Rbx] = held };
+            },
+        });
+        RepairPlan plan = Plan(g);
+        Assert.Contains($"after spinlock 0x{held:x} was given back", plan.Explanation, StringComparison.Ordinal);
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["_raw_spin_unlock"], held, g.Crash.ReturnSp - 8, g.Crash.CallerRbx), (next.Ip, next.Gpr[Gpr.Rdi], next.Sp, next.Gpr[Gpr.Rbx]));
+        Assert.Equal((g.Crash.ReturnSp - 8, g.Crash.ReturnAddress), (plan.Writes[0].Address.Value, BitConverter.ToUInt64(plan.Writes[0].Bytes.Span)));
+        PlannedContinuation back = Assert.Single(plan.Continuations);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp), (back.Address, back.StackPointer));
+        Assert.Equal(MinusEio, back.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_mutex_is_given_back_where_its_owner_is_the_crashed_task(bool own)
+    {
+        ulong held = 0;
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Function = "ct_mutexed",
+            Prepare = (kernel, task) =>
+            {
+                held = kernel.Allocate(64);
+                kernel.WriteU64(held, own ? task.Address | 1 : task.Address + 0x1000);
+                kernel.WriteU64(held + 16, held + 16);
+                kernel.WriteU64(held + 24, held + 16);
+                return new Dictionary<Gpr, ulong> { [Gpr.Rbx] = held };
+            },
+        });
+        if (own)
+            Assert.Equal((g.Guest["mutex_unlock"], held), PtRegs.Read(Plan(g).Writes[^1].Bytes.Span) is var next ? (next.Ip, next.Gpr[Gpr.Rdi]) : default);
+        else
+            Assert.Contains("the lock says otherwise", WhyNot(g), StringComparison.Ordinal);
+    }
+
+    /// <summary>Interrupts that the function has switched off are on again behind it: the way in from user space had them on.</summary>
+    [Fact]
+    public void Interrupts_that_the_function_has_switched_off_are_on_again()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_irqs", Flags = 0x1_0046 });
+        Assert.Equal(0x202UL, PtRegs.Read(Plan(g).Writes[0].Bytes.Span).Flags);
+        using var callers = new CrashedGuest(new CrashSpec { Flags = 0x1_0046 });
+        Assert.Equal(0x2UL, PtRegs.Read(Plan(callers).Writes[0].Bytes.Span).Flags);
     }
 
     [Fact]
@@ -89,14 +153,19 @@ public sealed class ErrorReturnStrategyTests
     }
 
     [Theory]
-    [InlineData(0x100u, 0x10246UL, "softirq")]
-    [InlineData(0x1_0000u, 0x10246UL, "hardware interrupt")]
-    [InlineData(0x10_0000u, 0x10246UL, "NMI")]
-    [InlineData(0u, 0x10046UL, "interrupts are off")]
-    public void Not_in_interrupts_nor_with_interrupts_off(uint preempt, ulong flags, string why)
+    [InlineData(0x100u)]
+    [InlineData(0x1_0000u)]
+    public void A_function_can_return_an_error_in_an_interrupt_too(uint preempt)
     {
-        using var g = new CrashedGuest(new CrashSpec { Preempt = preempt, Flags = flags });
-        Assert.Contains(why, WhyNot(g));
+        using var g = new CrashedGuest(new CrashSpec { Preempt = preempt });
+        Assert.Equal(g.Crash.ReturnAddress, PtRegs.Read(Plan(g).Writes[^1].Bytes.Span).Ip);
+    }
+
+    [Fact]
+    public void Not_in_an_NMI()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = 0x10_0000 });
+        Assert.Contains("NMI", WhyNot(g));
     }
 
     /// <summary>local_bh_disable() adds two softirq counts: a process with softirqs disabled is still a process.</summary>
@@ -108,10 +177,10 @@ public sealed class ErrorReturnStrategyTests
     }
 
     [Fact]
-    public void Not_in_the_idle_task()
+    public void In_the_idle_task_too()
     {
         using var g = new CrashedGuest(new CrashSpec(), task: k => k.Idle[0]);
-        Assert.Contains("idle task", WhyNot(g));
+        Assert.EndsWith("the OS goes on", Plan(g).Explanation);
     }
 
     [Fact]
@@ -178,8 +247,9 @@ public sealed class ErrorReturnStrategyTests
         RepairPlan plan = Plan(g);
         Assert.Empty(plan.Writes);
         Assert.Equal([WritableRegister.Rdx, WritableRegister.Rsi, WritableRegister.Rip], plan.Registers.Select(r => r.Register));
-        PlannedContinuation next = Assert.IsType<PlannedContinuation>(plan.Continuation);
-        Assert.Equal((0, g.Guest["die:back:oops_end"], g.Crash.Vcpu.Gpr[Gpr.Rsp] + 8), (next.Vcpu, next.Address, next.StackPointer));
+        PlannedContinuation next = Assert.Single(plan.Continuations);
+        Assert.Equal((g.Guest["die:back:oops_end"], g.Crash.Vcpu.Gpr[Gpr.Rsp] + 8), (next.Address, next.StackPointer));
+        Assert.Empty(next.Writes);
         AssertReturns(g, next.Registers, MinusEio);
     }
 
@@ -200,7 +270,7 @@ public sealed class ErrorReturnStrategyTests
         using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function, Inner = inner });
         RepairPlan plan = Plan(g);
         Assert.Empty(plan.Writes);
-        Assert.Null(plan.Continuation);
+        Assert.Empty(plan.Continuations);
         Assert.StartsWith($"{function} returns -EIO", plan.Explanation);
         AssertReturns(g, plan.Registers, MinusEio);
     }

@@ -25,7 +25,7 @@ public sealed class KillStrategyTests
         Assert.Equal(0UL, next.Flags & 0x4_0500);
         Assert.True(next.InterruptsEnabled);
         Assert.Equal([(WritableRegister.Rdx, 0UL), (WritableRegister.Rsi, 0UL), (WritableRegister.Rip, g.Guest["oops_end"] + 5)], plan.Registers.Select(r => (r.Register, r.Value)));
-        Assert.Null(plan.Continuation);
+        Assert.Empty(plan.Continuations);
     }
 
     [Fact]

@@ -38,6 +38,9 @@ public sealed record CrashSpec
     /// <summary>Registers as of the crash.</summary>
     public IReadOnlyDictionary<Gpr, ulong> Registers { get; init; } = new Dictionary<Gpr, ulong>();
 
+    /// <summary>Prepares the machine before it dies, and gives further registers as of the crash.</summary>
+    public Func<SyntheticKernel, SyntheticTask, IReadOnlyDictionary<Gpr, ulong>>? Prepare { get; init; }
+
     /// <summary>A module whose functions are among those named.</summary>
     public SyntheticModule? Module { get; init; }
 }
@@ -108,7 +111,7 @@ public sealed partial class SyntheticKernel
         gpr[Gpr.R15] = 0xc15;
         gpr[Gpr.Rbp] = 0xc0b;
         gpr[Gpr.Rbx] = rbx;
-        foreach ((Gpr register, ulong value) in spec.Registers)
+        foreach ((Gpr register, ulong value) in spec.Registers.Concat(spec.Prepare?.Invoke(this, dying) ?? new Dictionary<Gpr, ulong>()))
             gpr[register] = value;
         if (spec.BadCall is { } bad)
         {

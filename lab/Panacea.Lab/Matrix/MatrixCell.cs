@@ -1,0 +1,56 @@
+namespace Panacea.Lab.Matrix;
+
+/// <summary>A crash in a context: <c>null-write@timer</c>.</summary>
+/// <param name="Cause">A cause of lab/crashtest/crashtest_matrix.c.</param>
+/// <param name="Context">A context of it, or one that a command makes.</param>
+public sealed record MatrixCell(string Cause, string Context)
+{
+    /// <summary>Loads the driver; once for a guest.</summary>
+    public const string SetUp = "[ -e /dev/crashtest-matrix ] || insmod /modules/crashtest_matrix.ko";
+
+    /// <summary>Contexts in which a process of its own dies or survives.</summary>
+    private static readonly string[] Process =
+    [
+        "syscall", "mutex", "rwsem-read", "rwsem-write", "semaphore", "spinlock", "spinlock-irq", "spinlock-bh", "rwlock-write", "rcu", "preempt-off", "irqs-off", "nested", "fault", "signal", "notifier",
+        "fork", "release", "exec", "module-init", "module-exit",
+    ];
+
+    /// <summary>Contexts that have no process, or one that must not die.</summary>
+    private static readonly string[] Other =
+        ["init", "kthread", "work", "irq-thread", "timer", "tasklet", "napi", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq", "idle"];
+
+    private static readonly string[] Causes =
+        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison"];
+
+    /// <summary>Every crash in every context.</summary>
+    public static IReadOnlyList<MatrixCell> All { get; } = [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context)))];
+
+    /// <summary>Every context once and every cause once.</summary>
+    public static IReadOnlyList<MatrixCell> Sample { get; } =
+        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context))];
+
+    /// <summary>cause@context.</summary>
+    public string Name => $"{Cause}@{Context}";
+
+    /// <summary>A process of its own is in it, which may survive.</summary>
+    public bool HasProcess => Array.IndexOf(Process, Context) >= 0;
+
+    /// <summary>The shell command that crashes so.</summary>
+    public string Command => Context switch
+    {
+        // The driver maps the file into the writer, which has to have opened it for reading too.
+        "fault" => $"echo {Name} 1<> /dev/crashtest-matrix",
+        "fork" => $"echo {Name} 1<> /dev/crashtest-matrix; /bin/true; true",
+        "release" => $"exec 3> /dev/crashtest-matrix; echo {Name} >&3",
+        "exec" => $"printf CRSH > /tmp/crsh; chmod +x /tmp/crsh; echo {Name} > /dev/crashtest-matrix; /tmp/crsh",
+        "module-init" => $"rmmod crashtest_init 2> /dev/null; insmod /modules/crashtest_init.ko at=init cause={Cause}",
+        "module-exit" => $"rmmod crashtest_init 2> /dev/null; insmod /modules/crashtest_init.ko at=exit cause={Cause}; rmmod crashtest_init",
+        _ => $"echo {Name} > /dev/crashtest-matrix",
+    };
+
+    /// <summary>The cell of a name.</summary>
+    /// <exception cref="LabException">There is none.</exception>
+    public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Contains(new MatrixCell(cause, context))
+        ? new MatrixCell(cause, context)
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes)}; contexts: {string.Join(' ', Process.Concat(Other))}");
+}

@@ -1,0 +1,151 @@
+using System.Diagnostics;
+using System.Text.Json;
+using Panacea.Lab.Guests;
+using Panacea.Lab.Tour;
+using Panacea.Lab.Workloads;
+
+namespace Panacea.Lab.Matrix;
+
+/// <summary>What became of a cell.</summary>
+/// <param name="Cell">The cell.</param>
+/// <param name="Title">The guard's title of the crash; null where it saw none.</param>
+/// <param name="Repair">The rung used.</param>
+/// <param name="Outcome">The guard's own word: recovered, declined, failed; null where it had none.</param>
+/// <param name="Lost">What the guard says was lost.</param>
+/// <param name="StoppedUs">Microseconds for which the guest stood still.</param>
+/// <param name="ProcessSurvived">The process that hit the crash went on; null where the context has none.</param>
+/// <param name="Ladder">What each rung said, the one used last, and the top of the stack.</param>
+/// <param name="Failures">What the guest could not do afterwards, and what else was not as it should be; empty where the cell is recovered.</param>
+/// <param name="Seconds">How long the cell took, looking included.</param>
+public sealed record MatrixResult(
+    MatrixCell Cell, string? Title, string? Repair, string? Outcome, IReadOnlyList<string> Lost, long? StoppedUs, bool? ProcessSurvived, IReadOnlyList<string> Ladder,
+    IReadOnlyList<string> Failures, double Seconds)
+{
+    /// <summary>The guest lives, and the guard says so.</summary>
+    public bool IsRecovered => Outcome == "recovered" && Failures.Count == 0;
+}
+
+/// <summary>Runs cells one after the other on one guarded guest; a guest that does not live after a cell is replaced.</summary>
+/// <param name="line">The kernel line.</param>
+/// <param name="panacea">The executable.</param>
+/// <param name="progress">Told what happens.</param>
+public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string> progress) : IAsyncDisposable
+{
+    private static readonly TimeSpan Window = TimeSpan.FromSeconds(1), CellLimit = TimeSpan.FromSeconds(40), ProbeLimit = TimeSpan.FromSeconds(20);
+
+    private Guest? _guest;
+    private GuardProcess? _guard;
+
+    /// <summary>The guest of the last cell; null before the first.</summary>
+    public Guest? Guest => _guest;
+
+    /// <summary>Guests booted so far.</summary>
+    public int Boots { get; private set; }
+
+    /// <summary>Runs one cell.</summary>
+    public async Task<MatrixResult> RunAsync(MatrixCell cell, CancellationToken cancel = default)
+    {
+        if (_guest is null)
+            await BootAsync(cancel);
+        long started = Stopwatch.GetTimestamp();
+        var failures = new List<string>();
+        GuardEvent? incident = null;
+        GuestCommandResult? answer = null;
+        using var done = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        try
+        {
+            if (await _guest!.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
+                throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
+            _guard!.DropEvents();
+            Task<GuestCommandResult> crash = _guest.RunAsync(cell.Command, CellLimit, done.Token);
+            Task<GuardEvent> said = _guard.NextAsync("incident", CellLimit, done.Token);
+            // An incident comes a health window after the crash, a command that does not crash at once.
+            if (await Task.WhenAny(crash, said) == crash)
+                answer = await crash;
+            incident = answer is null ? await said : await said.WaitAsync(TimeSpan.FromSeconds(10), cancel);
+            answer ??= await crash.WaitAsync(ProbeLimit, cancel);
+        }
+        catch (Exception e) when (e is TimeoutException or LabException or IOException)
+        {
+            failures.Add(incident is null ? $"no incident: {e.Message}{(answer is null ? "" : $" ({answer.Output.Trim()})")}" : $"the crashing command did not come back: {e.Message}");
+        }
+        finally
+        {
+            await done.CancelAsync();
+        }
+
+        if (incident?.Outcome == "recovered" || incident is null)
+            failures.AddRange(await ProbeAsync(cancel));
+        IReadOnlyList<string> ladder = LadderOf(incident);
+        bool? survived = !cell.HasProcess ? null : answer is { } a && a.Status < 128;
+        if (incident?.Outcome != "recovered" || failures.Count > 0)
+            await EndAsync();
+        return new MatrixResult(
+            cell, incident?.Title, incident?.Repair, incident?.Outcome, incident?.Lost ?? [], incident?.StoppedUs, survived, ladder, failures, Math.Round(Stopwatch.GetElapsedTime(started).TotalSeconds, 1));
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync() => await EndAsync();
+
+    private async Task BootAsync(CancellationToken cancel)
+    {
+        progress($"{line}: booting");
+        Boots++;
+        var spec = new GuestSpec { Line = line, Start = ["redis", "counter"], QemuArguments = ["-device", "edu"] };
+        _guest = await Guest.StartAsync(spec, progress, cancel);
+        _guard = await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, cancel);
+    }
+
+    /// <summary>Read from the record on disk, which goes with the guest.</summary>
+    private static IReadOnlyList<string> LadderOf(GuardEvent? incident)
+    {
+        string file = Path.Combine(incident?.Record ?? "", "incident.json");
+        if (incident?.Record is null || !File.Exists(file))
+            return [];
+        using var record = JsonDocument.Parse(File.ReadAllBytes(file));
+        List<string> said = [.. record.RootElement.GetProperty("ladder").EnumerateArray().Select(step => $"{step.GetProperty("repair").GetString()}: {step.GetProperty("explanation").GetString()}")];
+        if (record.RootElement.TryGetProperty("report", out JsonElement report) && report.ValueKind == JsonValueKind.Object)
+            said.Add("stack: " + string.Join(" ← ", report.GetProperty("frames").EnumerateArray().Take(8).Select(f => f.GetProperty("location").GetProperty("function").GetString() + (f.GetProperty("reliable").GetBoolean() ? "" : "?"))));
+        return said;
+    }
+
+    /// <summary>The guest does what servers do, and none of the driver's locks is left behind.</summary>
+    private async Task<IReadOnlyList<string>> ProbeAsync(CancellationToken cancel)
+    {
+        var failures = new List<string>();
+        foreach (LifeSign sign in await LivingGuest.ProbeAsync(_guest!, ProbeLimit, cancel))
+        {
+            if (sign.Failure is not null)
+                failures.Add($"{sign.Name}: {sign.Failure}");
+            if (failures.Count > 1)
+                return failures;
+        }
+
+        try
+        {
+            string held = (await _guest!.RunAsync("grep ^held: /dev/crashtest-matrix; for t in /proc/[0-9]*; do grep -l '^State:.D' $t/status; done 2> /dev/null", ProbeLimit, cancel)).Output;
+            foreach (string left in held.Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            {
+                if (left.StartsWith("held: ", StringComparison.Ordinal))
+                    failures.Add($"left locked:{left["held:".Length..]}");
+                else if (left.StartsWith("/proc/", StringComparison.Ordinal))
+                    failures.Add($"left in D state: {left.Split('/')[2]}");
+            }
+        }
+        catch (Exception e) when (e is TimeoutException or IOException)
+        {
+            failures.Add($"the driver's locks: {e.Message}");
+        }
+
+        return failures;
+    }
+
+    private async Task EndAsync()
+    {
+        if (_guard is { } guard)
+            await guard.DisposeAsync();
+        if (_guest is { } guest)
+            await guest.DisposeAsync();
+        (_guard, _guest) = (null, null);
+    }
+}

@@ -1,0 +1,233 @@
+using Iced.Intel;
+using Panacea.Kernel.Code;
+
+namespace Panacea.Kernel.Holdings;
+
+/// <summary>One thing taken by a call that has come back.</summary>
+/// <param name="Kind">What it is.</param>
+/// <param name="Call">Guest-virtual address of the call instruction.</param>
+/// <param name="Function">The function that was called.</param>
+/// <param name="Argument">Which argument of the call names it, from 0.</param>
+public readonly record struct Holding(HoldingKind Kind, ulong Call, string Function, int Argument);
+
+/// <summary>What one activation of a function has taken and not given back where it stands.</summary>
+/// <param name="Held">On every way from the entry to there, in the order in which it was taken.</param>
+/// <param name="MayHold">On some ways only, or taken by a call whose result decides.</param>
+/// <param name="PreemptCount">What inlined code has added to the CPU's preempt count, less what it has taken off; null where that differs from way to way. What held locks add is not in it.</param>
+/// <param name="Interrupts">What has become of the interrupt flag.</param>
+/// <param name="Doubts">Instructions by which something may have been taken that can't be told; empty in the usual case.</param>
+/// <param name="MayCountReference">An atomic count may have been raised: nothing waits for that, but an object may never be freed.</param>
+public sealed record FrameHoldings(
+    IReadOnlyList<Holding> Held, IReadOnlyList<Holding> MayHold, int? PreemptCount, InterruptChange Interrupts, IReadOnlyList<string> Doubts, bool MayCountReference)
+{
+    /// <summary>A function that has done nothing yet.</summary>
+    public static FrameHoldings Nothing { get; } = new([], [], 0, InterruptChange.None, [], false);
+
+    /// <summary>Nothing is held, and nothing may be.</summary>
+    public bool IsNothing => Held.Count == 0 && MayHold.Count == 0 && PreemptCount == 0 && Doubts.Count == 0;
+}
+
+/// <summary>Follows a function's code from its entry to where an activation stands, and keeps account of what its calls and inlined instructions take and give back.</summary>
+/// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held. Callees that are no lock functions are taken to
+/// be balanced. Bounded by <see cref="FlowGraph.MaxInstructions"/> and <see cref="MaxVisits"/>.</remarks>
+/// <param name="code">Pristine text.</param>
+/// <param name="nameOf">The symbol of a function, by its address; null where there is none.</param>
+/// <param name="hints">What else is known of control flow.</param>
+/// <param name="preemptCount">Guest-virtual address of the CPU's preempt count; null where it is not known.</param>
+/// <param name="gsBase">The CPU's GS base.</param>
+public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> nameOf, IControlFlowHints? hints, ulong? preemptCount, ulong gsBase)
+{
+    /// <summary>Times an instruction may be looked at again.</summary>
+    private const int MaxVisits = 64;
+
+    /// <summary>Things held at once; more is a loop that takes without giving back.</summary>
+    private const int MaxHeld = 32;
+
+    /// <summary>What an activation holds.</summary>
+    /// <param name="function">The whole function.</param>
+    /// <param name="at">Where it stands.</param>
+    /// <param name="holdings">The result.</param>
+    /// <param name="why">Why there is none.</param>
+    public bool TryFind(in FunctionParts function, CodePoint at, out FrameHoldings holdings, out Decline why)
+    {
+        holdings = FrameHoldings.Nothing;
+        if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why))
+            return false;
+        ulong? goal = GoalOf(graph, at);
+        if (goal is not { } target)
+        {
+            why = new Decline(DeclineReason.Unreached, at.Address);
+            return false;
+        }
+
+        var states = new Dictionary<ulong, State> { [function.Main.Start] = State.Entry };
+        var visits = new Dictionary<ulong, int>();
+        var pending = new Queue<ulong>([function.Main.Start]);
+        var edges = new List<FlowEdge>(4);
+        while (pending.TryDequeue(out ulong ip))
+        {
+            if (!graph.Instructions.TryGetValue(ip, out Instruction instruction))
+                continue;
+            if ((visits[ip] = visits.GetValueOrDefault(ip) + 1) > MaxVisits)
+            {
+                why = new Decline(DeclineReason.TooLarge, ip);
+                return false;
+            }
+
+            State after = Step(states[ip], instruction, graph);
+            graph.EdgesOf(instruction, edges);
+            foreach (FlowEdge edge in edges)
+            {
+                if (!states.TryGetValue(edge.To, out State? before))
+                    states[edge.To] = after;
+                else if (before.Merge(after) is { } merged)
+                    states[edge.To] = merged;
+                else
+                    continue;
+                pending.Enqueue(edge.To);
+            }
+        }
+
+        if (!states.TryGetValue(target, out State? found))
+        {
+            why = new Decline(DeclineReason.Unreached, target);
+            return false;
+        }
+
+        // An indirect jump may lead over any code of the function, and the account of that is missing.
+        IReadOnlyList<string> doubts = graph.HasUnknownTargets ? [.. found.Doubts, "an indirect jump may lead over any of its code"] : found.Doubts;
+        holdings = new FrameHoldings(found.Held, found.May, found.IsPreemptKnown ? found.Preempt : null, found.Interrupts, doubts, found.Reference);
+        why = default;
+        return true;
+    }
+
+    private static ulong? GoalOf(FlowGraph graph, CodePoint at)
+    {
+        if (!at.IsReturnAddress)
+            return graph.Instructions.ContainsKey(at.Address) ? at.Address : null;
+        foreach ((ulong ip, Instruction instruction) in graph.Instructions)
+        {
+            if (instruction.NextIP == at.Address && instruction.Mnemonic == Mnemonic.Call)
+                return ip;
+        }
+
+        return null;
+    }
+
+    private State Step(State state, in Instruction instruction, FlowGraph graph)
+    {
+        if (instruction.Mnemonic == Mnemonic.Call)
+        {
+            if (instruction.FlowControl != FlowControl.Call || graph.IsLocalCall(instruction) || nameOf(instruction.NearBranchTarget) is not { } name || LockFunctions.Find(name) is not { } function)
+                return state;
+            return function.Takes ? state.Take(new Holding(function.Kind, instruction.IP, name, function.Argument), function) : state.Give(function);
+        }
+
+        switch (instruction.Mnemonic)
+        {
+            case Mnemonic.Cli:
+                return state with { Interrupts = InterruptChange.Off };
+            case Mnemonic.Sti:
+                return state with { Interrupts = InterruptChange.On };
+            case Mnemonic.Popfq:
+                return state with { Interrupts = InterruptChange.Restored };
+            case Mnemonic.Bts or Mnemonic.Cmpxchg or Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b when instruction.HasLockPrefix:
+            case Mnemonic.Xchg when instruction.Op0Kind == OpKind.Memory:
+                // What inlined locks are taken by: bit locks, trylocks, lock-free counts. Most such instructions are no locks; which are can't be told from the code.
+                return state.Doubt($"'{instruction.Mnemonic.ToString().ToLowerInvariant()}' at 0x{instruction.IP:x}");
+            case Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub when IsPreemptCount(instruction):
+                return instruction.Mnemonic switch
+                {
+                    Mnemonic.Inc => state with { Preempt = state.Preempt + 1 },
+                    Mnemonic.Dec => state with { Preempt = state.Preempt - 1 },
+                    Mnemonic.Add when IsSmall(instruction) => state with { Preempt = state.Preempt + unchecked((int)instruction.GetImmediate(1)) },
+                    Mnemonic.Sub when IsSmall(instruction) => state with { Preempt = state.Preempt - unchecked((int)instruction.GetImmediate(1)) },
+                    _ => state with { IsPreemptKnown = false },
+                };
+            default:
+                return instruction is { HasLockPrefix: true, Mnemonic: Mnemonic.Inc or Mnemonic.Add or Mnemonic.Xadd } ? state with { Reference = true } : state;
+        }
+    }
+
+    private static bool IsSmall(in Instruction instruction) => instruction.Op1Kind is OpKind.Immediate8to32 or OpKind.Immediate32 && unchecked((int)instruction.GetImmediate(1)) is > -0x10_0000 and < 0x10_0000;
+
+    /// <summary>preempt_disable() and local_bh_disable() are inlined as additions to the per-CPU count (arch/x86/include/asm/preempt.h, __preempt_count_add).</summary>
+    private bool IsPreemptCount(in Instruction instruction) =>
+        preemptCount is { } address && instruction is { Op0Kind: OpKind.Memory, MemorySegment: Register.GS, MemoryIndex: Register.None }
+        && instruction.MemoryBase is Register.None or Register.RIP && unchecked(gsBase + instruction.MemoryDisplacement64) == address;
+
+    /// <summary>What is held before an instruction.</summary>
+    private sealed record State(IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<string> Doubts, bool Reference)
+    {
+        private const int MaxDoubts = 8;
+
+        public static State Entry { get; } = new([], [], 0, true, InterruptChange.None, [], false);
+
+        public State Take(Holding holding, LockFunction function)
+        {
+            State state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.Interrupts };
+            if (Held.Contains(holding) || May.Contains(holding) || Held.Count + May.Count >= MaxHeld)
+                return state;
+            return function.When == TakenWhen.Always ? state with { Held = [.. Held, holding] } : state with { May = [.. May, holding] };
+        }
+
+        /// <summary>Gives back what of that kind was taken last.</summary>
+        public State Give(LockFunction function)
+        {
+            State state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.Interrupts };
+            int at = Last(Held, function.Kind);
+            if (at >= 0)
+                return state with { Held = [.. Held.Where((_, i) => i != at)] };
+            at = Last(May, function.Kind);
+            return at >= 0 ? state with { May = [.. May.Where((_, i) => i != at)] } : state;
+        }
+
+        public State Doubt(string what) => Doubts.Count >= MaxDoubts || Doubts.Contains(what) ? this : this with { Doubts = [.. Doubts, what] };
+
+        /// <summary>What holds where two ways meet; null where nothing changes for this one.</summary>
+        public State? Merge(State other)
+        {
+            State merged = this;
+            List<Holding>? lost = null;
+            foreach (Holding held in Held)
+            {
+                if (!other.Held.Contains(held))
+                    (lost ??= []).Add(held);
+            }
+
+            if (lost is not null)
+                merged = merged with { Held = [.. Held.Where(h => !lost.Contains(h))], May = [.. May, .. lost] };
+            foreach (Holding held in other.Held.Concat(other.May))
+            {
+                if (!merged.Held.Contains(held) && !merged.May.Contains(held) && merged.May.Count < MaxHeld)
+                    merged = merged with { May = [.. merged.May, held] };
+            }
+
+            if (merged.IsPreemptKnown && (!other.IsPreemptKnown || other.Preempt != Preempt))
+                merged = merged with { IsPreemptKnown = false };
+            if (merged.Interrupts != other.Interrupts && merged.Interrupts != InterruptChange.Unknown)
+                merged = merged with { Interrupts = Restores(merged.Interrupts, other.Interrupts) };
+            foreach (string doubt in other.Doubts)
+                merged = merged.Doubt(doubt);
+            if (other.Reference && !merged.Reference)
+                merged = merged with { Reference = true };
+            return ReferenceEquals(merged, this) ? null : merged;
+        }
+
+        /// <summary>local_irq_restore is a conditional STI: on one way it is on again, on the other it stays off, as it was.</summary>
+        private static InterruptChange Restores(InterruptChange a, InterruptChange b) =>
+            (a, b) is (InterruptChange.None, InterruptChange.Restored) or (InterruptChange.Restored, InterruptChange.None) or (InterruptChange.Off, InterruptChange.On) or (InterruptChange.On, InterruptChange.Off)
+                ? InterruptChange.Restored : InterruptChange.Unknown;
+
+        private static int Last(IReadOnlyList<Holding> list, HoldingKind kind)
+        {
+            for (int i = list.Count - 1; i >= 0; i--)
+            {
+                if (list[i].Kind == kind)
+                    return i;
+            }
+
+            return -1;
+        }
+    }
+}

@@ -1,0 +1,89 @@
+namespace Panacea.Repair;
+
+/// <summary>A place in the kernel that calls functions of others through a pointer: whatever such a function did or left undone, its return is safe there with the result given.</summary>
+/// <param name="Function">The kernel's function that makes the call.</param>
+/// <param name="Callee">What it calls, for a person.</param>
+/// <param name="Result">What is returned to it; null where the callee returns nothing.</param>
+/// <param name="Shown">The result for a person; empty where there is none.</param>
+/// <param name="Interrupts">What the interrupt flag is there; null where it may be either and is left as the callee found it.</param>
+/// <param name="PreemptCount">What the CPU's preempt count is there; null where it depends on what was interrupted.</param>
+/// <param name="Lost">What is lost by it.</param>
+/// <param name="Risk">What may go wrong after it; null where nothing is known to.</param>
+public sealed record Boundary(string Function, string Callee, ulong? Result, string Shown, bool? Interrupts, uint? PreemptCount, string Lost, string? Risk = null)
+{
+    /// <summary>"an error to" or "to": the beginning of a sentence's end.</summary>
+    public string Returns => Result is null ? $"returns to {Function}" : $"returns {Shown} to {Function}";
+}
+
+/// <summary>The kernel's dispatch points. Each row says what must hold there; the calls meant are those through a pointer, which no other call of the same function is.</summary>
+public static class Boundaries
+{
+    private const ulong Zero = 0, One = 1, FaultSigbus = 2;
+    private const ulong Eio = unchecked((ulong)-5L), Eio32 = unchecked((uint)-5);
+
+    private static readonly Dictionary<string, Boundary> Table = new Boundary[]
+    {
+        // kernel/time/timer.c: the caller holds no lock; it looks at the preempt count itself and puts it right. A TIMER_IRQSAFE timer runs with interrupts off.
+        new("call_timer_fn", "a timer's function", null, "", null, null, "one run of the timer's function", "a timer that its function starts again is not started again"),
+
+        // kernel/time/hrtimer.c, __run_hrtimer (inlined as a rule): HRTIMER_NORESTART is 0. The base's lock is let go for the call.
+        new("__run_hrtimer", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again"),
+        new("__hrtimer_run_queues", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again"),
+
+        // kernel/softirq.c. handle_softirqs: split off __do_softirq in 6.10 (commit 1dd1eff161bd). Both compare the preempt count with the one from before and put it right.
+        new("tasklet_action_common", "a tasklet's function", null, "", true, null, "one run of the tasklet"),
+        new("__do_softirq", "a softirq's action", null, "", true, null, "the rest of one round of that softirq", "work that the softirq had queued is left until it is raised again"),
+        new("handle_softirqs", "a softirq's action", null, "", true, null, "the rest of one round of that softirq", "work that the softirq had queued is left until it is raised again"),
+
+        // net/core/dev.c: a poll that returns less than its budget has completed itself, or has to be scheduled anew by its device.
+        new("__napi_poll", "a device's NAPI poll", Zero, "0 packets", true, null, "the packets that the poll had taken from its device", "a device whose poll did not complete itself gets no more packets until it is reset"),
+
+        // kernel/irq/handle.c: IRQ_NONE is 0; a line that nobody serves is switched off by the kernel itself after 99900 of 100000 interrupts (kernel/irq/spurious.c).
+        new("__handle_irq_event_percpu", "an interrupt handler", Zero, "IRQ_NONE", false, null, "one interrupt of the device", "a device that was not acknowledged may raise its interrupt again"),
+        new("irq_thread_fn", "an interrupt's thread function", One, "IRQ_HANDLED", true, 0, "one interrupt of the device"),
+        new("irq_forced_thread_fn", "an interrupt's thread function", One, "IRQ_HANDLED", null, null, "one interrupt of the device"),
+
+        // kernel/irq_work.c, kernel/smp.c: called with interrupts off, or (lazy irq_work, PREEMPT_RT) from a thread.
+        new("irq_work_single", "an irq_work's function", null, "", null, null, "one run of the irq_work"),
+        new("flush_smp_call_function_queue", "a function called from another CPU", null, "", false, null, "one call from another CPU"),
+        new("__flush_smp_call_function_queue", "a function called from another CPU", null, "", false, null, "one call from another CPU"),
+        new("csd_do_func", "a function called from another CPU", null, "", null, null, "one call from another CPU"),
+        new("generic_exec_single", "a function called on its own CPU", null, "", false, null, "one call of a function on this CPU"),
+        new("smp_call_function_many_cond", "a function called on its own CPU", null, "", false, null, "one call of a function on this CPU"),
+
+        // kernel/workqueue.c, kernel/kthread.c: both look for leaked locks and atomic sections afterwards.
+        new("process_one_work", "a work's function", null, "", true, 0, "one work item"),
+        new("kthread", "a kernel thread's function", Eio32, "-EIO", true, 0, "the kernel thread, which ends", "nobody starts the kernel thread again"),
+
+        // kernel/rcu/: with interrupts on and bottom halves off, or from a thread.
+        new("rcu_do_batch", "an RCU callback", null, "", true, null, "one RCU callback", "what the callback was to free is never freed"),
+        new("srcu_invoke_callbacks", "an SRCU callback", null, "", true, null, "one SRCU callback", "what the callback was to free is never freed"),
+
+        // init/main.c: compares preempt count and interrupt flag with those from before and puts them right. kernel/module/main.c.
+        new("do_one_initcall", "a module's init function", Eio32, "-EIO", true, 0, "the module, which is not loaded"),
+        new("__do_sys_delete_module", "a module's exit function", null, "", true, 0, "what the rest of the module's exit function would have taken down", "what the module has left registered points to code that is gone"),
+
+        // kernel/notifier.c: NOTIFY_DONE is 0. Atomic chains are called in any context.
+        new("notifier_call_chain", "a notifier", Zero, "NOTIFY_DONE", null, null, "one notification"),
+        new("task_work_run", "a task's deferred work", null, "", true, 0, "one piece of the task's deferred work"),
+
+        // mm/memory.c, mm/mmap.c (dup_mmap: kernel/fork.c until 6.14): VM_FAULT_SIGBUS is 2; vm_ops->open returns nothing.
+        new("__do_fault", "a mapping's fault handler", FaultSigbus, "VM_FAULT_SIGBUS", true, 0, "one page of a mapping, whose user gets SIGBUS or EFAULT"),
+        new("do_page_mkwrite", "a mapping's write fault handler", FaultSigbus, "VM_FAULT_SIGBUS", true, 0, "one write to a mapping, whose user gets SIGBUS or EFAULT"),
+        new("dup_mmap", "a mapping's open function", null, "", true, 0, "what the driver would have noted of the child's mapping", "the driver does not know of the mapping, whose close it will be told"),
+
+        // fs/file_table.c, drivers/cpuidle/cpuidle.c: the result of release is ignored; a negative state was not entered.
+        new("__fput", "a file's release function", Zero, "0", true, 0, "what the rest of the file's release function would have given back"),
+        new("cpuidle_enter_state", "an idle state's function", Eio32, "-EIO", false, null, "one entry into an idle state"),
+    }.ToDictionary(b => b.Function, StringComparer.Ordinal);
+
+    /// <summary>All rows.</summary>
+    public static IReadOnlyCollection<Boundary> All => Table.Values;
+
+    /// <summary>The boundary that a function is, by its symbol; compilers' suffixes (<c>.isra.0</c>, <c>.constprop.0</c>) do not matter.</summary>
+    public static Boundary? Find(string symbol)
+    {
+        int dot = symbol.IndexOf('.', StringComparison.Ordinal);
+        return Table.GetValueOrDefault(dot > 0 ? symbol[..dot] : symbol);
+    }
+}

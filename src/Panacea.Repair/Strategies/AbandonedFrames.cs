@@ -1,0 +1,181 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>A lock that abandoned frames hold, as it was proved.</summary>
+/// <param name="Kind">Kind.</param>
+/// <param name="Address">Guest-virtual address; 0 for an RCU read-side section, which has none.</param>
+/// <param name="Holder">The function that took it.</param>
+/// <param name="Shown">The lock for a person: <c>mutex lock+0x8 [module]</c>.</param>
+internal sealed record HeldLock(HoldingKind Kind, ulong Address, string Holder, string Shown);
+
+/// <summary>What the frames that a repair abandons hold: it has to be given back when nobody returns through them.</summary>
+/// <param name="Locks">In the order in which they are to be given back: the one taken last first.</param>
+/// <param name="PreemptCount">What inlined code of theirs has added to the preempt count.</param>
+/// <param name="ChangedInterrupts">Some of them changed the interrupt flag and did not put it back: what it was at the outermost one's entry they do not tell.</param>
+/// <param name="MayCountReference">A reference may be counted that nobody drops.</param>
+/// <param name="Doubts">What can't be told; empty where the account is complete.</param>
+internal sealed record AbandonedFrames(
+    IReadOnlyList<HeldLock> Locks, int PreemptCount, bool ChangedInterrupts, bool MayCountReference, IReadOnlyList<string> Doubts)
+{
+    /// <summary>What the held locks add to the preempt count.</summary>
+    public int PreemptCountOfLocks => Locks.Sum(l => LockFunctions.PreemptCountOf(l.Kind));
+
+    /// <summary>The frames before <paramref name="outermost"/> and itself, from the faulty one outwards; those inside the faulty one do what they are told and hold nothing.</summary>
+    /// <param name="evidence">The crash, with a faulty frame.</param>
+    /// <param name="outermost">Index of the last frame that is abandoned.</param>
+    public static AbandonedFrames Of(CrashEvidence evidence, int outermost)
+    {
+        var locks = new List<HeldLock>();
+        var doubts = new List<string>();
+        int preempt = 0;
+        bool interrupts = false, reference = false;
+        HoldingsAnalysis analysis = Analysis(evidence);
+        for (int i = evidence.FaultyFrame!.Value; i <= outermost; i++)
+        {
+            StackFrame frame = evidence.Stack.Frames[i];
+            if (!evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
+            {
+                doubts.Add($"0x{frame.Ip:x} lies in no function");
+                continue;
+            }
+
+            string name = function.Main.Name;
+            if (!analysis.TryFind(function, frame.Point, out FrameHoldings holdings, out Decline why))
+            {
+                doubts.Add($"what {name} holds can't be told: {why}");
+                continue;
+            }
+
+            reference |= holdings.MayCountReference;
+            interrupts |= holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored);
+            if (holdings.PreemptCount is { } count)
+                preempt += count;
+            else
+                doubts.Add($"{name} may have disabled preemption");
+            doubts.AddRange(holdings.Doubts.Select(d => $"{name} may hold what it took by {d}"));
+            FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
+            var own = new List<HeldLock>();
+            foreach (Holding holding in holdings.Held)
+                Resolve(evidence, function, frame, registers, holding, sure: true, own, doubts);
+            foreach (Holding holding in holdings.MayHold)
+                Resolve(evidence, function, frame, registers, holding, sure: false, own, doubts);
+            own.Reverse();
+            locks.AddRange(own);
+        }
+
+        return new AbandonedFrames(locks, preempt, interrupts, reference, doubts);
+    }
+
+    /// <summary>An analysis of what frames of this crash hold.</summary>
+    public static HoldingsAnalysis Analysis(CrashEvidence evidence) => new(
+        evidence.Analysis.Code, a => evidence.Kernel.Image.Symbolize(a) is { Offset: 0 } location ? location.Name : null, evidence.Analysis.Hints, PreemptCountAddress(evidence), evidence.Vcpu.GsBase);
+
+    /// <summary>Where the crashed CPU's preempt count lies; null where it is unknown.</summary>
+    public static ulong? PreemptCountAddress(CrashEvidence evidence)
+    {
+        if (evidence.Cpu is not { } cpu)
+            return null;
+        try
+        {
+            return PerCpu.PreemptCountAddress(evidence.Kernel, cpu);
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            return null;
+        }
+    }
+
+    private static void Resolve(
+        CrashEvidence evidence, in FunctionParts function, StackFrame frame, in KnownRegisters registers, in Holding holding, bool sure, List<HeldLock> locks, List<string> doubts)
+    {
+        string name = function.Main.Name;
+        if (holding.Kind == HoldingKind.Rcu)
+        {
+            if (sure)
+                locks.Add(new HeldLock(holding.Kind, 0, name, "an RCU read-side section"));
+            else
+                doubts.Add($"{name} may be in an RCU read-side section");
+            return;
+        }
+
+        if (holding.Kind == HoldingKind.Other)
+        {
+            doubts.Add($"{name} may hold what it took through {holding.Function}, which Panacea does not know to give back");
+            return;
+        }
+
+        ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
+        if (!LockArguments.TryFind(evidence.Analysis, function, frame.Point, registers, holding, Read, out ulong address))
+        {
+            doubts.Add($"{name} may hold a lock that it took through {holding.Function}; which can't be told");
+            return;
+        }
+
+        string shown = $"{NameOf(holding.Kind)} {evidence.Kernel.Image.Symbolize(address)?.ToString() ?? $"0x{address:x}"}";
+        bool? held;
+        try
+        {
+            held = IsHeld(evidence, holding.Kind, address);
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            doubts.Add($"{name} may hold {shown}, which can't be read: {e.Message}");
+            return;
+        }
+
+        if (held == true && (sure || ProvesOwner(holding.Kind)))
+            locks.Add(new HeldLock(holding.Kind, address, name, shown));
+        else if (sure)
+            doubts.Add($"{name} should hold {shown}, and the lock says otherwise");
+        else if (held != false)
+            doubts.Add($"{name} may hold {shown}");
+    }
+
+    private static string NameOf(HoldingKind kind) => kind switch
+    {
+        HoldingKind.Mutex => "mutex",
+        HoldingKind.RwsemRead or HoldingKind.RwsemWrite => "rw_semaphore",
+        HoldingKind.Semaphore => "semaphore",
+        HoldingKind.Spinlock or HoldingKind.SpinlockBh => "spinlock",
+        _ => "rwlock",
+    };
+
+    /// <summary>Kinds whose own word says which task holds them.</summary>
+    private static bool ProvesOwner(HoldingKind kind) => kind is HoldingKind.Mutex or HoldingKind.RwsemWrite;
+
+    /// <summary>What the lock's own words say: held (by the crashed task, where they tell by whom), or not.</summary>
+    private static bool? IsHeld(CrashEvidence evidence, HoldingKind kind, ulong address)
+    {
+        LinuxKernel kernel = evidence.Kernel;
+        ulong task = evidence.Task?.Address ?? 0;
+        switch (kind)
+        {
+            case HoldingKind.Mutex:
+                return task != 0 && Kernel.Subsystems.Locks.Mutex(kernel, address, TargetLimits.Default).Owner == task;
+            case HoldingKind.RwsemWrite:
+                LockState written = Kernel.Subsystems.Locks.RwSemaphore(kernel, address, TargetLimits.Default);
+                return task != 0 && written is { OwnerIsHint: false, IsHeld: true } && written.Owner == task;
+            case HoldingKind.RwsemRead:
+                return Kernel.Subsystems.Locks.RwSemaphore(kernel, address, TargetLimits.Default).Readers > 0;
+            case HoldingKind.Semaphore:
+                return true;
+            case HoldingKind.Spinlock or HoldingKind.SpinlockBh:
+                // The lowest byte of the word is 1 while it is held (include/asm-generic/qspinlock_types.h).
+                return (Word(kernel, address) & 0xff) == 1;
+            case HoldingKind.RwlockWrite or HoldingKind.RwlockWriteBh:
+                // 0xff in the lowest byte for a writer, readers from bit 9 on (include/asm-generic/qrwlock.h).
+                return (Word(kernel, address) & 0xff) == 0xff;
+            default:
+                return Word(kernel, address) >> 9 != 0;
+        }
+    }
+
+    private static uint Word(LinuxKernel kernel, ulong address) => kernel.Space.ReadUInt32(new VirtualAddress(address), "lock");
+}

@@ -1,0 +1,186 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Types;
+using Panacea.Kernel.Unwind;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>What a function is made to return.</summary>
+/// <param name="Function">The function.</param>
+/// <param name="Value">RAX; null where it returns nothing.</param>
+/// <param name="Shown">The value for a person.</param>
+/// <param name="Boundary">The dispatch point that called it; null where an ordinary caller did.</param>
+internal sealed record ReturnResult(string Function, ulong? Value, string Shown, Boundary? Boundary);
+
+/// <summary>One frame of a crashed stack as the last that a repair abandons: what it would return, and the plan for it.</summary>
+internal static class ReturnCandidate
+{
+    private const long Eio = 5;
+
+    /// <summary>What frame <paramref name="index"/>'s function can be made to return: what its dispatch point takes, or an error of its type.</summary>
+    public static bool TryResult(CrashEvidence evidence, int index, out ReturnResult result, out string whyNot)
+    {
+        result = null!;
+        whyNot = "";
+        StackFrame frame = evidence.Stack.Frames[index];
+        if (evidence.LocationOf(frame) is not { } location || !evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts parts))
+        {
+            whyNot = "the faulty function has no symbol";
+            return false;
+        }
+
+        string function = parts.Main.Name;
+        if (BoundaryAbove(evidence, index) is { } boundary)
+        {
+            result = new ReturnResult(function, boundary.Result, boundary.Shown, boundary);
+            return true;
+        }
+
+        if (!TryErrorValue(evidence, index, function, location.Module, out ulong value, out string shown, out whyNot))
+            return false;
+        result = new ReturnResult(function, value, shown, null);
+        return true;
+    }
+
+    /// <summary>The dispatch point that called frame <paramref name="index"/>'s function through a pointer; null where none did.</summary>
+    public static Boundary? BoundaryAbove(CrashEvidence evidence, int index)
+    {
+        if (index + 1 >= evidence.Stack.Frames.Count)
+            return null;
+        StackFrame caller = evidence.Stack.Frames[index + 1];
+        if (caller.Reliability != FrameReliability.Exact || caller.IsTrap || !evidence.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out FunctionParts parts)
+            || Boundaries.Find(parts.Main.Name) is not { } boundary)
+            return null;
+        if (!CallSites.TryFindCallBefore(evidence.Analysis.Code, parts, caller.Ip, out CallSite call))
+            return null;
+
+        // A call through a pointer, as it stands or through a retpoline.
+        bool isIndirect = call.Target is not { } target || evidence.Kernel.Image.Symbolize(target)?.Name.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
+        return isIndirect ? boundary : null;
+    }
+
+    /// <summary>A plan in which frame <paramref name="index"/>'s function returns <paramref name="result"/>; kind and explanation are filled in.</summary>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="index">The last frame that is abandoned.</param>
+    /// <param name="result">What it returns.</param>
+    /// <param name="kind">The rung.</param>
+    /// <param name="acceptsDoubt">True where there is no other way: what can't be proved becomes a risk.</param>
+    public static StrategyVerdict Plan(CrashEvidence evidence, int index, ReturnResult result, RepairKind kind, bool acceptsDoubt)
+    {
+        if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
+            return StrategyVerdict.Declines($"the state in which {result.Function} has returned can't be proved: {decline}");
+        AbandonedFrames abandoned = AbandonedFrames.Of(evidence, index);
+        List<string> doubts = [.. abandoned.Doubts];
+        bool now = evidence.Crash.InterruptsEnabled;
+        Surroundings around = result.Boundary is { } b ? new Surroundings(b.Interrupts, b.PreemptCount) : Surroundings.Of(evidence, index, abandoned);
+        if ((around.Interrupts ?? (abandoned.ChangedInterrupts ? null : now)) is not { } interrupts)
+        {
+            if (!acceptsDoubt)
+                return StrategyVerdict.Declines($"whether interrupts were on before {result.Function} can't be told");
+            doubts.Add("whether interrupts were on before can't be told: they are left as they are");
+            interrupts = now;
+        }
+
+        int added = abandoned.PreemptCount + abandoned.PreemptCountOfLocks;
+        if (doubts.Count > 0 && !acceptsDoubt)
+            return StrategyVerdict.Declines($"{doubts[0]}, which nobody would give back");
+        if (!ReturnPlan.TryMake(evidence, new ReturnTarget(state, result.Value, interrupts, result.Boundary?.PreemptCount, abandoned), out RepairPlan plan, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
+
+        string caller = evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}";
+        string given = abandoned.Locks.Count == 0 ? "" : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
+        string returns = result.Value is null ? "returns" : $"returns {result.Shown}";
+        var risks = new List<string> { "what the function had half done stays half done" };
+        if (abandoned.MayCountReference)
+            risks.Add($"{result.Function} may have counted a reference that nobody drops: an object may never be freed");
+        if (result.Boundary?.Risk is { } risk)
+            risks.Add(risk);
+        risks.AddRange(doubts);
+        if (around.PreemptCount is { } outside && evidence.PreemptWord is { } word && word != outside + added)
+            risks.Add($"the preempt count was 0x{word:x}, and what is known to have been taken makes it 0x{outside + added:x}: a lock may be held that nobody gives back");
+        return StrategyVerdict.Applies(plan with
+        {
+            Kind = kind,
+            Explanation = $"{result.Function} {returns} to {caller}{given}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
+            Lost = result.Boundary is { } lost ? [lost.Lost] : [],
+            Risks = risks,
+        });
+    }
+
+    private static bool TryErrorValue(CrashEvidence evidence, int index, string function, string? module, out ulong value, out string shown, out string whyNot)
+    {
+        (value, shown, whyNot) = (0, "", "");
+        if (!evidence.Kernel.Image.TryTypesFor(module, out TypeCatalog types))
+        {
+            whyNot = $"{module ?? "the kernel"} has no BTF, so what {function} returns is unknown";
+            return false;
+        }
+
+        if (!types.TryReturnType(function, out ReturnType returns))
+        {
+            whyNot = $"BTF has no prototype of {function}, so what it returns is unknown";
+            return false;
+        }
+
+        switch (returns)
+        {
+            case { Kind: ReturnKind.SignedInteger, Bytes: 4 or 8 }:
+                value = unchecked((ulong)-Eio);
+                if (returns.Bytes == 4)
+                    value &= uint.MaxValue;
+                shown = "-EIO";
+                return true;
+            case { Kind: ReturnKind.Bool }:
+                shown = "false";
+                return true;
+            case { Kind: ReturnKind.Pointer }:
+                ReturnCheck check = index + 1 < evidence.Stack.Frames.Count
+                    ? ReturnUse.PointerCheck(evidence.Kernel.Image, evidence.Stack.Frames[index + 1].Ip)
+                    : ReturnCheck.Unknown;
+                value = check == ReturnCheck.ErrorPointer ? unchecked((ulong)-Eio) : 0;
+                shown = check == ReturnCheck.ErrorPointer ? "ERR_PTR(-EIO)" : "NULL";
+                whyNot = $"{function} returns a pointer, and its caller does not show whether it checks it for NULL or for ERR_PTR";
+                return check != ReturnCheck.Unknown;
+            default:
+                whyNot = $"{function} returns {returns.Name}, which has no value that says an error";
+                return false;
+        }
+    }
+}
+
+/// <summary>What must hold where an abandoned function returns to, as far as the frames around it tell.</summary>
+/// <param name="Interrupts">The interrupt flag; null where it can't be told.</param>
+/// <param name="PreemptCount">The CPU's preempt count; null where it can't be told.</param>
+internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
+{
+    /// <summary>Looks outwards from frame <paramref name="index"/> to the nearest place where flag and count are known, and at what the frames on the way have done to them.</summary>
+    public static Surroundings Of(CrashEvidence evidence, int index, AbandonedFrames abandoned)
+    {
+        // In the usual case nothing was changed, and nothing has to be found out.
+        if (!abandoned.ChangedInterrupts && evidence.PreemptWord is { } word && word == abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
+            return new Surroundings(null, null);
+        HoldingsAnalysis analysis = AbandonedFrames.Analysis(evidence);
+        bool? interrupts = null;
+        int? count = 0;
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        for (int i = index + 1; i < frames.Count && frames[i].Reliability == FrameReliability.Exact; i++)
+        {
+            // The way in from user space begins with interrupts on, or turns them on before anything else (arch/x86/entry/common.c); nothing is held there.
+            if (!evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts function))
+                break;
+            if (function.Main.Name is "do_syscall_64" or "do_int80_syscall_32" or "do_fast_syscall_32" or "ret_from_fork" or "ret_from_fork_asm")
+                return new Surroundings(interrupts ?? true, count is { } c ? (uint)Math.Max(0, c) : null);
+            if (frames[i].IsTrap || !analysis.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
+                break;
+            interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On => true, _ => null };
+            if (holdings.Interrupts == InterruptChange.Unknown && interrupts is null)
+                break;
+            count = count is { } sum && holdings is { PreemptCount: { } inline, MayHold.Count: 0, Doubts.Count: 0 } ? sum + inline + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind)) : null;
+            if (ReturnCandidate.BoundaryAbove(evidence, i) is { } boundary)
+                return new Surroundings(interrupts ?? boundary.Interrupts, count is { } s && boundary.PreemptCount is { } b ? (uint)Math.Max(0, s + b) : null);
+        }
+
+        return new Surroundings(interrupts, null);
+    }
+}

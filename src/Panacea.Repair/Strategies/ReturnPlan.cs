@@ -1,0 +1,180 @@
+using System.Buffers.Binary;
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>Where a repair returns to, and with what.</summary>
+/// <param name="State">Registers and stack as they are when the outermost abandoned function has just returned.</param>
+/// <param name="Result">Its result; null where it has none.</param>
+/// <param name="Interrupts">The interrupt flag there.</param>
+/// <param name="PreemptCount">The CPU's preempt count there; null where it is what abandoned frames leave of it when what they took is given back.</param>
+/// <param name="Abandoned">What the abandoned frames hold.</param>
+internal sealed record ReturnTarget(ReturnState State, ulong? Result, bool Interrupts, uint? PreemptCount, AbandonedFrames Abandoned);
+
+/// <summary>
+/// Makes the writes that lead a crashed CPU to a return. Locks that the abandoned frames hold are given back by the kernel's own functions, which the guest itself runs: the CPU goes to such a
+/// function as if it had been called from where it is to return to; it comes back there, where it is stopped and sent to the next one, and at last sees the result.
+/// </summary>
+internal static class ReturnPlan
+{
+    private const ulong InterruptFlag = 1 << 9;
+
+    /// <summary>The plan's writes, registers and further steps; kind, explanation, losses and risks are the caller's.</summary>
+    /// <returns>False where it can't be done, and why.</returns>
+    public static bool TryMake(CrashEvidence evidence, ReturnTarget target, out RepairPlan plan, out string whyNot)
+    {
+        plan = new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = [], Lost = [], Risks = [] };
+        if (!TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
+            return false;
+        ReturnState state = target.State;
+        int vcpu = evidence.Vcpu.Vcpu;
+        List<PlannedWrite> writes = count is null ? [] : [count];
+        var steps = new List<PlannedContinuation>();
+        ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
+        ulong finally_ = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
+        List<PlannedRegister> first;
+        if (calls.Count == 0)
+        {
+            first = [.. Saved(vcpu, state), .. Landing(vcpu, state, target.Result, finally_)];
+        }
+        else
+        {
+            // The slot of the abandoned return address holds where the kernel's function comes back to.
+            writes.Add(Slot(state));
+            first = [.. Saved(vcpu, state), .. Call(vcpu, state, calls[0], ReturnState.CleanFlags(atCrash))];
+            for (int i = 1; i < calls.Count; i++)
+                steps.Add(new PlannedContinuation(state.Rip, state.Rsp, Call(vcpu, state, calls[i], null), [Slot(state)], $"the return from giving back {calls[i - 1].Lock.Shown}"));
+            steps.Add(new PlannedContinuation(state.Rip, state.Rsp, Landing(vcpu, state, target.Result, finally_), [], $"the return from giving back {calls[^1].Lock.Shown}"));
+        }
+
+        if (evidence.Point.Symbol != "oops_end")
+        {
+            plan = plan with { Writes = writes, Registers = first, Continuations = steps };
+            return true;
+        }
+
+        if (TrapReturn.IsSilent(evidence))
+        {
+            RepairPlan back = TrapReturn.Plan(evidence, Applied(evidence.Crash, first));
+            plan = plan with { Writes = [.. writes, .. back.Writes], Registers = back.Registers, Continuations = steps };
+            return true;
+        }
+
+        ulong stack = evidence.Vcpu.Gpr[Gpr.Rsp];
+        if (!evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(stack), out ulong after, out _) || !evidence.Kernel.Image.IsText(after))
+        {
+            whyNot = "where oops_end returns to can't be told";
+            return false;
+        }
+
+        var past = new PlannedContinuation(after, stack + 8, first, writes, "the return from oops_end");
+        plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [past, .. steps] };
+        return true;
+    }
+
+    private static bool TryCalls(CrashEvidence evidence, IReadOnlyList<HeldLock> locks, out List<(ulong, HeldLock)> calls, out string whyNot)
+    {
+        calls = [];
+        whyNot = "";
+        foreach (HeldLock held in locks)
+        {
+            string? release = LockFunctions.ReleaseOf(held.Kind);
+            if (release is null || !evidence.Kernel.HasSymbol(release))
+            {
+                whyNot = $"{held.Holder} holds {held.Shown}, and this kernel has no function to give it back";
+                return false;
+            }
+
+            calls.Add((evidence.Kernel.Symbol(release), held));
+        }
+
+        return true;
+    }
+
+    /// <summary>The write that makes the preempt count right, but for what the kernel's functions that give locks back take off it themselves.</summary>
+    private static bool TryPreemptCount(CrashEvidence evidence, ReturnTarget target, out PlannedWrite? write, out string whyNot)
+    {
+        const uint NeedResched = 0x8000_0000;
+        (write, whyNot) = (null, "");
+        if (target.PreemptCount is null && target.Abandoned.PreemptCount == 0)
+            return true;
+        if (AbandonedFrames.PreemptCountAddress(evidence) is not { } address || !evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint now, out _))
+        {
+            whyNot = "the preempt count can't be read";
+            return false;
+        }
+
+        // What the handler has added it takes off itself.
+        long wanted = target.PreemptCount is { } there
+            ? there + target.Abandoned.PreemptCountOfLocks + evidence.HandlerPreemptCount
+            : (now & ~NeedResched) - (long)target.Abandoned.PreemptCount;
+        if (wanted is < 0 or > int.MaxValue)
+        {
+            whyNot = $"the preempt count 0x{now & ~NeedResched:x} is less than what the abandoned functions have added to it";
+            return false;
+        }
+
+        uint value = (uint)wanted | (now & NeedResched);
+        if (value == now)
+            return true;
+        byte[] bytes = new byte[4];
+        BinaryPrimitives.WriteUInt32LittleEndian(bytes, value);
+        write = new PlannedWrite(new VirtualAddress(address), bytes, "preempt count without what the abandoned functions added");
+        return true;
+    }
+
+    private static PlannedWrite Slot(ReturnState state)
+    {
+        byte[] bytes = new byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, state.Rip);
+        return new PlannedWrite(new VirtualAddress(state.Rsp - 8), bytes, "return address");
+    }
+
+    private static List<PlannedRegister> Saved(int vcpu, ReturnState state)
+    {
+        var registers = new List<PlannedRegister>();
+        foreach (Gpr register in KnownRegisters.CalleeSaved)
+            registers.Add(new(vcpu, (WritableRegister)(int)register, state.CalleeSaved[register]!.Value, "callee-saved register as the caller left it"));
+        return registers;
+    }
+
+    private static List<PlannedRegister> Landing(int vcpu, ReturnState state, ulong? result, ulong flags) =>
+    [
+        new(vcpu, WritableRegister.Rax, result ?? 0, "return value"),
+        new(vcpu, WritableRegister.Rflags, flags, "flags"),
+        new(vcpu, WritableRegister.Rsp, state.Rsp, "stack as after the return"),
+        new(vcpu, WritableRegister.Rip, state.Rip, "return address"),
+    ];
+
+    private static List<PlannedRegister> Call(int vcpu, ReturnState state, (ulong Function, HeldLock Lock) call, ulong? flags)
+    {
+        var registers = new List<PlannedRegister>(5)
+        {
+            new(vcpu, WritableRegister.Rdi, call.Lock.Address, call.Lock.Shown),
+            new(vcpu, WritableRegister.Rsp, state.Rsp - 8, "stack as of a call"),
+            new(vcpu, WritableRegister.Rip, call.Function, LockFunctions.ReleaseOf(call.Lock.Kind)!),
+        };
+        if (flags is { } f)
+            registers.Add(new(vcpu, WritableRegister.Rflags, f, "flags"));
+        return registers;
+    }
+
+    private static PtRegs Applied(PtRegs regs, IReadOnlyList<PlannedRegister> registers)
+    {
+        foreach (PlannedRegister register in registers)
+        {
+            regs = register.Register switch
+            {
+                WritableRegister.Rip => regs with { Ip = register.Value },
+                WritableRegister.Rflags => regs with { Flags = register.Value },
+                _ => regs.With((Gpr)(int)register.Register, register.Value),
+            };
+        }
+
+        return regs;
+    }
+}

@@ -1,0 +1,56 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Unwind;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>
+/// The stack is unwound to the nearest place where returning is safe: an outer function that returns an error of its type, or one that the kernel has called back through a dispatch point of
+/// <see cref="Boundaries"/>. What the abandoned functions hold is given back. A place for which the account of that is complete comes first, however far out; where there is none, what can't be
+/// proved is said as a risk: killing the process would leave the same things held, and in an interrupt there is nobody to kill.
+/// </summary>
+public sealed class UnwindStrategy : IRepairStrategy
+{
+    /// <summary>Frames that may be abandoned.</summary>
+    private const int MaxFrames = 24;
+
+    /// <inheritdoc/>
+    public RepairKind Kind => RepairKind.Unwind;
+
+    /// <inheritdoc/>
+    public StrategyVerdict Evaluate(CrashEvidence evidence)
+    {
+        if (WhyNoReturn(evidence) is { } why)
+            return StrategyVerdict.Declines(why);
+        int faulty = evidence.FaultyFrame!.Value;
+        StrategyVerdict? last = null;
+        foreach (bool acceptsDoubt in (bool[])[false, true])
+        {
+            IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+            for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames; i++)
+            {
+                // Beyond a trap, an interrupt or a change of stacks lies what was interrupted: it is not to blame, and it is not to be abandoned.
+                if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
+                    break;
+                if (!ReturnCandidate.TryResult(evidence, i, out ReturnResult result, out _) || (i == faulty && result.Boundary is null && !acceptsDoubt))
+                    continue;
+                StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, result, Kind, acceptsDoubt);
+                if (verdict.Plan is not null)
+                    return verdict;
+                last = verdict;
+                if (result.Boundary is not null)
+                    break;
+            }
+        }
+
+        return last ?? StrategyVerdict.Declines("no function around the faulty one can return an error, and no dispatch point that Panacea knows called it");
+    }
+
+    /// <summary>Why no function of this crash can be made to return; null where one may.</summary>
+    internal static string? WhyNoReturn(CrashEvidence evidence) => evidence switch
+    {
+        { Context: CrashContext.Nmi or CrashContext.Unknown } => $"the crash is in {KillStrategy.Describe(evidence.Context)}",
+        { Kind: CrashKind.DoubleFault or CrashKind.StackOverflow } => "the double fault handler does not return",
+        { FaultyFrame: null } => evidence.WhyNoFaultyFrame ?? "the faulty function can't be told",
+        _ => null,
+    };
+}

@@ -1,0 +1,89 @@
+using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests.Strategies;
+
+public sealed class UnwindStrategyTests
+{
+    /// <summary>What a dispatch point calls back returns to it: in an interrupt, over whatever was interrupted, and in a thread.</summary>
+    [Theory]
+    [InlineData("call_timer_fn", 0x100u, 0UL, "ct_void returns to call_timer_fn")]
+    [InlineData("__handle_irq_event_percpu", 0x1_0000u, 0UL, "ct_void returns IRQ_NONE to __handle_irq_event_percpu")]
+    [InlineData("notifier_call_chain", 0u, 0UL, "ct_void returns NOTIFY_DONE to notifier_call_chain")]
+    public void A_function_that_was_called_back_returns_to_the_dispatch_point(string dispatcher, uint preempt, ulong value, string explanation)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_void", Chain = ["do_syscall_64", dispatcher], Preempt = preempt });
+        RepairPlan plan = Plan(g);
+        Assert.StartsWith(explanation, plan.Explanation);
+        Assert.Equal(Boundaries.Find(dispatcher)!.Lost, Assert.Single(plan.Lost));
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp, value, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rax], next.Gpr[Gpr.Rbx]));
+    }
+
+    /// <summary>A dispatch point says what its callee returns, whatever the callee's own type would take for an error: -EIO packets would be nonsense.</summary>
+    [Fact]
+    public void A_dispatch_point_takes_its_own_value_and_not_an_error()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int", Chain = ["do_syscall_64", "__napi_poll"], Preempt = 0x100 });
+        Assert.Contains("__napi_poll", new ErrorReturnStrategy().Evaluate(g.Evidence).WhyNot);
+        Assert.Equal(0UL, PtRegs.Read(Plan(g).Writes[^1].Bytes.Span).Gpr[Gpr.Rax]);
+    }
+
+    /// <summary>The flag and the count that must hold there are set, whatever the abandoned function did to them.</summary>
+    [Fact]
+    public void Interrupts_and_preempt_count_are_what_the_dispatch_point_has()
+    {
+        using var g = new CrashedGuest(
+            new CrashSpec { Function = "ct_void", Chain = ["kthread", "process_one_work"], Bottom = "ret_from_fork", Preempt = 2, Flags = 0x1_0046 }, task: k => k.Kthread);
+        RepairPlan plan = Plan(g);
+        Assert.Equal([0, 0, 0, 0x80], plan.Writes[0].Bytes.ToArray());
+        Assert.Equal(0x202UL, PtRegs.Read(plan.Writes[^1].Bytes.Span).Flags);
+        Assert.Contains(plan.Risks, r => r.Contains("a lock may be held", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void In_a_process_an_outer_function_returns_the_error_that_a_void_one_cannot()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
+        RepairPlan plan = Plan(g);
+        Assert.StartsWith("vfs_write returns -EIO to ksys_write", plan.Explanation);
+        Assert.EndsWith("the process lives", plan.Explanation);
+        Assert.Empty(plan.Lost);
+    }
+
+    /// <summary>Killing the process would leave the same lock held: what can't be proved is no reason to lose it too.</summary>
+    [Theory]
+    [InlineData("notifier_call_chain", 0u)]
+    [InlineData("call_timer_fn", 0x100u)]
+    public void What_cannot_be_proved_is_said_as_a_risk(string dispatcher, uint preempt)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_bitlock", Chain = ["do_syscall_64", dispatcher], Preempt = preempt });
+        Assert.Contains("'bts'", ReturnCandidate.Plan(g.Evidence, g.Evidence.FaultyFrame!.Value, new ReturnResult("ct_bitlock", 0, "0", Boundaries.Find(dispatcher)), RepairKind.Unwind, acceptsDoubt: false).WhyNot);
+        Assert.Contains(Plan(g).Risks, r => r.Contains("'bts'", StringComparison.Ordinal));
+    }
+
+    /// <summary>A dispatch point's other calls are no callbacks: only a call through a pointer is.</summary>
+    [Fact]
+    public void A_direct_call_of_a_dispatch_point_is_no_callback()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_void", Chain = ["kthread", "ct_outer"], Bottom = "ret_from_fork" }, task: k => k.Kthread);
+        Assert.Null(ReturnCandidate.BoundaryAbove(g.Evidence, g.Evidence.FaultyFrame!.Value + 1));
+    }
+
+    [Fact]
+    public void Suffixes_of_compilers_do_not_hide_a_dispatch_point()
+    {
+        Assert.Equal("tasklet_action_common", Boundaries.Find("tasklet_action_common.constprop.0")?.Function);
+        Assert.Null(Boundaries.Find("call_timer_fn_other"));
+        Assert.All(Boundaries.All, b => Assert.Equal(b.Result is null, b.Shown.Length == 0));
+    }
+
+    private static RepairPlan Plan(CrashedGuest g)
+    {
+        StrategyVerdict verdict = new UnwindStrategy().Evaluate(g.Evidence);
+        Assert.True(verdict.Plan is not null, verdict.WhyNot);
+        return verdict.Plan!;
+    }
+}
