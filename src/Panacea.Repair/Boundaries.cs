@@ -67,9 +67,11 @@ public static class Boundaries
         new("notifier_call_chain", "a notifier", Zero, "NOTIFY_DONE", null, null, "one notification"),
         new("task_work_run", "a task's deferred work", null, "", true, 0, "one piece of the task's deferred work"),
 
-        // mm/memory.c, mm/mmap.c (dup_mmap: kernel/fork.c until 6.14): VM_FAULT_SIGBUS is 2; vm_ops->open returns nothing.
+        // mm/memory.c; kernel/fork.c, where dup_mmap is inlined as a rule: VM_FAULT_SIGBUS is 2; vm_ops->open returns nothing.
         new("__do_fault", "a mapping's fault handler", FaultSigbus, "VM_FAULT_SIGBUS", true, 0, "one page of a mapping, whose user gets SIGBUS or EFAULT"),
         new("do_page_mkwrite", "a mapping's write fault handler", FaultSigbus, "VM_FAULT_SIGBUS", true, 0, "one write to a mapping, whose user gets SIGBUS or EFAULT"),
+        new("copy_process", "a mapping's open function", null, "", true, 0, "what the driver would have noted of the child's mapping", "the driver does not know of the mapping, whose close it will be told"),
+        new("dup_mm", "a mapping's open function", null, "", true, 0, "what the driver would have noted of the child's mapping", "the driver does not know of the mapping, whose close it will be told"),
         new("dup_mmap", "a mapping's open function", null, "", true, 0, "what the driver would have noted of the child's mapping", "the driver does not know of the mapping, whose close it will be told"),
 
         // fs/file_table.c, drivers/cpuidle/cpuidle.c: the result of release is ignored; a negative state was not entered.

@@ -1,6 +1,7 @@
 using Panacea.Diagnosis;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
 namespace Panacea.Sessions;
@@ -55,6 +56,19 @@ internal sealed class ArmedKernel : IDisposable
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {
             return null;
+        }
+    }
+
+    /// <summary>A module is on its way in or out that the image does not know: it can be learned while the guest stands still.</summary>
+    public bool LacksModuleInTransit(IGuestMemory memory)
+    {
+        try
+        {
+            return Modules.States(Image.KernelOver(memory), _limits).Any(m => m.State is 1 or 2 && !Image.Meta.Modules.Any(known => known.Address == m.Address));
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            return false;
         }
     }
 

@@ -252,7 +252,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
 
         if (wait.Kind == QemuWaitKind.TimedOut)
-            Warn(RefreshModules());
+            Warn(RefreshModules(isStill: false));
         return Next.Guard;
     }
 
@@ -317,7 +317,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         Incidents.CancelCheckUps();
 
         // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
-        string? warning = RefreshModules();
+        string? warning = RefreshModules(isStill: true);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
@@ -403,14 +403,15 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
 
     /// <returns>What to warn of, or null.</returns>
-    private string? RefreshModules()
+    private string? RefreshModules(bool isStill)
     {
-        if (_armed is not { } armed || armed.ModuleSignature(_target.Memory) is not { } now || now == _moduleSignature)
+        if (_armed is not { } armed || armed.ModuleSignature(_target.Memory) is not { } now
+            || (now == _moduleSignature && !(isStill && armed.LacksModuleInTransit(_target.Memory))))
             return null;
         _moduleSignature = now;
         try
         {
-            _armed = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits), _limits);
+            _armed = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits, isStill), _limits);
             _retired.Add(armed);
             return null;
         }

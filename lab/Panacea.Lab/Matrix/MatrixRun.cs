@@ -105,7 +105,7 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         using var record = JsonDocument.Parse(File.ReadAllBytes(file));
         List<string> said = [.. record.RootElement.GetProperty("ladder").EnumerateArray().Select(step => $"{step.GetProperty("repair").GetString()}: {step.GetProperty("explanation").GetString()}")];
         if (record.RootElement.TryGetProperty("report", out JsonElement report) && report.ValueKind == JsonValueKind.Object)
-            said.Add("stack: " + string.Join(" ← ", report.GetProperty("frames").EnumerateArray().Take(8).Select(f => f.GetProperty("location").GetProperty("function").GetString() + (f.GetProperty("reliable").GetBoolean() ? "" : "?"))));
+            said.Add("stack: " + string.Join(" ← ", report.GetProperty("stack").EnumerateArray().Take(8).Select(f => f.GetProperty("location").GetProperty("function").GetString() + (f.GetProperty("reliable").GetBoolean() ? "" : "?"))));
         return said;
     }
 

@@ -22,12 +22,14 @@ public sealed class RepairImageBuilder
     private readonly IReadOnlyList<KernelExtent> _extents;
     private readonly ulong _idtBase;
     private readonly bool _isCapture;
+    private bool _isStill;
     private readonly List<ImageContainer.Section> _sections = [];
     private readonly List<string> _without = [];
 
     private RepairImageBuilder(BootstrapResult bootstrap, TargetLimits limits, bool isCapture = false)
     {
         _isCapture = isCapture;
+        _isStill = isCapture;
         _bootstrapSpace = bootstrap.Space;
         _extents = bootstrap.Extents;
         _idtBase = bootstrap.IdtBase;
@@ -56,10 +58,11 @@ public sealed class RepairImageBuilder
     /// <param name="memory">Guest-physical memory.</param>
     /// <param name="cache">Directory for the unpacked image.</param>
     /// <param name="limits">Ceilings.</param>
-    public static RepairImage Refresh(RepairImage image, IGuestMemory memory, string cache, TargetLimits limits)
+    /// <param name="isStill">The guest stands still: modules on their way in or out are taken too.</param>
+    public static RepairImage Refresh(RepairImage image, IGuestMemory memory, string cache, TargetLimits limits, bool isStill = false)
     {
         long started = Stopwatch.GetTimestamp();
-        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits);
+        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits) { _isStill = isStill };
         builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind is not (ImageSection.Meta or ImageSection.BuildTime)));
         ImageMeta meta = builder.AddModules(image.Meta with { Modules = [] }, image.OrcCount > 0 ? image.Meta.OrcVersion : null);
         return RepairImage.StoreAndMap(builder.Finish(meta, started), cache);
@@ -314,8 +317,8 @@ public sealed class RepairImageBuilder
         uint owner = 0;
         foreach (LinuxModule module in ReadModulesTwice(kernel))
         {
-            // A module on its way in or out is taken at the next refresh; its text may vanish under a reader.
-            if (module.State != 0 || module.Memory.Count == 0)
+            // A module on its way in or out: in a guest that runs its text may vanish under a reader, and it is taken at the next refresh.
+            if ((module.State != 0 && !_isStill) || module.Memory.Count == 0)
                 continue;
             owner++;
             ulong symbolBase = new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);

@@ -71,6 +71,21 @@ public static class Modules
         return all;
     }
 
+    /// <summary>Address and state of every module on the list, newest first; nothing else of them is read.</summary>
+    /// <inheritdoc cref="Enumerate" path="/exception"/>
+    public static IEnumerable<(ulong Address, uint State)> States(LinuxKernel kernel, TargetLimits limits)
+    {
+        ulong head = kernel.Symbol("modules"), link = kernel.Offset("module.list");
+        int count = 0;
+        for (ulong node = kernel.ReadU64(head, "modules"); node != head; node = kernel.ReadU64(node, "module.list"))
+        {
+            if (++count > limits.MaxModules)
+                throw new KernelShapeException($"the module list does not close within {limits.MaxModules} modules");
+            ulong module = unchecked(node - link);
+            yield return (module, kernel.ReadU32(module, "module.state"));
+        }
+    }
+
     /// <summary>One module, by the address of its struct module.</summary>
     /// <inheritdoc cref="Enumerate" path="/exception"/>
     public static LinuxModule ReadOne(LinuxKernel kernel, ulong module, TargetLimits limits) => Read(kernel, module, limits);
