@@ -11,6 +11,9 @@ public enum RepairKind
     /// <summary>Nothing was done: the guest did what it would have done alone.</summary>
     None,
 
+    /// <summary>A setting had made a panic of a report of the kernel's; the kernel went on as it does without the setting.</summary>
+    GoOn,
+
     /// <summary>The faulty function returned an error to its caller; the process lives.</summary>
     ErrorReturn,
 

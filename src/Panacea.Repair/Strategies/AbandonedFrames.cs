@@ -27,6 +27,9 @@ internal sealed record AbandonedFrames(
     /// <summary>What the held locks add to the preempt count.</summary>
     public int PreemptCountOfLocks => Locks.Sum(l => LockFunctions.PreemptCountOf(l.Kind));
 
+    /// <summary>Nothing can be told.</summary>
+    public static AbandonedFrames Unknown(string why) => new([], 0, false, false, [why]);
+
     /// <summary>The frames before <paramref name="outermost"/> and itself, from the faulty one outwards; those inside the faulty one do what they are told and hold nothing.</summary>
     /// <param name="evidence">The crash, with a faulty frame.</param>
     /// <param name="outermost">Index of the last frame that is abandoned.</param>

@@ -6,11 +6,14 @@ namespace Panacea.Repair.Strategies;
 
 /// <summary>
 /// Quarantine: the offending process is killed where it stands and the OS goes on. The kernel's own exit path does the work (kernel/exit.c, make_task_dead), entered as the kernel
-/// itself enters it after an oops, but without the panic.
+/// itself enters it after an oops, but without the panic. Locks that its functions hold, as far as they can be told, are given back first.
 /// </summary>
 public sealed class KillStrategy : IRepairStrategy
 {
     private const ulong Sigkill = 9;
+
+    /// <summary>Risks of one kind that are said.</summary>
+    private const int MaxDoubts = 4;
 
     /// <summary>Where a dying task is sent, the best first. The rewind_ ones start over at the top of the task's stack, so they work from any stack
     /// (arch/x86/entry/entry_64.S); do_exit was split off make_task_dead in 5.17 (commit 0e25498f8cd4, "exit: Add and use make_task_dead.").</summary>
@@ -32,36 +35,39 @@ public sealed class KillStrategy : IRepairStrategy
         if (path is null)
             return StrategyVerdict.Declines("this kernel has none of the exit paths that Panacea knows");
 
-        ulong target = evidence.Kernel.Symbol(path);
-        ulong stack = (evidence.Crash.Sp & ~15UL) - 8;
         string who = evidence.Task is { } task ? $"process {task.Tgid} ({task.Comm})" : "the current process";
         var lost = new List<string> { who };
         var risks = new List<string>();
-        if (evidence.PreemptCount is > 0)
-            risks.Add("the process was in an atomic section: a spinlock that it held stays locked");
-        else
-            risks.Add("locks that the process held inside the kernel stay locked");
         if (evidence.Context == CrashContext.KernelThread)
             risks.Add("a kernel thread ends, and nobody starts it again");
+        AbandonedFrames abandoned = Abandoned(evidence);
+        risks.AddRange(abandoned.Doubts.Count > 0 ? abandoned.Doubts.Take(MaxDoubts).Select(d => $"{d}, which then stays held") : []);
+        if (evidence.PreemptWord is { } word && word > abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
+            risks.Add("the process was in an atomic section: a spinlock that it held may stay locked");
 
-        string explanation = $"{who} is killed through {path}; the rest of the OS goes on";
-        if (evidence.Point.Symbol != "oops_end")
+        // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself.
+        ulong stack = ((evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp] + 8) & ~15UL) - 8;
+        bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
+        var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned);
+        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
+        string given = abandoned.Locks.Count == 0 ? "" : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
+        return StrategyVerdict.Applies(plan with
         {
-            PlannedRegister[] direct =
-            [
-                new(evidence.Vcpu.Vcpu, WritableRegister.Rdi, Sigkill, "exit signal SIGKILL"),
-                new(evidence.Vcpu.Vcpu, WritableRegister.Rsp, ((evidence.Vcpu.Gpr[Gpr.Rsp] + 8) & ~15UL) - 8, "stack alignment of a function's entry"),
-                new(evidence.Vcpu.Vcpu, WritableRegister.Rip, target, path),
-            ];
-            return StrategyVerdict.Applies(new RepairPlan
-            {
-                Kind = Kind, Explanation = explanation, Writes = [], Registers = direct, Lost = lost, Risks = risks,
-            });
-        }
+            Kind = Kind, Explanation = $"{who} is killed through {path}{given}; the rest of the OS goes on", Lost = lost, Risks = risks,
+        });
+    }
 
-        PtRegs next = (evidence.Crash with { Ip = target, Flags = TrapReturn.CleanFlags(evidence.Crash.Flags) })
-            .With(Gpr.Rdi, Sigkill).With(Gpr.Rsp, stack).With(Gpr.Rbp, 0);
-        return StrategyVerdict.Applies(TrapReturn.Plan(evidence, next) with { Kind = Kind, Explanation = explanation, Lost = lost, Risks = risks });
+    /// <summary>What all functions of the crashed stack hold: none of them comes back.</summary>
+    private static AbandonedFrames Abandoned(CrashEvidence evidence)
+    {
+        if (evidence.FaultyFrame is not { } faulty)
+            return AbandonedFrames.Unknown(evidence.WhyNoFaultyFrame ?? "which functions hold what can't be told");
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        int last = faulty;
+        while (last + 1 < frames.Count && frames[last + 1] is { IsTrap: false, Reliability: FrameReliability.Exact } next && next.Stack == frames[faulty].Stack)
+            last++;
+        return AbandonedFrames.Of(evidence, last);
     }
 
     internal static string Describe(CrashContext context) => context switch

@@ -85,7 +85,7 @@ internal static class ReturnCandidate
         int added = abandoned.PreemptCount + abandoned.PreemptCountOfLocks;
         if (doubts.Count > 0 && !acceptsDoubt)
             return StrategyVerdict.Declines($"{doubts[0]}, which nobody would give back");
-        if (!ReturnPlan.TryMake(evidence, new ReturnTarget(state, result.Value, interrupts, result.Boundary?.PreemptCount, abandoned), out RepairPlan plan, out string whyNot))
+        if (!ReturnPlan.TryMake(evidence, Landing.OfReturn(state, result.Value, interrupts, result.Boundary?.PreemptCount, abandoned), out RepairPlan plan, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
 
         string caller = evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}";

@@ -7,17 +7,36 @@ using Panacea.Target;
 
 namespace Panacea.Repair.Strategies;
 
-/// <summary>Where a repair returns to, and with what.</summary>
-/// <param name="State">Registers and stack as they are when the outermost abandoned function has just returned.</param>
-/// <param name="Result">Its result; null where it has none.</param>
+/// <summary>Where a repair leads the crashed CPU to, and with what.</summary>
+/// <param name="Rip">Where it goes on.</param>
+/// <param name="Rsp">Its stack pointer there.</param>
+/// <param name="CalleeSaved">RBX, RBP, R12 to R15 there; those that are not given keep what the abandoned code has in them.</param>
+/// <param name="Register">The register that carries a result or an argument.</param>
+/// <param name="Value">Its value.</param>
 /// <param name="Interrupts">The interrupt flag there.</param>
 /// <param name="PreemptCount">The CPU's preempt count there; null where it is what abandoned frames leave of it when what they took is given back.</param>
 /// <param name="Abandoned">What the abandoned frames hold.</param>
-internal sealed record ReturnTarget(ReturnState State, ulong? Result, bool Interrupts, uint? PreemptCount, AbandonedFrames Abandoned);
+internal sealed record Landing(
+    ulong Rip, ulong Rsp, IReadOnlyList<(Gpr Register, ulong Value)> CalleeSaved, WritableRegister Register, ulong Value, bool Interrupts, uint? PreemptCount, AbandonedFrames Abandoned)
+{
+    /// <summary>The return of an abandoned function to its caller.</summary>
+    /// <param name="state">Registers and stack as they are when it has just returned.</param>
+    /// <param name="result">Its result; null where it has none.</param>
+    /// <param name="interrupts">The interrupt flag there.</param>
+    /// <param name="preemptCount">See <see cref="PreemptCount"/>.</param>
+    /// <param name="abandoned">What the abandoned frames hold.</param>
+    public static Landing OfReturn(ReturnState state, ulong? result, bool interrupts, uint? preemptCount, AbandonedFrames abandoned)
+    {
+        var saved = new List<(Gpr, ulong)>();
+        foreach (Gpr register in KnownRegisters.CalleeSaved)
+            saved.Add((register, state.CalleeSaved[register]!.Value));
+        return new Landing(state.Rip, state.Rsp, saved, WritableRegister.Rax, result ?? 0, interrupts, preemptCount, abandoned);
+    }
+}
 
 /// <summary>
-/// Makes the writes that lead a crashed CPU to a return. Locks that the abandoned frames hold are given back by the kernel's own functions, which the guest itself runs: the CPU goes to such a
-/// function as if it had been called from where it is to return to; it comes back there, where it is stopped and sent to the next one, and at last sees the result.
+/// Makes the writes that lead a crashed CPU somewhere else. Locks that the abandoned frames hold are given back by the kernel's own functions, which the guest itself runs: the CPU goes to such
+/// a function as if it had been called from where it is to go on; it comes back there, where it is stopped and sent to the next one, and at last goes on.
 /// </summary>
 internal static class ReturnPlan
 {
@@ -25,30 +44,28 @@ internal static class ReturnPlan
 
     /// <summary>The plan's writes, registers and further steps; kind, explanation, losses and risks are the caller's.</summary>
     /// <returns>False where it can't be done, and why.</returns>
-    public static bool TryMake(CrashEvidence evidence, ReturnTarget target, out RepairPlan plan, out string whyNot)
+    public static bool TryMake(CrashEvidence evidence, Landing target, out RepairPlan plan, out string whyNot)
     {
         plan = new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = [], Lost = [], Risks = [] };
         if (!TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
             return false;
-        ReturnState state = target.State;
         int vcpu = evidence.Vcpu.Vcpu;
         List<PlannedWrite> writes = count is null ? [] : [count];
         var steps = new List<PlannedContinuation>();
         ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
-        ulong finally_ = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
-        List<PlannedRegister> first;
+        ulong atEnd = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
+        List<PlannedRegister> first = [.. target.CalleeSaved.Select(r => new PlannedRegister(vcpu, (WritableRegister)(int)r.Register, r.Value, "callee-saved register as the caller left it"))];
         if (calls.Count == 0)
         {
-            first = [.. Saved(vcpu, state), .. Landing(vcpu, state, target.Result, finally_)];
+            first.AddRange(End(vcpu, target, atEnd));
         }
         else
         {
-            // The slot of the abandoned return address holds where the kernel's function comes back to.
-            writes.Add(Slot(state));
-            first = [.. Saved(vcpu, state), .. Call(vcpu, state, calls[0], ReturnState.CleanFlags(atCrash))];
+            writes.Add(Slot(target));
+            first.AddRange(Call(vcpu, target, calls[0], ReturnState.CleanFlags(atCrash)));
             for (int i = 1; i < calls.Count; i++)
-                steps.Add(new PlannedContinuation(state.Rip, state.Rsp, Call(vcpu, state, calls[i], null), [Slot(state)], $"the return from giving back {calls[i - 1].Lock.Shown}"));
-            steps.Add(new PlannedContinuation(state.Rip, state.Rsp, Landing(vcpu, state, target.Result, finally_), [], $"the return from giving back {calls[^1].Lock.Shown}"));
+                steps.Add(new PlannedContinuation(target.Rip, target.Rsp, Call(vcpu, target, calls[i], null), [Slot(target)], $"the return from giving back {calls[i - 1].Lock.Shown}"));
+            steps.Add(new PlannedContinuation(target.Rip, target.Rsp, End(vcpu, target, atEnd), [], $"the return from giving back {calls[^1].Lock.Shown}"));
         }
 
         if (evidence.Point.Symbol != "oops_end")
@@ -96,7 +113,7 @@ internal static class ReturnPlan
     }
 
     /// <summary>The write that makes the preempt count right, but for what the kernel's functions that give locks back take off it themselves.</summary>
-    private static bool TryPreemptCount(CrashEvidence evidence, ReturnTarget target, out PlannedWrite? write, out string whyNot)
+    private static bool TryPreemptCount(CrashEvidence evidence, Landing target, out PlannedWrite? write, out string whyNot)
     {
         const uint NeedResched = 0x8000_0000;
         (write, whyNot) = (null, "");
@@ -127,35 +144,28 @@ internal static class ReturnPlan
         return true;
     }
 
-    private static PlannedWrite Slot(ReturnState state)
+    /// <summary>The word below the stack pointer holds where the kernel's function comes back to, as its return address.</summary>
+    private static PlannedWrite Slot(Landing target)
     {
         byte[] bytes = new byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(bytes, state.Rip);
-        return new PlannedWrite(new VirtualAddress(state.Rsp - 8), bytes, "return address");
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes, target.Rip);
+        return new PlannedWrite(new VirtualAddress(target.Rsp - 8), bytes, "return address");
     }
 
-    private static List<PlannedRegister> Saved(int vcpu, ReturnState state)
-    {
-        var registers = new List<PlannedRegister>();
-        foreach (Gpr register in KnownRegisters.CalleeSaved)
-            registers.Add(new(vcpu, (WritableRegister)(int)register, state.CalleeSaved[register]!.Value, "callee-saved register as the caller left it"));
-        return registers;
-    }
-
-    private static List<PlannedRegister> Landing(int vcpu, ReturnState state, ulong? result, ulong flags) =>
+    private static List<PlannedRegister> End(int vcpu, Landing target, ulong flags) =>
     [
-        new(vcpu, WritableRegister.Rax, result ?? 0, "return value"),
+        new(vcpu, target.Register, target.Value, target.Register == WritableRegister.Rax ? "return value" : "argument"),
         new(vcpu, WritableRegister.Rflags, flags, "flags"),
-        new(vcpu, WritableRegister.Rsp, state.Rsp, "stack as after the return"),
-        new(vcpu, WritableRegister.Rip, state.Rip, "return address"),
+        new(vcpu, WritableRegister.Rsp, target.Rsp, "stack as it is there"),
+        new(vcpu, WritableRegister.Rip, target.Rip, "where it goes on"),
     ];
 
-    private static List<PlannedRegister> Call(int vcpu, ReturnState state, (ulong Function, HeldLock Lock) call, ulong? flags)
+    private static List<PlannedRegister> Call(int vcpu, Landing target, (ulong Function, HeldLock Lock) call, ulong? flags)
     {
         var registers = new List<PlannedRegister>(5)
         {
             new(vcpu, WritableRegister.Rdi, call.Lock.Address, call.Lock.Shown),
-            new(vcpu, WritableRegister.Rsp, state.Rsp - 8, "stack as of a call"),
+            new(vcpu, WritableRegister.Rsp, target.Rsp - 8, "stack as of a call"),
             new(vcpu, WritableRegister.Rip, call.Function, LockFunctions.ReleaseOf(call.Lock.Kind)!),
         };
         if (flags is { } f)

@@ -262,12 +262,11 @@ public sealed class ErrorReturnStrategyTests
         Assert.NotEmpty(new ErrorReturnStrategy().Evaluate(live with { TrapEntry = "asm_exc_invalid_op" }).WhyNot ?? "");
     }
 
-    [Theory]
-    [InlineData("ct_panic", new string[0])]
-    [InlineData("ct_stack_chk", new[] { "__stack_chk_fail" })]
-    public void At_panic_the_registers_are_set_at_once(string function, string[] inner)
+    [Fact]
+    public void At_panic_the_registers_are_set_at_once()
     {
-        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function, Inner = inner });
+        const string function = "ct_panic";
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function });
         RepairPlan plan = Plan(g);
         Assert.Empty(plan.Writes);
         Assert.Empty(plan.Continuations);

@@ -1,0 +1,20 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+
+namespace Panacea.Repair;
+
+/// <summary>Crashes that somebody may have meant: checks of the kernel's own that stop an exploit halfway. Who ran into one is never let go on.</summary>
+public static class Attacks
+{
+    /// <summary>What the crash says of whoever caused it; null where it is no sign of an attack.</summary>
+    public static string? WhatItMeans(CrashEvidence evidence) => evidence.Kind switch
+    {
+        CrashKind.Usercopy => "a copy between user and kernel memory beyond an object's bounds may be an attack",
+        CrashKind.StackCorruption => "an overwritten stack canary may be an attack",
+        CrashKind.ControlProtection => "an indirect branch to where none may lead may be an attack",
+        CrashKind.ReadOnlyWrite => "a write to read-only kernel memory may be an attack",
+        CrashKind.Refcount => "a reference count that has run over may be an attack",
+        CrashKind.NullCall or CrashKind.WildCall when evidence.Fault?.Class?.Class == AddressClass.User => "a jump from the kernel into user memory may be an attack",
+        _ => null,
+    };
+}
