@@ -73,7 +73,7 @@ public sealed class DumpTarget : IGuestCapture, IDisposable
         try
         {
             foreach (string path in paths)
-                files.Add(new FileDumpBytes(path));
+                files.Add(OpenFile(path));
             return new DumpTarget(files, Recognize([.. files], paths, limits, options), limits);
         }
         catch
@@ -88,6 +88,18 @@ public sealed class DumpTarget : IGuestCapture, IDisposable
     {
         foreach (FileDumpBytes file in _files)
             file.Dispose();
+    }
+
+    private static FileDumpBytes OpenFile(string path)
+    {
+        try
+        {
+            return new FileDumpBytes(path);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
+        {
+            throw new DumpException($"{path} can't be opened: {e.Message.TrimEnd('.')}");
+        }
     }
 
     /// <summary>Tells what the files are and reads their headers.</summary>

@@ -1,6 +1,6 @@
 using Panacea.Formats;
 using Panacea.Formats.Dwarf;
-using Panacea.Formats.Elf;
+using Panacea.Formats.Vmcore;
 
 namespace Panacea.Diagnosis.DebugInfo;
 
@@ -65,10 +65,10 @@ internal sealed class DebugDirectory(string path, FormatLimits limits)
     public bool TryOpen(string file, out OpenDebugFile opened, out string whyNot)
     {
         opened = null!;
-        ObjectFileBytes? bytes = null;
+        FileDumpBytes? bytes = null;
         try
         {
-            bytes = new ObjectFileBytes(file);
+            bytes = new FileDumpBytes(file);
             if (DebugFile.TryOpen(bytes, limits, out DebugFile debug, out whyNot))
             {
                 opened = new OpenDebugFile(file, debug, bytes);
@@ -93,7 +93,7 @@ internal sealed class DebugDirectory(string path, FormatLimits limits)
     {
         try
         {
-            using var bytes = new ObjectFileBytes(file);
+            using var bytes = new FileDumpBytes(file);
             return DebugFile.BuildIdOf(bytes, limits);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -174,7 +174,7 @@ internal sealed class DebugDirectory(string path, FormatLimits limits)
 }
 
 /// <summary>A file with debug information, opened.</summary>
-internal sealed record OpenDebugFile(string Path, DebugFile Debug, ObjectFileBytes Bytes) : IDisposable
+internal sealed record OpenDebugFile(string Path, DebugFile Debug, FileDumpBytes Bytes) : IDisposable
 {
     public void Dispose()
     {

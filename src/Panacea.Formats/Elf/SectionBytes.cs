@@ -107,7 +107,7 @@ internal sealed class SectionBytes : IDisposable
 
         if (size > MostInMemory)
         {
-            ObjectFileBytes file = ObjectFileBytes.Temporary(Write);
+            FileDumpBytes file = FileDumpBytes.Temporary(Write);
             return new SectionBytes(file, 0, size, relocations, file);
         }
 

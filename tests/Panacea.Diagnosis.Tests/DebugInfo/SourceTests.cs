@@ -7,7 +7,7 @@ using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Rendering;
 using Panacea.Formats;
 using Panacea.Formats.Dwarf;
-using Panacea.Formats.Elf;
+using Panacea.Formats.Vmcore;
 using Panacea.Target;
 using Panacea.TestKit;
 using Panacea.TestKit.Linux;
@@ -92,7 +92,7 @@ public sealed class SourceTests : IDisposable
     {
         const string release = "6.1.0-9-test", build = "Linux version 6.1.0-9-test (me) (gcc) #1 SMP Debian 6.1.9-1 (2026-01-01)";
         string vmlinux = Make([.. Linked, "-gdwarf-5"], Compiled.Source + $"\nconst char linux_banner[] = \"{build}\\n\";\n", "vmlinux");
-        using var bytes = new ObjectFileBytes(vmlinux);
+        using var bytes = new FileDumpBytes(vmlinux);
         Assert.True(DebugFile.TryOpen(bytes, FormatLimits.Default, out DebugFile debug, out string whyNot), whyNot);
         string Place(string function, ulong offset) =>
             string.Create(CultureInfo.InvariantCulture, $"{function}+0x{offset:x}/0x{debug.Symbols.Find(function)[0].Room + (function == "outer" ? (ulong)wrong : 0):x}");

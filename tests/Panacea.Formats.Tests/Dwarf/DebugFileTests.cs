@@ -137,11 +137,11 @@ public sealed class DebugFileTests : IDisposable
 
     private sealed class Opened : IDisposable
     {
-        private readonly ObjectFileBytes _bytes;
+        private readonly FileDumpBytes _bytes;
 
         public Opened(string path, FormatLimits? limits = null)
         {
-            _bytes = new ObjectFileBytes(path);
+            _bytes = new FileDumpBytes(path);
             Assert.True(DebugFile.TryOpen(_bytes, limits ?? FormatLimits.Default, out DebugFile debug, out string whyNot), whyNot);
             Assert.True(ElfObject.TryRead(_bytes, FormatLimits.Default, out ElfObject elf, out _));
             (Debug, Elf) = (debug, elf);

@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Panacea.Formats;
 using Panacea.Formats.Dwarf;
 using Panacea.Formats.Elf;
+using Panacea.Formats.Vmcore;
 using Panacea.GuestTests.Harness;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Setup;
@@ -24,7 +25,7 @@ public abstract class DebugInfoTests(SharedGuest shared, string line)
         Assert.NotEmpty(modules);
         foreach (string path in (string[])[files.Vmlinux, .. modules])
         {
-            using var bytes = new ObjectFileBytes(path);
+            using var bytes = new FileDumpBytes(path);
             Assert.True(DebugFile.TryOpen(bytes, FormatLimits.Default, out DebugFile debug, out string whyNot), whyNot);
             using (debug)
             {

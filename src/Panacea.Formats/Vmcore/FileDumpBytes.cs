@@ -1,31 +1,26 @@
 using Microsoft.Win32.SafeHandles;
-using Panacea.Formats.Vmcore;
 
-namespace Panacea.Formats.Elf;
+namespace Panacea.Formats.Vmcore;
 
-/// <summary>A file on disk, read by position: a kernel with debug information has hundreds of megabytes, of which a report needs few.</summary>
-public sealed class ObjectFileBytes : IDumpBytes, IDisposable
+/// <summary>A file on disk. Read by position, never mapped: a file that shrinks under its reader would kill it. A kernel with debug information has hundreds of megabytes, a dump more, of
+/// which a report needs few.</summary>
+public sealed class FileDumpBytes : IDumpBytes, IDisposable
 {
     private readonly SafeFileHandle _handle;
 
     /// <summary>Opens it.</summary>
     /// <exception cref="IOException">It can't be opened.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
-    public ObjectFileBytes(string path)
-        : this(System.IO.File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess))
+    public FileDumpBytes(string path)
     {
-    }
-
-    private ObjectFileBytes(SafeFileHandle handle)
-    {
-        _handle = handle;
+        _handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
         try
         {
-            Length = RandomAccess.GetLength(handle);
+            Length = RandomAccess.GetLength(_handle);
         }
         catch (NotSupportedException)
         {
-            handle.Dispose();
+            _handle.Dispose();
             throw new IOException("it is no file");
         }
     }
@@ -36,20 +31,20 @@ public sealed class ObjectFileBytes : IDumpBytes, IDisposable
     /// <summary>A file without a name that is gone when it is disposed of, for what is too large to be held in memory.</summary>
     /// <param name="write">Writes what it holds.</param>
     /// <exception cref="IOException">The disk is full.</exception>
-    internal static ObjectFileBytes Temporary(Action<Stream> write)
+    internal static FileDumpBytes Temporary(Action<Stream> write)
     {
         string path = Path.Combine(Path.GetTempPath(), $"panacea-{Guid.NewGuid():n}");
         var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite };
-        ObjectFileBytes bytes;
+        FileDumpBytes bytes;
         using (var stream = new FileStream(path, options))
         {
             try
             {
-                bytes = new ObjectFileBytes(path);
+                bytes = new FileDumpBytes(path);
             }
             finally
             {
-                System.IO.File.Delete(path);
+                File.Delete(path);
             }
 
             try
