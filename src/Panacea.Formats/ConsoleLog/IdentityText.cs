@@ -7,6 +7,9 @@ internal static class IdentityText
 {
     private const string Tainted = "Tainted: ", NotTainted = "Not tainted ";
 
+    /// <summary>What the kernel writes behind the name of the task where a crash kernel is loaded.</summary>
+    private const string CrashKernel = " Kdump: loaded";
+
     /// <summary>Parses a line that begins with <c>CPU: </c> and has a PID.</summary>
     public static bool TryParse(ReadOnlySpan<char> line, out LogIdentity identity)
     {
@@ -22,11 +25,11 @@ internal static class IdentityText
         string? comm, taint = null, release = null, build = null;
         if (tainted < 0)
         {
-            comm = rest.TrimEnd().ToString();
+            comm = Name(rest);
         }
         else
         {
-            comm = rest[..tainted].TrimEnd(' ').ToString();
+            comm = Name(rest[..tainted]);
             (taint, release, build) = TaintAndRelease(rest[tainted..], isTainted);
         }
 
@@ -53,6 +56,12 @@ internal static class IdentityText
         while (end < text.Length && char.IsAsciiDigit(text[end]))
             end++;
         return int.TryParse(text[..end], NumberStyles.None, CultureInfo.InvariantCulture, out int value) ? value : null;
+    }
+
+    private static string Name(ReadOnlySpan<char> text)
+    {
+        text = text.TrimEnd();
+        return (text.EndsWith(CrashKernel, StringComparison.Ordinal) ? text[..^CrashKernel.Length].TrimEnd() : text).ToString();
     }
 
     /// <summary>A task chooses its name, so the last of the words counts.</summary>

@@ -38,6 +38,17 @@ public sealed class ConsoleLogReaderTests
         Assert.Equal([0, 4], main.Frames.Select((f, i) => (f, i)).Where(f => f.f.IsTrap).Select(f => f.i));
     }
 
+    /// <summary>A kernel with a crash kernel says so behind the name of the task (lib/dump_stack.c), in a place where nothing else stands.</summary>
+    [Theory]
+    [InlineData("sh Kdump: loaded Tainted: G           OE     ", "sh", "OE")]
+    [InlineData("a Kdump: b Kdump: loaded Not tainted", "a Kdump: b", "none")]
+    [InlineData("Kdump: loaded Not tainted", "Kdump: loaded", "none")]
+    public void The_name_of_a_task_ends_before_the_word_of_a_crash_kernel(string says, string comm, string taint)
+    {
+        LogReport report = Assert.Single(Read([.. Oops[..4], $"CPU: 1 PID: 135 Comm: {says} 6.1.0-41-amd64 #1", .. Oops[5..]]));
+        Assert.Equal((comm, taint, "6.1.0-41-amd64"), (report.Main!.Identity!.Comm, report.Main.Identity.Taint, report.Main.Identity.Release));
+    }
+
     [Fact]
     public void A_lock_that_nobody_acquires_is_no_error()
     {
