@@ -1,6 +1,7 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -16,6 +17,9 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
 
     /// <summary>What the kernel prints for a CPU that has not died (panic_cpu's PANIC_CPU_INVALID, crashing_cpu's first value).</summary>
     private const uint NoCpu = uint.MaxValue;
+
+    /// <summary>The unmapped page below a stack in vmalloc (kernel/fork.c, alloc_thread_stack_node).</summary>
+    private const ulong GuardBytes = 4096;
 
     /// <summary>The first cause of the death.</summary>
     /// <param name="memory">Guest-physical memory.</param>
@@ -75,7 +79,7 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
             return true;
         }
 
-        return isDead && TryAtRegisters(cpu, stack, out evidence);
+        return isDead && TryAtRegisters(cpu, out evidence);
     }
 
     private CrashEvidence AtTrap(CrashCapture.CapturedCpu cpu, Backtrace stack, int trap, DeathPoint point)
@@ -86,20 +90,37 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
         return capture.Evidence(cpu, point, rest.Frames[0].Regs!.Value, regsAddress, entry, rest, ContextOf(rest, cpu.Task), overflowed) with { IsPast = true };
     }
 
-    /// <summary>kexec's crash path saves the registers of the oops, not those of its own (kernel/kexec_core.c, crash_setup_regs): the CPU seems to stand where it trapped. The trap's
-    /// pt_regs lie where the CPU pushed them, below the stack pointer that it had, aligned to 16 bytes (Intel SDM 3A, 6.14.2).</summary>
-    private bool TryAtRegisters(CrashCapture.CapturedCpu cpu, Backtrace stack, out CrashEvidence evidence)
+    /// <summary>kexec's crash path saves the registers of the oops, not those of its own (crash_setup_regs, arch/x86/include/asm/kexec.h): the CPU seems to stand where it trapped. The trap's
+    /// pt_regs lie where the CPU pushed them: below the stack pointer that it had, aligned to 16 bytes, or at the top of a stack of the trap's own, as for a double fault (Intel SDM 3A, 6.14.2
+    /// and 6.14.5).</summary>
+    private bool TryAtRegisters(CrashCapture.CapturedCpu cpu, out CrashEvidence evidence)
     {
         evidence = null!;
-        ulong at = unchecked((cpu.Vcpu.Gpr[Gpr.Rsp] & ~15UL) - PtRegs.Size);
-        if (image.Meta.DeathPoints.FirstOrDefault(p => p.Symbol == "oops_end") is not { } point
-            || !PtRegs.TryRead(cpu.Kernel.Space, at, out PtRegs regs, out _) || regs.Ip != cpu.Vcpu.Rip || regs.Gpr[Gpr.Rsp] != cpu.Vcpu.Gpr[Gpr.Rsp])
+        if (image.Meta.DeathPoints.FirstOrDefault(p => p.Symbol == "oops_end") is not { } point)
             return false;
-        string? entry = cpu.Kernel.Space.TryReadUInt64(new VirtualAddress(at - 8), out ulong back, out _)
-            && image.Symbolize(back - 1)?.Name is { } name && name.StartsWith(TrapPrefix, StringComparison.Ordinal) ? name : null;
-        evidence = capture.Evidence(cpu, point, regs, at, entry, stack, ContextOf(stack, cpu.Task)) with { IsPast = true };
-        return true;
+        ulong sp = cpu.Vcpu.Gpr[Gpr.Rsp];
+        foreach (ulong top in (ulong[])[sp & ~15UL, .. Stacks.Of(cpu.Kernel, cpu.Cpu, 0).Where(s => s.Name != "irq").Select(s => s.End)])
+        {
+            ulong at = unchecked(top - PtRegs.Size);
+            if (!PtRegs.TryRead(cpu.Kernel.Space, at, out PtRegs regs, out _) || regs.Ip != cpu.Vcpu.Rip || regs.Gpr[Gpr.Rsp] != sp)
+                continue;
+            string? entry = EntryBehind(cpu.Kernel, at);
+            Backtrace stack = capture.UnwinderOf(cpu).Unwind(UnwindStart.From(regs, at));
+            evidence = capture.Evidence(cpu, point, regs, at, entry, stack, ContextOf(stack, cpu.Task), overflowed: entry == "asm_exc_double_fault" && IsAtGuardPage(cpu, sp)) with { IsPast = true };
+            return true;
+        }
+
+        return false;
     }
+
+    /// <summary>The entry that called the handler which was given some pt_regs: its return address lies below them.</summary>
+    private string? EntryBehind(LinuxKernel kernel, ulong regsAddress) =>
+        kernel.Space.TryReadUInt64(new VirtualAddress(unchecked(regsAddress - 8)), out ulong back, out _) && image.Symbolize(unchecked(back - 1))?.Name is { } name && name.StartsWith(TrapPrefix, StringComparison.Ordinal)
+            ? name : null;
+
+    /// <summary>A push would have hit the guard page below the task's stack, which makes a double fault a stack overflow (handle_stack_overflow, arch/x86/kernel/traps.c).</summary>
+    private static bool IsAtGuardPage(CrashCapture.CapturedCpu cpu, ulong sp) =>
+        cpu.Task is { } task && Stacks.Of(cpu.Kernel, null, task.Address).Exists(s => unchecked(s.Start - sp) < GuardBytes);
 
     /// <summary>The way to panic() is often moved out of its function, to <c>oops_end.cold</c>.</summary>
     private DeathPoint? PointOf(StackFrame frame) => Buckets.Plain(image.Symbolize(frame.Point.LookupAddress)?.Name) switch

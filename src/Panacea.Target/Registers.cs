@@ -94,6 +94,9 @@ public sealed record VcpuRegisters
     /// <summary>Index of the vCPU, from 0, in the hypervisor's order.</summary>
     public required int Vcpu { get; init; }
 
+    /// <summary>The kernel's number of the CPU, where that has been found out in another way than by its GS base; else null.</summary>
+    public int? Cpu { get; init; }
+
     /// <summary>General registers.</summary>
     public required GprFile Gpr { get; init; }
 

@@ -44,6 +44,11 @@ public sealed class CrashFinderTests
         CrashEvidence found = Find(g, saved);
         AssertSame(g, found);
         Assert.Equal((g.Crash.RegsAddress, "asm_exc_page_fault"), (found.PtRegsAddress, found.TrapEntry));
+
+        // A crash kernel's notes have no segment bases; whose they are has been found out by other means, or that CPU is not known to have died.
+        VcpuRegisters noted = saved with { Known = RegisterGroups.Integer, Cpu = 0 };
+        AssertSame(g, Find(g, noted));
+        Assert.False(new CrashFinder(g.Image, new CrashCapture(g.Image, TargetLimits.Default)).TryFind(g.Guest.Memory, [noted with { Cpu = null, GsBase = 0 }], out _, out _));
     }
 
     [Fact]

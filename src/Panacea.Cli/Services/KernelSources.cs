@@ -64,7 +64,7 @@ internal static class KernelSources
 
         public IReadOnlyList<string> Missing => kernel.Missing;
 
-        public T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel) => work(new StandingMachine(kernel.Image, dump.Memory, dump.Vcpus));
+        public T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel) => work(new StandingMachine(kernel.Image, dump.Memory, kernel.Vcpus));
 
         public void Dispose()
         {

@@ -1,3 +1,4 @@
+using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
 namespace Panacea.Kernel.Image;
@@ -6,12 +7,14 @@ namespace Panacea.Kernel.Image;
 public sealed class DumpKernel : IDisposable
 {
     private readonly IGuestCapture _capture;
+    private readonly CrashNotes _notes;
 
     private DumpKernel(IGuestCapture capture, RepairImage image)
     {
         _capture = capture;
         Image = image;
         Kernel = image.KernelOver(capture.Memory);
+        _notes = CrashNotes.Read(Kernel, capture.Vcpus);
     }
 
     /// <summary>Symbols, types, unwind rows, code. <see cref="ImageMeta.Without"/> says what the dump lacks of them.</summary>
@@ -23,11 +26,11 @@ public sealed class DumpKernel : IDisposable
     /// <summary>Guest-physical memory as it was.</summary>
     public IGuestMemory Memory => _capture.Memory;
 
-    /// <summary>Registers of the CPUs, as far as the dump has them.</summary>
-    public IReadOnlyList<VcpuRegisters> Vcpus => _capture.Vcpus;
+    /// <summary>Registers of the CPUs, as far as the dump has them; those that a crash kernel's notes hold with their CPU's number.</summary>
+    public IReadOnlyList<VcpuRegisters> Vcpus => _notes.Vcpus;
 
     /// <summary>What the dump lacks, and what the kernel in it lacks, in sentences.</summary>
-    public IReadOnlyList<string> Missing => [.. _capture.Missing, .. Image.Meta.Without];
+    public IReadOnlyList<string> Missing => [.. _capture.Missing, .. Image.Meta.Without, .. _notes.Missing];
 
     /// <summary>Finds and understands the kernel in a dump.</summary>
     /// <param name="capture">The dump; stays the caller's, and has to outlive the result.</param>

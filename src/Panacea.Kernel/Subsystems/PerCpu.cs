@@ -22,6 +22,8 @@ public static class PerCpu
     /// where the segment bases are not known.</summary>
     public static int? CpuOf(LinuxKernel kernel, VcpuRegisters registers)
     {
+        if (registers.Cpu is { } told)
+            return told;
         ulong user = registers.KernelGsBase, own = registers.GsBase;
         IReadOnlyList<ulong> bases = kernel.Image.Meta.PerCpuBases;
         for (int cpu = 0; cpu < bases.Count; cpu++)

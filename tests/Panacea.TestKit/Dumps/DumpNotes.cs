@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
+using Panacea.Formats.Vmcore;
+using Panacea.Target;
 
 namespace Panacea.TestKit.Dumps;
 
@@ -29,6 +31,20 @@ public sealed class DumpNotes
         BinaryPrimitives.WriteUInt32LittleEndian(descriptor.AsSpan(32), pid);
         for (int i = 0; i < 27; i++)
             BinaryPrimitives.WriteUInt64LittleEndian(descriptor.AsSpan(112 + (8 * i)), seed + (ulong)i);
+        return Add("CORE", 1, descriptor);
+    }
+
+    /// <summary>NT_PRSTATUS as a crashing kernel writes it, with the general registers of a CPU.</summary>
+    public DumpNotes AddStatus(uint pid, VcpuRegisters registers)
+    {
+        byte[] descriptor = new byte[336];
+        BinaryPrimitives.WriteUInt32LittleEndian(descriptor.AsSpan(32), pid);
+        void Put(UserRegister register, ulong value) => BinaryPrimitives.WriteUInt64LittleEndian(descriptor.AsSpan(112 + (8 * (int)register)), value);
+        foreach (Gpr register in Enum.GetValues<Gpr>())
+            Put(Enum.Parse<UserRegister>(register.ToString()), registers.Gpr[register]);
+        Put(UserRegister.Rip, registers.Rip);
+        Put(UserRegister.Rflags, registers.Rflags);
+        Put(UserRegister.Cs, registers.Cs);
         return Add("CORE", 1, descriptor);
     }
 

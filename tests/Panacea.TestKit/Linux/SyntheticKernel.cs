@@ -248,6 +248,7 @@ public sealed partial class SyntheticKernel
         WriteU64(Data("system_state", 8), 3);
         Data("last_unloaded_module", 64);
         Write(Data("panic_cpu", 8), BitConverter.GetBytes(-1));
+        Data("crash_notes", 8);
         ulong idt = Data("idt_table", 4096);
         for (int i = 0; i < 512; i++)
             WriteU64(idt + ((ulong)i * 8), 0x8e00_0000_0010_0000 + (ulong)i);
