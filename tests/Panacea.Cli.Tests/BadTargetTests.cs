@@ -113,6 +113,19 @@ public sealed class BadTargetTests : IDisposable
         AssertOneSentence(Run("image", "show", path), ExitCodes.Image, "not a repair image");
     }
 
+    /// <summary>Much of a file that libvirt or VMware made is text, and yet it is no log.</summary>
+    [Theory]
+    [InlineData("LibvirtQemudSave", "virsh dump --memory-only")]
+    [InlineData("QEVM", "virsh dump --memory-only")]
+    [InlineData("# Disk DescriptorFile", "a VMDK disk image")]
+    public void A_file_that_is_no_dump(string mark, string says)
+    {
+        string path = Path.Combine(_directory.FullName, "saved");
+        File.WriteAllText(path, mark + string.Concat(Enumerable.Repeat("<domain type='kvm'><name>guest</name></domain>\n", 100_000)));
+        foreach (string[] command in (string[][])[["diagnose", path], ["check", path], ["inspect", path, "ps"]])
+            AssertOneSentence(Run(command), ExitCodes.Target, says);
+    }
+
     [Fact]
     public void A_qemu_without_qmp()
     {

@@ -6,6 +6,7 @@ using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Rendering;
 using Panacea.Diagnosis.Validators;
 using Panacea.Formats;
+using Panacea.Formats.Vmcore;
 using Panacea.Repair;
 using Panacea.Target;
 
@@ -14,9 +15,6 @@ namespace Panacea.Cli.Services;
 /// <summary>Diagnoses running guests, dumps and console logs by the same engine.</summary>
 internal sealed class KernelDiagnosis : IDiagnosisService
 {
-    /// <summary>Bytes at the start of a file by which text is told from memory.</summary>
-    private const int LookBytes = 16 << 10;
-
     /// <summary>Time for the kernel's structures; a dump of a machine with many tasks takes longest.</summary>
     private static readonly TimeSpan StructureBudget = TimeSpan.FromSeconds(3);
 
@@ -74,10 +72,10 @@ internal sealed class KernelDiagnosis : IDiagnosisService
     private static bool IsText(string file)
     {
         using FileStream stream = File.OpenRead(file);
-        byte[] start = new byte[LookBytes];
+        byte[] start = new byte[DumpDetector.LookBytes];
         int length = stream.ReadAtLeast(start, start.Length, throwOnEndOfStream: false);
         ReadOnlySpan<byte> look = start.AsSpan(0, length);
-        if (look.StartsWith((ReadOnlySpan<byte>)[0x7f, (byte)'E', (byte)'L', (byte)'F']) || look.StartsWith("KDUMP   "u8) || look.StartsWith("makedumpfile\0"u8))
+        if (DumpDetector.IsMarked(look))
             return false;
 
         // UTF-16, as some Windows tools save a terminal.

@@ -62,6 +62,12 @@ public sealed class ElfCore
         if (!TryReadSegments(file, limits, missing, out List<Segment> segments, out whyNot))
             return false;
         VmcoreNotes notes = ReadNotes(file, segments, limits, missing);
+        if (notes.IsOfProcess)
+        {
+            whyNot = "it is the core of a process (of QEMU itself, perhaps), not of a machine; make a dump with 'virsh dump --memory-only' (QEMU: dump-guest-memory)";
+            return false;
+        }
+
         List<DumpExtent> extents = Extent(segments);
         List<DumpRange> ranges = Range(segments, limits, missing);
         if (ranges.Count == 0)

@@ -6,6 +6,8 @@ namespace Panacea.Formats.Vmcore;
 /// <summary>The notes of a dump: registers of the CPUs and the kernel's VMCOREINFO. Immutable.</summary>
 public sealed class VmcoreNotes
 {
+    private const uint AuxiliaryVector = 6, MappedFiles = 0x4649_4c45;
+
     private VmcoreNotes(List<PrStatusNote> status, List<QemuCpuNote> qemu, ReadOnlyMemory<byte>? vmcoreInfo, List<string> missing) =>
         (Status, Qemu, VmcoreInfo, Missing) = (status, qemu, vmcoreInfo, missing);
 
@@ -21,6 +23,9 @@ public sealed class VmcoreNotes
     /// <summary>The text of VMCOREINFO; null where there is none.</summary>
     public ReadOnlyMemory<byte>? VmcoreInfo { get; }
 
+    /// <summary>They are those of a process (NT_AUXV, NT_FILE; fs/binfmt_elf.c), not of a machine.</summary>
+    public bool IsOfProcess { get; private init; }
+
     /// <summary>What can't be used, in sentences.</summary>
     public IReadOnlyList<string> Missing { get; }
 
@@ -32,6 +37,7 @@ public sealed class VmcoreNotes
         List<string> missing = [];
         ReadOnlyMemory<byte>? vmcoreInfo = null;
         int unknownQemu = 0, unknownStatus = 0;
+        bool isProcess = false;
         for (int at = 0, count = 0; notes.Length - at >= 12 && notes.Span[at..].ContainsAnyExcept((byte)0); count++)
         {
             if (count >= limits.MaxDumpNotes)
@@ -55,6 +61,9 @@ public sealed class VmcoreNotes
                     else
                         unknownStatus++;
                     break;
+                case { Name: "CORE", Type: AuxiliaryVector or MappedFiles }:
+                    isProcess = true;
+                    break;
                 case { Name: QemuCpuNote.Owner, Type: 0 }:
                     if (QemuCpuNote.TryRead(note.Descriptor.Span, out QemuCpuNote vcpu))
                         qemu.Add(vcpu);
@@ -76,7 +85,7 @@ public sealed class VmcoreNotes
             qemu.Clear();
         }
 
-        return new VmcoreNotes(status, qemu, vmcoreInfo, missing);
+        return new VmcoreNotes(status, qemu, vmcoreInfo, missing) { IsOfProcess = isProcess && vmcoreInfo is null && qemu.Count == 0 };
     }
 
     /// <summary>The same notes with a VMCOREINFO from elsewhere, where they have none of their own.</summary>
