@@ -11,9 +11,10 @@ const string Usage = """
     Guests of the lab, by hand.
 
       boot LINE [--memory MIB] [--shared memfd|file] [--start redis,counter] [--panic SECONDS] [--la57] [--accel kvm|tcg|tcg-single]
-           [--vmcoreinfo] [--append PARAMETERS]
+           [--vmcoreinfo] [--vcpus N] [--vmcore FILE] [--kexec-file] [--append PARAMETERS]
                       boots a guest of a kernel line (6.1, 6.12), prints its pid, sockets and ports, then reads commands:
-                      any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it
+                      any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it;
+                      --vmcore sets 128 MiB aside for a crash kernel, whose copy of the guest's memory is moved to FILE when the guest has crashed
       run PORT COMMAND
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
@@ -26,12 +27,15 @@ const string Usage = """
                       --debuginfo: the kernels' debug packages and what reads dumps with them too (some 650 MB to download)
     """;
 
+const int CrashKernelMiB = 128;
+
 try
 {
     switch (args)
     {
         case ["boot", string line, .. string[] options]:
-            return await BootAsync(Parse(line, options));
+            (GuestSpec spec, string? vmcore) = Parse(line, options);
+            return await BootAsync(spec, vmcore);
         case ["run", string port, .. { Length: > 0 } command]:
             GuestCommandResult result = await new GuestControl(int.Parse(port, CultureInfo.InvariantCulture)).RunAsync(string.Join(' ', command));
             Console.Write(result.Output);
@@ -58,9 +62,10 @@ catch (Exception e) when (e is LabException or IOException or TimeoutException o
     return 1;
 }
 
-static GuestSpec Parse(string line, string[] options)
+static (GuestSpec Spec, string? Vmcore) Parse(string line, string[] options)
 {
     var spec = new GuestSpec { Line = line };
+    string? vmcore = null;
     for (int i = 0; i < options.Length; i++)
     {
         string Value() => ++i < options.Length ? options[i] : throw new FormatException($"{options[^1]} takes a value");
@@ -71,6 +76,9 @@ static GuestSpec Parse(string line, string[] options)
             "--start" => spec with { Start = Value().Split(',') },
             "--panic" => spec with { PanicTimeout = int.Parse(Value(), CultureInfo.InvariantCulture) },
             "--vmcoreinfo" => spec with { VmcoreInfo = true },
+            "--vcpus" => spec with { Vcpus = int.Parse(Value(), CultureInfo.InvariantCulture) },
+            "--vmcore" => spec with { CrashKernelMiB = (vmcore = Value()).Length > 0 ? CrashKernelMiB : 0 },
+            "--kexec-file" => spec with { KexecFileLoad = true },
             "--la57" => spec with { FiveLevelPaging = true },
             "--accel" => spec with { Accelerator = Value() switch { "kvm" => GuestAccelerator.Kvm, "tcg" => GuestAccelerator.Tcg, _ => GuestAccelerator.TcgSingleThread } },
             "--append" => spec with { KernelParameters = Value() },
@@ -78,7 +86,7 @@ static GuestSpec Parse(string line, string[] options)
         };
     }
 
-    return spec;
+    return (spec, vmcore);
 }
 
 static async Task<int> CaptureLogsAsync(string lines, string directory, string[] names)
@@ -152,7 +160,7 @@ static bool Ask(IReadOnlyList<Prerequisite> missing)
     return Console.ReadLine()?.Trim().StartsWith("y", StringComparison.OrdinalIgnoreCase) == true;
 }
 
-static async Task<int> BootAsync(GuestSpec spec)
+static async Task<int> BootAsync(GuestSpec spec, string? vmcore)
 {
     using var stop = new CancellationTokenSource();
     Console.CancelKeyPress += (_, e) =>
@@ -212,5 +220,7 @@ static async Task<int> BootAsync(GuestSpec spec)
         }
     }
 
+    if (vmcore is not null && !guest.IsRunning)
+        File.Move(await guest.WaitForVmcoreAsync(0, TimeSpan.FromSeconds(1)), vmcore, true);
     return 0;
 }

@@ -9,6 +9,10 @@ namespace Panacea.Lab.Guests;
 public sealed partial class Guest : IAsyncDisposable
 {
     private const string FirstWords = "Linux version ", UserSpace = "panacea-lab: user space", Ready = "panacea-lab: ready";
+
+    /// <summary>The disk behind the guest's own that a crash kernel writes to.</summary>
+    internal const string VmcoreName = "vmcore";
+
     private static readonly string[] EarlyDeaths = ["Kernel panic - not syncing", "---[ end trace"];
     private static int _earlyDeaths;
 
@@ -76,6 +80,8 @@ public sealed partial class Guest : IAsyncDisposable
     public static async Task<Guest> StartAsync(GuestSpec spec, Action<string>? report = null, CancellationToken cancel = default)
     {
         GuestImage image = await GuestBuilder.GetAsync(spec.Line, report, cancel);
+        if (spec.CrashKernelMiB > 0)
+            image = await CrashKernelBuilder.GetAsync(image, report, cancel);
         GuestAccelerator accelerator = spec.Accelerator == GuestAccelerator.Probe ? await AcceleratorProbe.ChooseAsync(image, cancel) : spec.Accelerator;
         for (int attempt = 1; ; attempt++)
         {
@@ -110,6 +116,13 @@ public sealed partial class Guest : IAsyncDisposable
         string directory = LabPaths.NewRunDirectory();
         if (spec.DiskMiB > 0)
             await DiskImage.CreateAsync(Path.Combine(directory, "disk.img"), spec.DiskMiB, cancel);
+        if (spec.CrashKernelMiB > 0)
+        {
+            // Room for all of the memory and for headers.
+            using FileStream disk = File.Create(Path.Combine(directory, VmcoreName));
+            disk.SetLength((spec.MemoryMiB + 1L) << 20);
+        }
+
         QemuProcess qemu = await QemuProcess.StartAsync(QemuArguments.For(spec, image, accelerator, directory), directory, cancel);
         try
         {
@@ -171,6 +184,28 @@ public sealed partial class Guest : IAsyncDisposable
         await WaitUntilReadyAsync(timeout, cancel, consoleMark + Encoding.UTF8.GetByteCount(before));
     }
 
+    /// <summary>Waits until the crash kernel has stored the memory of the kernel that died, and QEMU has ended.</summary>
+    /// <param name="consoleMark">The console's mark from before the crash.</param>
+    /// <param name="timeout">For all of it.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <returns>Path of the copy of /proc/vmcore, in the run directory.</returns>
+    /// <exception cref="LabException">The crash kernel failed.</exception>
+    /// <exception cref="TimeoutException">It was not done in time.</exception>
+    public async Task<string> WaitForVmcoreAsync(long consoleMark, TimeSpan timeout, CancellationToken cancel = default)
+    {
+        const string stored = "panacea-lab: vmcore of ";
+        long deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        string said = await Console.WaitForAsync([stored, "panacea-lab: no vmcore", UserSpace], timeout, consoleMark, cancel);
+        if (said != stored)
+            throw new LabException($"the crash kernel stored nothing ({said})\n{Console.Tail(25)}");
+        await _qemu.Ended.WaitAsync(TimeSpan.FromMilliseconds(Math.Max(1, deadline - Environment.TickCount64)), cancel);
+        Match bytes = StoredBytes().Match(Console.TextFrom(consoleMark));
+        string path = Path.Combine(RunDirectory, VmcoreName);
+        using FileStream disk = File.OpenWrite(path);
+        disk.SetLength(long.Parse(bytes.Groups[1].Value, CultureInfo.InvariantCulture));
+        return path;
+    }
+
     /// <summary>Runs a shell command in the guest; see <see cref="GuestControl.RunAsync"/>.</summary>
     public Task<GuestCommandResult> RunAsync(string command, TimeSpan? timeout = null, CancellationToken cancel = default) =>
         Control.RunAsync(command, timeout, cancel);
@@ -213,6 +248,9 @@ public sealed partial class Guest : IAsyncDisposable
         if (RedisPort == 0 || Control.Port == 0)
             throw new LabException($"QEMU does not tell its forwarded ports: {text}");
     }
+
+    [GeneratedRegex(@"panacea-lab: vmcore of (\d+) bytes")]
+    private static partial Regex StoredBytes();
 
     // "  TCP[HOST_FORWARD]  11       127.0.0.1 37649       10.0.2.15  6379     0     0"
     [GeneratedRegex(@"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)")]

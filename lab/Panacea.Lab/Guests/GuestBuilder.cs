@@ -106,10 +106,13 @@ public static partial class GuestBuilder
         cpio.Finish();
     }
 
-    /// <summary>The shared libraries that a program needs, and its loader, by the paths at which it looks for them.</summary>
-    private static async Task<IReadOnlyList<string>> LibrariesAsync(string program, CancellationToken cancel)
+    /// <summary>The shared libraries that a program needs, and its loader, by the paths at which they are found.</summary>
+    /// <param name="program">The program.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <param name="directory">Where libraries are looked for before the host's own places.</param>
+    internal static async Task<IReadOnlyList<string>> LibrariesAsync(string program, CancellationToken cancel, string directory = "")
     {
-        string output = await HostCommand.MustAsync("ldd", [program], null, cancel);
+        string output = await HostCommand.MustAsync("env", [$"LD_LIBRARY_PATH={directory}", "ldd", program], null, cancel);
         return [.. LibraryPath().Matches(output).Select(m => m.Value).Order(StringComparer.Ordinal)];
     }
 

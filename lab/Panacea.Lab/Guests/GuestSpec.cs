@@ -65,6 +65,12 @@ public sealed record GuestSpec
     /// <summary>The guest hands its VMCOREINFO to QEMU, which then has it in its dumps (libvirt: <c>&lt;vmcoreinfo/&gt;</c>).</summary>
     public bool VmcoreInfo { get; init; }
 
+    /// <summary>RAM in MiB, out of <see cref="MemoryMiB"/>, that is set aside for a crash kernel; 0 for none. With it the guest loads one before it is ready, and dies into it: see <see cref="Guest.WaitForVmcoreAsync"/>.</summary>
+    public int CrashKernelMiB { get; init; }
+
+    /// <summary>The crash kernel is loaded by kexec_file_load, which describes the memory to it by itself; else by kexec_load, where kexec-tools does.</summary>
+    public bool KexecFileLoad { get; init; }
+
     /// <summary>More kernel parameters.</summary>
     public string KernelParameters { get; init; } = "";
 

@@ -47,6 +47,8 @@ internal static class QemuArguments
             arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=on,mem-path={directory}/ram"]);
         if (spec.DiskMiB > 0)
             arguments.AddRange(["-drive", $"if=none,id=disk,format=raw,file={directory}/disk.img", "-device", "virtio-blk-pci,drive=disk"]);
+        if (spec.CrashKernelMiB > 0)
+            arguments.AddRange(["-drive", $"if=none,id=vmcore,format=raw,file={directory}/{Guest.VmcoreName}", "-device", "virtio-blk-pci,drive=vmcore"]);
         if (spec.VmcoreInfo)
             arguments.AddRange(["-device", "vmcoreinfo"]);
         arguments.AddRange(spec.QemuArguments);
@@ -55,12 +57,16 @@ internal static class QemuArguments
 
     private static string TcgCpu(GuestSpec spec) => spec.FiveLevelPaging ? "max" : "max,la57=off";
 
+    private static string Services(GuestSpec spec) => string.Join(',', spec.CrashKernelMiB > 0 ? ["kdump", .. spec.Start] : spec.Start);
+
     private static string KernelParameters(GuestSpec spec) => string.Join(' ', ((string[])
     [
         "console=ttyS0",
         spec.PanicOnOops ? "oops=panic" : "",
         $"panic={spec.PanicTimeout.ToString(CultureInfo.InvariantCulture)}",
-        spec.Start.Count > 0 ? $"lab.start={string.Join(',', spec.Start)}" : "",
+        spec.CrashKernelMiB > 0 ? string.Create(CultureInfo.InvariantCulture, $"crashkernel={spec.CrashKernelMiB}M") : "",
+        spec.KexecFileLoad ? "lab.kexec=file" : "",
+        Services(spec) is { Length: > 0 } services ? $"lab.start={services}" : "",
         spec.VmcoreInfo ? "lab.load=qemu_fw_cfg" : "",
         spec.KernelParameters,
     ]).Where(p => p.Length > 0));
