@@ -9,12 +9,16 @@ namespace Panacea.Diagnosis.Machine;
 /// <summary>Who waits for whom, in words for a report.</summary>
 internal sealed class LockReader(LinuxKernel kernel, TargetLimits limits, CodeMap code)
 {
-    public LockFacts Read(IReadOnlyList<LinuxTask> tasks, TaskBacktraces backtraces, IReadOnlyList<VcpuRegisters> vcpus)
+    /// <param name="tasks">The tasks.</param>
+    /// <param name="all">They are all tasks that there were. Else an owner who is not among them is not known to be gone.</param>
+    /// <param name="backtraces">Reads their stacks.</param>
+    /// <param name="vcpus">Registers of the CPUs.</param>
+    public LockFacts Read(IReadOnlyList<LinuxTask> tasks, bool all, TaskBacktraces backtraces, IReadOnlyList<VcpuRegisters> vcpus)
     {
         WaitGraph graph = WaitGraph.Build(kernel, tasks, backtraces, limits);
         var byAddress = tasks.ToDictionary(t => t.Address);
         return new LockFacts(
-            [.. graph.Chains.Select(c => new LockChain(MarkdownReport.Kebab(c.End), [.. c.Links.Select(l => Link(l, byAddress))]))],
+            [.. graph.Chains.Select(c => new LockChain(MarkdownReport.Kebab(!all && c.End == ChainEnd.OwnerGone && !byAddress.ContainsKey(c.Last) ? ChainEnd.OwnerUnknown : c.End), [.. c.Links.Select(l => Link(l, byAddress))]))],
             [.. new SpinningCpus(kernel, limits, code).Find(vcpus).Select(Spin)]);
     }
 

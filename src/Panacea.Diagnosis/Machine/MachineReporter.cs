@@ -53,7 +53,7 @@ public sealed class MachineReporter(RepairImage image, TargetLimits limits)
         var capture = new MachineCapture(
             evidence, evidence is null ? whyNot : null, [.. machine.Vcpus.Select(v => Cpu(kernel, machine.Memory, v, missing))],
             tasks is null ? null : sections.Read("waiting tasks", () => new TaskReader(kernel, backtraces).Read(tasks, MaxWaiting)),
-            tasks is null ? null : sections.Read("locks", () => new LockReader(kernel, limits, _capture.CodeMap).Read(tasks, backtraces, machine.Vcpus)), missing);
+            tasks is null ? null : sections.Read("locks", () => new LockReader(kernel, limits, _capture.CodeMap).Read(tasks, lost.Count == 0, backtraces, machine.Vcpus)), missing);
         if (goesOn && evidence is not null)
         {
             _capture.TouchForReport(evidence);

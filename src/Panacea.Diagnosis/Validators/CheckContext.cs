@@ -13,6 +13,7 @@ namespace Panacea.Diagnosis.Validators;
 public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
 {
     private IReadOnlyList<LinuxTask>? _tasks;
+    private bool _lostTasks;
     private KnownText? _text;
     private HashSet<ulong>? _idle;
 
@@ -41,6 +42,9 @@ public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
     /// <exception cref="GuestMemoryException">They can't be read.</exception>
     /// <exception cref="KernelShapeException">The list does not close.</exception>
     internal IReadOnlyList<LinuxTask> Tasks => _tasks ??= ReadTasks();
+
+    /// <summary>What is not among <see cref="Tasks"/> is no task. False where a part of the lists is not in the dump.</summary>
+    internal bool HasAllTasks => Tasks is not null && !_lostTasks;
 
     /// <summary>Addresses of the idle tasks of all CPUs, which are on no list but for the first.</summary>
     internal IReadOnlySet<ulong> IdleTasks => _idle ??= [.. Cpus.Possible(Kernel).Select(cpu => Kernel.Read(PerCpu.Address(Kernel, "runqueues", cpu), "rq.idle"))];
@@ -76,7 +80,7 @@ public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
         {
             // What is broken in the lists is the task validator's to tell; the others take what can be reached.
             var read = new List<LinuxTask>();
-            foreach (ulong task in TaskValidator.Reachable(this))
+            foreach (ulong task in TaskValidator.Reachable(this, out _lostTasks))
             {
                 try
                 {
@@ -85,6 +89,7 @@ public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
                 catch (Exception unreadable) when (unreadable is GuestMemoryException or KernelShapeException)
                 {
                     // One fewer.
+                    _lostTasks |= unreadable is GuestMemoryException { Fault.Kind: MemoryFaultKind.NotCaptured };
                 }
             }
 

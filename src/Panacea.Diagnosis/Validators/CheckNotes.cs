@@ -18,6 +18,9 @@ internal sealed class CheckNotes(CheckContext context, string family)
     private readonly List<string> _skipped = [], _missing = [];
     private int _more;
 
+    /// <summary>Memory that a walk led through is not in the dump.</summary>
+    public bool HasLost { get; private set; }
+
     /// <summary>Counts an object.</summary>
     /// <returns>False where so many have been looked at that it is enough; that is noted.</returns>
     public bool Count(string what, long count = 1)
@@ -48,6 +51,14 @@ internal sealed class CheckNotes(CheckContext context, string family)
             _more++;
     }
 
+    /// <summary>Something is broken because something else is not where it has to be. Where memory is lost that has been looked through for it, it may be there, and nothing is told.</summary>
+    /// <inheritdoc cref="Found" path="/param"/>
+    public void Absent(string what, Confidence confidence, string text, params string[] evidence)
+    {
+        if (!HasLost)
+            Found(what, confidence, text, evidence);
+    }
+
     /// <summary>A walk broke off.</summary>
     public void Broken(string what, Exception e)
     {
@@ -57,6 +68,7 @@ internal sealed class CheckNotes(CheckContext context, string family)
                 Found(Name(s.Fault), SureOf(s.Fault), $"{what}: {s.Message}", $"at 0x{s.Address:x}");
                 break;
             case GuestMemoryException m when m.Fault.Kind is MemoryFaultKind.NotCaptured or MemoryFaultKind.Gone:
+                HasLost = true;
                 Missing($"{what}: {e.Message}");
                 break;
             case GuestMemoryException m:

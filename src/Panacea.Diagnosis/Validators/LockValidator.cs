@@ -36,12 +36,15 @@ public sealed class LockValidator : IValidator
 
             if (state.Waiters.Broken is { } broken)
                 notes.Structure($"the waiters of {what} do not hold together", broken, waiters);
-            foreach (ulong waiter in state.Waiters.Items.Where(w => !known.ContainsKey(w)))
+            foreach (ulong waiter in state.Waiters.Items.Where(w => context.HasAllTasks && !known.ContainsKey(w)))
                 notes.Found("waiter", Confidence.High, $"{what} is waited for by 0x{waiter:x}, which is no task", waiters);
             if (state.Owner == 0 || state.OwnerIsHint || context.IdleTasks.Contains(state.Owner))
                 continue;
             if (!known.TryGetValue(state.Owner, out LinuxTask? owner))
-                notes.Found("owner-gone", Confidence.High, $"{what} belongs to 0x{state.Owner:x}, which is no task (any more): nobody will let go of it", waiters);
+            {
+                if (context.HasAllTasks)
+                    notes.Found("owner-gone", Confidence.High, $"{what} belongs to 0x{state.Owner:x}, which is no task (any more): nobody will let go of it", waiters);
+            }
             else if (owner.State is 'Z' or 'X')
                 notes.Found("owner-gone", Confidence.High, $"{what} belongs to pid {owner.Pid}, which has exited: nobody will let go of it", waiters);
         }

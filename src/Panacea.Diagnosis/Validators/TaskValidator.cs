@@ -19,10 +19,13 @@ public sealed class TaskValidator : IValidator
     public ValidatorResult Check(CheckContext context) => new Look(context).Run();
 
     /// <summary>As many tasks as the lists lead to, broken or not.</summary>
-    internal static IReadOnlyList<ulong> Reachable(CheckContext context)
+    /// <param name="context">What is looked at.</param>
+    /// <param name="lost">Memory of the lists is not in the dump: there were more tasks.</param>
+    internal static IReadOnlyList<ulong> Reachable(CheckContext context, out bool lost)
     {
         var look = new Look(context);
         look.Lists();
+        lost = look.HasLost;
         return look.Found;
     }
 
@@ -34,6 +37,8 @@ public sealed class TaskValidator : IValidator
         private readonly HashSet<ulong> _known = [];
 
         public IReadOnlyList<ulong> Found => _tasks;
+
+        public bool HasLost => _notes.HasLost;
 
         public ValidatorResult Run()
         {
@@ -90,9 +95,9 @@ public sealed class TaskValidator : IValidator
                 }
 
                 if (!leads)
-                    _notes.Found("leader", Confidence.High, $"{who} is not among its own threads", $"signal_struct 0x{signal:x}");
+                    _notes.Absent("leader", Confidence.High, $"{who} is not among its own threads", $"signal_struct 0x{signal:x}");
                 if (_kernel.HasMember("signal_struct.nr_threads") && _kernel.ReadS32(signal, "signal_struct.nr_threads") is var said && said != count)
-                    _notes.Found("thread-count", Confidence.Medium, $"{who} says that it has {said} threads, and {count} are on its list", $"signal_struct 0x{signal:x}");
+                    _notes.Absent("thread-count", Confidence.Medium, $"{who} says that it has {said} threads, and {count} are on its list", $"signal_struct 0x{signal:x}");
             });
         }
 
@@ -126,7 +131,7 @@ public sealed class TaskValidator : IValidator
                         _notes.Count("children");
                         parents[child] = task;
                         if (!_known.Contains(child))
-                            _notes.Found("unlisted-child", Confidence.High, $"the task at 0x{task:x} has a child at 0x{child:x} that is on no list of tasks");
+                            _notes.Absent("unlisted-child", Confidence.High, $"the task at 0x{task:x} has a child at 0x{child:x} that is on no list of tasks");
                         else if (_kernel.Read(child, "task_struct.real_parent") is var parent && parent != task)
                             _notes.Found("parent", Confidence.High, $"the task at 0x{child:x} is a child of 0x{task:x} and takes 0x{parent:x} for its parent");
                     }
@@ -141,9 +146,9 @@ public sealed class TaskValidator : IValidator
                     ulong parent = _kernel.Read(task, "task_struct.real_parent");
                     bool leads = _kernel.ReadS32(task, "task_struct.pid") == _kernel.ReadS32(task, "task_struct.tgid");
                     if (!_known.Contains(parent))
-                        _notes.Found("parent", Confidence.High, $"the parent of the task at 0x{task:x}, 0x{parent:x}, is on no list of tasks");
+                        _notes.Absent("parent", Confidence.High, $"the parent of the task at 0x{task:x}, 0x{parent:x}, is on no list of tasks");
                     else if (leads && task != init && !parents.ContainsKey(task))
-                        _notes.Found("child", Confidence.High, $"the task at 0x{task:x} is in no list of children; its parent is 0x{parent:x}");
+                        _notes.Absent("child", Confidence.High, $"the task at 0x{task:x} is in no list of children; its parent is 0x{parent:x}");
                 });
             }
         }
@@ -189,7 +194,7 @@ public sealed class TaskValidator : IValidator
                 {
                     ulong task = unchecked(node - links);
                     if (!_known.Contains(task))
-                        _notes.Found("hidden", Confidence.High, $"pid {nr} belongs to the task at 0x{task:x}, which is on no list of tasks", $"struct pid 0x{pid:x}");
+                        _notes.Absent("hidden", Confidence.High, $"pid {nr} belongs to the task at 0x{task:x}, which is on no list of tasks", $"struct pid 0x{pid:x}");
                     else if (_kernel.Read(task, "task_struct.thread_pid") is var back && back != pid)
                         _notes.Found("pid", Confidence.High, $"pid {nr} belongs to the task at 0x{task:x}, which has another struct pid, 0x{back:x}", $"struct pid 0x{pid:x}");
                     if (++tasks == 2)

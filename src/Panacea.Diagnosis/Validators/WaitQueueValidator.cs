@@ -201,7 +201,7 @@ public sealed class WaitQueueValidator : IValidator
             }
 
             _notes.Count("waiting tasks");
-            if (!_tasks.Contains(task))
+            if (!_tasks.Contains(task) && _context.HasAllTasks)
                 _notes.Found("task", Confidence.High, $"{who} wakes 0x{task:x}, which is no task (any more)");
             else if (StackOf(entry) is { } owner && owner != task)
                 _notes.Found("task", Confidence.High, $"{who} lies on the stack of the task at 0x{owner:x} and wakes the task at 0x{task:x}");

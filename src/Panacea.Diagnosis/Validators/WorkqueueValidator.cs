@@ -42,7 +42,7 @@ public sealed class WorkqueueValidator : IValidator
                 string who = $"the workqueue at 0x{queue.Address:x} ({queue.Name})";
                 if (queue.Pools.Broken is { } broken)
                     notes.Structure($"the pools of {who} do not hold together", broken);
-                if (queue.Rescuer != 0 && !tasks.Contains(queue.Rescuer))
+                if (queue.Rescuer != 0 && context.HasAllTasks && !tasks.Contains(queue.Rescuer))
                     notes.Found("rescuer", Confidence.High, $"the rescuer of {who}, 0x{queue.Rescuer:x}, is on no list of tasks");
                 foreach (PoolWorkqueue share in queue.Pools.Items)
                 {
@@ -83,7 +83,7 @@ public sealed class WorkqueueValidator : IValidator
         foreach (Worker worker in pool.Workers.Items)
         {
             notes.Count("workers");
-            if (worker.Task != 0 && !tasks.Contains(worker.Task))
+            if (worker.Task != 0 && context.HasAllTasks && !tasks.Contains(worker.Task))
                 notes.Found("worker", Confidence.High, $"the worker at 0x{worker.Address:x} of {who} has the task 0x{worker.Task:x}, which is on no list of tasks");
             if (kernel.HasMember("worker.pool") && kernel.Read(worker.Address, "worker.pool") is var back && back != pool.Address && (worker.Flags & Dies) == 0)
                 notes.Found("back-pointer", Confidence.High, $"the worker at 0x{worker.Address:x} of {who} belongs to the pool at 0x{back:x}");

@@ -133,6 +133,26 @@ public sealed class ValidatorTests
         Assert.Equal(Diagnosis.Validators.Validators.All.Select(v => (v.Name, CheckOutcome.Ok)), report.Validators.Select(v => (v.Name, v.Outcome)));
     }
 
+    /// <summary>What a dump lacks is not broken, and what could not be looked for is not missing: a task that is out of reach is not hidden.</summary>
+    [Theory]
+    [InlineData(KernelShape.Linux61)]
+    [InlineData(KernelShape.Linux612)]
+    public void What_a_dump_lacks_is_not_broken(KernelShape shape)
+    {
+        int cases = 0;
+        foreach (int task in Enumerable.Range(0, new CheckedGuest(shape).Guest.Tasks.Count))
+        {
+            var g = new CheckedGuest(shape);
+            ulong page = g.Guest.Physical(g.Guest.Tasks[task].Address + g.Guest.Types.Offset("task_struct.tasks"));
+            g.Guest.Memory.Lose(page);
+            CheckUpReport report = CheckUp.Run(g.Context());
+            Assert.Empty(report.Findings.Select(f => $"task {g.Guest.Tasks[task].Pid} lost: {f.Id} {f.Text}"));
+            cases++;
+        }
+
+        Assert.True(cases > 3, $"{cases} tasks");
+    }
+
     [Theory]
     [MemberData(nameof(Cases))]
     public void What_is_broken_is_found(KernelShape shape, int damage, string finding)
