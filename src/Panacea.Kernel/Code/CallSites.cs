@@ -89,6 +89,17 @@ public static class CallSites
         return true;
     }
 
+    /// <summary>The function that the direct call before a return address calls (E8 and 32 bits).</summary>
+    public static bool TryDirectTarget(ICodeSource code, ulong returnAddress, out ulong target)
+    {
+        Span<byte> call = stackalloc byte[5];
+        target = 0;
+        if (!code.TryReadCode(unchecked(returnAddress - 5), call) || call[0] != 0xe8)
+            return false;
+        target = unchecked(returnAddress + (ulong)(long)BitConverter.ToInt32(call[1..]));
+        return true;
+    }
+
     /// <summary>Whether a call instruction ends exactly at <paramref name="address"/>: a return address stands behind one.</summary>
     /// <remarks>Backwards decoding can be fooled by a suffix that also reads as a call; that only ever says yes too often.</remarks>
     public static bool IsPrecededByCall(ICodeSource code, ulong address)

@@ -23,6 +23,9 @@ public sealed class OrcUnwinder(
     /// <summary>Stacks that one unwind may pass through: there are no more kinds.</summary>
     private const int MaxStacks = 8;
 
+    /// <summary>Bytes of a frame, and of a function, without unwind rows.</summary>
+    private const ulong MaxFrameBytes = 1024, MaxFunctionBytes = 4096;
+
     private readonly GuestStack _stack = new(space, stacks);
 
     /// <summary>The row of a call through a bad pointer: nothing was pushed yet but the return address.</summary>
@@ -126,6 +129,8 @@ public sealed class OrcUnwinder(
         }
 
         row = entry;
+        if (entry.Type == OrcType.Undefined && frame.Index == 0 && TryCaller(frame, out next))
+            return true;
         if (entry.Type is OrcType.End or OrcType.Undefined)
         {
             end = new Walk(entry.Type == OrcType.End ? UnwindEnd.Complete : UnwindEnd.Undefined, frame.Ip, "", null, 0);
@@ -133,6 +138,31 @@ public sealed class OrcUnwinder(
         }
 
         return TryCfa(frame, entry, out ulong cfa, out end) && TryOuter(frame, entry, cfa, out next, out end);
+    }
+
+    /// <summary>
+    /// Out of a function that has no unwind rows: to the nearest word above that lies behind a call of it. Such is __crash_kexec() (STACK_FRAME_NON_STANDARD, kernel/crash_core.c, before 6.8
+    /// kernel/kexec_core.c), where a CPU that panics saves its registers for a crash kernel. Callee-saved registers but RBP are not followed through it.
+    /// </summary>
+    private bool TryCaller(StackFrame frame, out Outer next)
+    {
+        next = default;
+        for (ulong at = frame.Sp; at - frame.Sp < MaxFrameBytes; at += 8)
+        {
+            if (!_stack.TryReadUInt64(at, out ulong back))
+                return false;
+            if (!text.IsText(unchecked(back - 1)) || !CallSites.TryDirectTarget(code, back, out ulong target) || unchecked(frame.Ip - target) >= MaxFunctionBytes
+                || !orc.TryFind(target, out OrcEntry same) || same.Type != OrcType.Undefined)
+                continue;
+            KnownRegisters registers = default;
+            registers[Gpr.Rsp] = at + 8;
+            if (frame.Bp is { } bp)
+                registers[Gpr.Rbp] = bp;
+            next = new Outer(back, registers, IsTrap: false, null, null, at + 8, at);
+            return true;
+        }
+
+        return false;
     }
 
     private bool TryCfa(StackFrame frame, in OrcEntry row, out ulong cfa, out Walk end)

@@ -24,7 +24,8 @@ public abstract class KdumpTests(string line, bool fileLoad, bool filterKnowsSla
     {
         using KdumpCrash crash = await KdumpCrash.MakeAsync(line, "echo null-write > /dev/crashtest", fileLoad);
         await crash.AssertToldAsync([crash.Vmcore], all: true);
-        await AssertSameLogAsync(crash, [crash.Vmcore]);
+        IReadOnlyList<string> log = await Makedumpfile.ReadLogAsync(crash.Vmcore, crash.File("dmesg"));
+        AssertSameLog(log, crash, [crash.Vmcore]);
         string[] packed = await Makedumpfile.WriteAsync("-c -d 31", crash.Vmcore, crash.File("packed"));
         await crash.AssertToldAsync(packed, filterKnowsSlab);
         if (!Suites.Matrix)
@@ -33,7 +34,7 @@ public abstract class KdumpTests(string line, bool fileLoad, bool filterKnowsSla
         {
             string[] files = await Makedumpfile.WriteAsync(options, crash.Vmcore, crash.File("variant"));
             await crash.AssertToldAsync(files, filterKnowsSlab || options.Contains("-d 0", StringComparison.Ordinal));
-            await AssertSameLogAsync(crash, files);
+            AssertSameLog(log, crash, files);
             foreach (string file in files)
                 File.Delete(file);
         }
@@ -47,9 +48,8 @@ public abstract class KdumpTests(string line, bool fileLoad, bool filterKnowsSla
         await crash.AssertToldAsync([crash.Vmcore], all: true);
     }
 
-    private static async Task AssertSameLogAsync(KdumpCrash crash, string[] files)
+    private static void AssertSameLog(IReadOnlyList<string> log, KdumpCrash crash, string[] files)
     {
-        IReadOnlyList<string> log = await Makedumpfile.ReadLogAsync(crash.Vmcore, crash.File("dmesg"));
         using DumpTarget dump = DumpTarget.Open(files, TargetLimits.Default);
         Assert.Contains(dump.Kind, (DumpKind[])[DumpKind.Elf, DumpKind.Kdump]);
         using Kernel.Image.DumpKernel kernel = Kernel.Image.DumpKernel.Open(dump, crash.File("images"), TargetLimits.Default);
