@@ -144,7 +144,7 @@ static async Task SetUpAsync(string[] options)
     if (debugInfo)
     {
         DumpReaderInstallation readers = await DumpReaders.GetAsync(Console.Error.WriteLine);
-        foreach (DumpReader reader in (DumpReader[])[readers.Crash, readers.Drgn])
+        foreach (DumpReader reader in (DumpReader[])[readers.Crash, readers.Drgn, readers.Makedumpfile])
             Console.WriteLine($"{reader.Name} {reader.Version}");
     }
 }

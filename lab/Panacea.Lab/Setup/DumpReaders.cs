@@ -9,7 +9,8 @@ public sealed record DumpReader(string Name, string Version, IReadOnlyList<strin
 /// <summary>The programs that dumps are also read with, so that Panacea can be compared with them.</summary>
 /// <param name="Crash"><c>crash</c>.</param>
 /// <param name="Drgn"><c>drgn</c>.</param>
-public sealed record DumpReaderInstallation(DumpReader Crash, DumpReader Drgn);
+/// <param name="Makedumpfile"><c>makedumpfile</c>, which, other than that of Debian 12, knows Zstandard and kernels since 6.10.</param>
+public sealed record DumpReaderInstallation(DumpReader Crash, DumpReader Drgn, DumpReader Makedumpfile);
 
 /// <summary>
 /// crash and drgn of Debian 13, with the libraries that they need, in the cache: run by their own loader, nothing of the host is touched. Those of Debian 12 can't read its
@@ -20,13 +21,13 @@ public static class DumpReaders
     private const string Suite = "trixie";
     private const string CompleteMark = ".complete";
     private const string Keyring = "/usr/share/keyrings/debian-archive-keyring.gpg";
-    private static readonly string[] Packages = ["crash", "python3-drgn"];
+    private static readonly string[] Packages = ["crash", "python3-drgn", "makedumpfile"];
     private static readonly TimeSpan DownloadLimit = TimeSpan.FromMinutes(15);
 
     private static string Root => Path.Combine(LabPaths.CacheDirectory("oracles"), Suite);
 
     /// <summary>What the cache has, or null.</summary>
-    public static DumpReaderInstallation? Cached => File.Exists(Path.Combine(Root, CompleteMark)) ? Installed() : null;
+    public static DumpReaderInstallation? Cached => File.Exists(Path.Combine(Root, CompleteMark)) && File.ReadAllLines(Path.Combine(Root, CompleteMark)).Length == Packages.Length ? Installed() : null;
 
     /// <summary>From the cache, else downloaded (some 30 MB).</summary>
     /// <exception cref="LabException">The package source does not serve them.</exception>
@@ -95,7 +96,8 @@ public static class DumpReaders
         string[] environment = ["/usr/bin/env", $"PYTHONHOME={root}/usr", $"PYTHONPATH={root}/usr/lib/python3/dist-packages", "PYTHONDONTWRITEBYTECODE=1", "TERM=dumb"];
         return new DumpReaderInstallation(
             new DumpReader("crash", versions[0], ["/usr/bin/env", "TERM=dumb", .. loader, Path.Combine(root, "usr", "bin", "crash")]),
-            new DumpReader("drgn", versions[1], [.. environment, .. loader, python, "-m", "drgn"]));
+            new DumpReader("drgn", versions[1], [.. environment, .. loader, python, "-m", "drgn"]),
+            new DumpReader("makedumpfile", versions[2], [.. loader, Path.Combine(root, "usr", "bin", "makedumpfile")]));
     }
 
     /// <summary>Where the host's own packages come from.</summary>

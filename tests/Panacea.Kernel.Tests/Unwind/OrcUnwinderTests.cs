@@ -3,6 +3,7 @@ using Panacea.Kernel.Code;
 using Panacea.Kernel.Tests.Code;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
+using Panacea.TestKit.Formats;
 using static Iced.Intel.AssemblerRegisters;
 
 namespace Panacea.Kernel.Tests.Unwind;
@@ -293,6 +294,40 @@ public class OrcUnwinderTests
         Backtrace trace = Unwinder().Unwind(UnwindStart.From(Regs(_inner["fault"], TaskEnd - 16)));
         Assert.Equal((UnwindEnd.Complete, 2), (trace.End, trace.Frames.Count));
         Assert.True(trace.IsComplete);
+    }
+
+    /// <summary>As __crash_kexec(), where a CPU that panics saves its registers.</summary>
+    [Fact]
+    public void AFunctionWithoutRowsIsLeftByTheCallOfIt()
+    {
+        var saves = new AssembledFunction((a, at) =>
+        {
+            a.sub(rsp, 0xb0);
+            at.Mark(a, "saved");
+            a.nop();
+        }, "__crash_kexec", Text + 0x5000);
+        _text.Add(saves, new OneRow(SyntheticOrc.Gap));
+        var caller = new AssembledFunction((a, at) =>
+        {
+            a.nop();
+            a.call(Text + 0x5000);
+            at.Mark(a, "returns");
+            a.ud2();
+        }, "panic", Text + 0x4000);
+        _text.Add(caller, new OneRow(EndRow));
+        ulong sp = TaskEnd - 0x200;
+
+        // What is behind a call of another function was left there by that.
+        _stacks.Put(sp + 0x40, _outer["returns"]).Put(sp + 0xb0, caller["returns"]);
+        Backtrace trace = Unwinder().Unwind(UnwindStart.From(Regs(saves["saved"], sp)));
+        Assert.Equal(UnwindEnd.Complete, trace.End);
+        Assert.Equal([saves["saved"], caller["returns"]], trace.Frames.Select(f => f.Ip));
+        Assert.All(trace.Frames, f => Assert.Equal(FrameReliability.Exact, f.Reliability));
+        Assert.Equal((sp + 0xb8, null, 0x1005UL), (trace.Frames[1].Sp, trace.Frames[1].Registers[Gpr.Rbx], trace.Frames[1].Bp));
+
+        // Without such a word there is no way on.
+        _stacks.Put(sp + 0xb0, 0);
+        Assert.Equal(UnwindEnd.Undefined, Unwinder().Unwind(UnwindStart.From(Regs(saves["saved"], sp))).End);
     }
 
     [Fact]
