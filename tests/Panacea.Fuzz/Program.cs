@@ -23,6 +23,7 @@ internal static class Program
         ["Kdump"] = DumpFuzzTargets.Kdump,
         ["Flattened"] = DumpFuzzTargets.Flattened,
         ["Lzo"] = DumpFuzzTargets.Lzo,
+        ["DumpKind"] = DumpFuzzTargets.Kind,
         ["MachineCode"] = Kernel.Tests.FuzzTargets.MachineCode,
         ["ControlFlow"] = Kernel.Tests.FuzzTargets.ControlFlow,
         ["ImageFile"] = Kernel.Tests.FuzzTargets.ImageFile,

@@ -23,9 +23,11 @@ public static partial class FuzzTargets
         GprFile gpr = default;
         gpr[Gpr.Rbx] = k.Victim.Address;
         VcpuRegisters idle = k.Vcpu(0, 0, default), spinning = k.Vcpu(0, k["native_queued_spin_lock_slowpath:spin"], gpr);
+        VcpuRegisters[] noted = [idle with { Known = RegisterGroups.Integer }, spinning with { Known = RegisterGroups.Integer, Vcpu = 1 }];
+        k.SaveForCrashKernel(1, noted[1]);
         ulong[] symbolized = [text, k["ct_int"] + 3, k.Modules[0].TextStart + 5, 0, ulong.MaxValue];
         ulong[] made = [whole.Mutex, whole.Pool, whole.Worker, whole.Timer, whole.Wheel, .. whole.HighResolution, whole.File, k["workqueues"], k["modules"], k["init_pid_ns"]];
-        return new FuzzedGuest(k, [.. Regions(k, all: false), .. made.Select(at => (k.Physical(at), 512))], [.. Pointers(k), .. made])
+        return new FuzzedGuest(k, [.. Regions(k, all: false), (k.Physical(k["crash_notes"]), 8), (k.Physical(k.CrashNoteOf(1)), 356), .. made.Select(at => (k.Physical(at), 512))], [.. Pointers(k), .. made])
         {
             Looks =
             [
@@ -49,6 +51,7 @@ public static partial class FuzzTargets
                 ("backtrace", kernel => new TaskBacktraces(kernel, Small).Of(last)),
                 ("waits", kernel => WaitGraph.Build(kernel, Tasks.Enumerate(kernel, Small), new TaskBacktraces(kernel, Small), Small, interruptible: true)),
                 .. Enum.GetValues<LockKind>().Select(kind => ($"lock {kind}", (Action<LinuxKernel>)(kernel => Locks.Read(kernel, kind, k.Mutex(0), Small)))),
+                ("crash notes", kernel => CrashNotes.Read(kernel, noted)),
                 ("spinning cpus", kernel => _ = new SpinningCpus(kernel, Small, new CodeMap(kernel.Image)).Find([spinning])),
                 ("symbols", kernel => Array.ForEach(symbolized, address =>
                 {

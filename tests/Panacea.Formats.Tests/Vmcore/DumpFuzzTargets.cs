@@ -38,6 +38,14 @@ public static class DumpFuzzTargets
         Kdump(dump);
     }
 
+    /// <summary>What a file is.</summary>
+    public static void Kind(ReadOnlySpan<byte> data)
+    {
+        bool isDump = DumpDetector.TryDetect(new MemoryDumpBytes(data.ToArray()), out DumpKind kind, out string whyNot);
+        Require(isDump == (whyNot.Length == 0) && (isDump || kind == DumpKind.Raw));
+        Require(DumpDetector.IsMarked(data[..Math.Min(data.Length, DumpDetector.LookBytes)]) == (kind != DumpKind.Raw || (!isDump && whyNot != "an empty file" && !whyNot.Contains("too short", StringComparison.Ordinal))));
+    }
+
     /// <summary>A block of LZO1X.</summary>
     public static void Lzo(ReadOnlySpan<byte> data)
     {

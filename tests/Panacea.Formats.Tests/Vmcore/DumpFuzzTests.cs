@@ -29,6 +29,18 @@ public sealed class DumpFuzzTests
     [Fact]
     public void Flattened() => Run(DumpFuzzTargets.Flattened, FlattenedWriter.Write(KdumpWriter.Write(Memory(), new())[0], 4096, 3), [(0, 32), (4096, 4112), (8208, 8224), (12320, 12336), (16432, 16448)]);
 
+    /// <summary>A boot sector with partitions, a superblock of ext4, marks of archives and of disks.</summary>
+    [Fact]
+    public void Kind()
+    {
+        byte[] disk = new byte[34 << 10];
+        (disk[446], disk[450], disk[458], disk[510], disk[511]) = (0x80, 0x83, 1, 0x55, 0xaa);
+        (disk[0x438], disk[0x439], disk[0x44c]) = (0x53, 0xef, 1);
+        "ustar"u8.CopyTo(disk.AsSpan(257));
+        "CD001"u8.CopyTo(disk.AsSpan(0x8001));
+        Run(DumpFuzzTargets.Kind, disk, [(0, 16), (257, 262), (440, 520), (0x418, 0x450), (0x8001, 0x8006)]);
+    }
+
     [Fact]
     public void Lzo() => Run(DumpFuzzTargets.Lzo, Lzo1xWriter.Write([.. Enumerable.Range(0, 4096).Select(i => (byte)(i / 300))]), [(0, 60)]);
 
