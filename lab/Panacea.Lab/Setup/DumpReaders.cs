@@ -13,7 +13,7 @@ public sealed record DumpReader(string Name, string Version, IReadOnlyList<strin
 public sealed record DumpReaderInstallation(DumpReader Crash, DumpReader Drgn, DumpReader Makedumpfile);
 
 /// <summary>
-/// crash and drgn of Debian 13, with the libraries that they need, in the cache: run by their own loader, nothing of the host is touched. Those of Debian 12 can't read its
+/// crash, drgn and makedumpfile of Debian 13, with the libraries that they need, in the cache: run by their own loader, nothing of the host is touched. Those of Debian 12 can't read its
 /// own current kernels: crash 8.0.2 finds no tasks in 6.1 (a stable update made <c>pid.numbers</c> a flexible array) and gives up on the modules of 6.12; drgn 0.0.22 is older than both.
 /// </summary>
 public static class DumpReaders

@@ -6,7 +6,7 @@ using Panacea.TestKit;
 
 namespace Panacea.GuestTests.Dumps;
 
-/// <summary>A guest that died into its crash kernel, and what that stored of it. One of its CPUs is offline and saves nothing, so that a note's place in the dump is not its CPU's number; another
+/// <summary>A guest that died into its crash kernel, and what that stored of it. One of its CPUs has never been online and saves nothing, so that a note's place in the dump is not its CPU's number; another
 /// one is at work in the kernel.</summary>
 public sealed class KdumpCrash : IDisposable
 {
@@ -16,7 +16,7 @@ public sealed class KdumpCrash : IDisposable
     /// <summary>The CPU that dies.</summary>
     public const int Dead = 2;
 
-    private const int Offline = 1, CrashKernelMiB = 128, MemoryMiB = 384;
+    private const int CrashKernelMiB = 128, MemoryMiB = 384;
     private readonly TemporaryDirectory _directory = new();
 
     private KdumpCrash()
@@ -46,9 +46,9 @@ public sealed class KdumpCrash : IDisposable
         try
         {
             await using Guest guest = await Guest.StartAsync(
-                new GuestSpec { Line = line, Vcpus = 3, MemoryMiB = MemoryMiB, CrashKernelMiB = CrashKernelMiB, KexecFileLoad = fileLoad, DiskMiB = 16 });
+                new GuestSpec { Line = line, Vcpus = 3, MemoryMiB = MemoryMiB, CrashKernelMiB = CrashKernelMiB, KexecFileLoad = fileLoad, DiskMiB = 16, KernelParameters = "maxcpus=1" });
             Assert.DoesNotContain("no crash kernel", guest.Console.TextFrom(), StringComparison.Ordinal);
-            await guest.MustAsync($"echo 0 > /sys/devices/system/cpu/cpu{Offline}/online", Limits.Guest);
+            await guest.MustAsync($"echo 1 > /sys/devices/system/cpu/cpu{Dead}/online", Limits.Guest);
             await guest.MustAsync($"taskset -c {Busy} dd if=/dev/zero of=/dev/null bs=16M > /dev/null 2>&1 &", Limits.Guest);
             long mark = guest.Console.Mark();
             Task<GuestCommandResult> dying = guest.RunAsync($"taskset -c {Dead} sh -c '{command}'", Limits.Guest);

@@ -1,5 +1,6 @@
 using Panacea.Formats.Vmcore;
 using Panacea.GuestTests.Harness;
+using Panacea.Lab.Setup;
 using Panacea.Target;
 using Panacea.Target.Dump;
 
@@ -46,6 +47,20 @@ public abstract class KdumpTests(string line, bool fileLoad, bool filterKnowsSla
     {
         using KdumpCrash crash = await KdumpCrash.MakeAsync(line, command, !fileLoad);
         await crash.AssertToldAsync([crash.Vmcore], all: true);
+    }
+
+    /// <summary>makedumpfile of Debian 13 knows Zstandard, and what of 6.12's memory is in use.</summary>
+    [Fact(Skip = Suites.NeedsDebugInfo, SkipUnless = nameof(Suites.DebugInfo), SkipType = typeof(Suites))]
+    public async Task What_a_newer_makedumpfile_packs_is_told_whole()
+    {
+        DumpReader newer = (await DumpReaders.GetAsync()).Makedumpfile;
+        using KdumpCrash crash = await KdumpCrash.MakeAsync(line, "echo null-write > /dev/crashtest", fileLoad);
+        foreach (string options in (string[])["-z -d 31", "-l -d 31"])
+        {
+            string packed = crash.File(options.Replace(" ", "", StringComparison.Ordinal));
+            await HostCommand.MustAsync(newer.Command[0], [.. newer.Command.Skip(1), .. options.Split(' '), crash.Vmcore, packed]);
+            await crash.AssertToldAsync([packed], all: true);
+        }
     }
 
     private static void AssertSameLog(IReadOnlyList<string> log, KdumpCrash crash, string[] files)
