@@ -51,8 +51,8 @@ public sealed class KdumpCrash : IDisposable
             await guest.MustAsync($"echo 1 > /sys/devices/system/cpu/cpu{Dead}/online", Limits.Guest);
             await guest.MustAsync($"taskset -c {Busy} dd if=/dev/zero of=/dev/null bs=16M > /dev/null 2>&1 &", Limits.Guest);
             long mark = guest.Console.Mark();
-            Task<GuestCommandResult> dying = guest.RunAsync($"taskset -c {Dead} sh -c '{command}'", Limits.Guest);
-            string vmcore = await guest.WaitForVmcoreAsync(mark, Limits.Guest);
+            Task<GuestCommandResult> dying = guest.RunAsync($"taskset -c {Dead} sh -c '{command}'", 2 * Limits.Guest);
+            string vmcore = await guest.WaitForVmcoreAsync(mark, 2 * Limits.Guest);
             await Assert.ThrowsAnyAsync<Exception>(() => dying);
             System.IO.File.Move(vmcore, made.Vmcore);
             string console = guest.Console.TextFrom(mark);
