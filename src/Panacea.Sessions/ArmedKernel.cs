@@ -10,6 +10,7 @@ namespace Panacea.Sessions;
 internal sealed class ArmedKernel : IDisposable
 {
     private readonly TargetLimits _limits;
+    private bool _isKept;
 
     public ArmedKernel(RepairImage image, TargetLimits limits)
     {
@@ -89,5 +90,12 @@ internal sealed class ArmedKernel : IDisposable
         }
     }
 
-    public void Dispose() => Image.Dispose();
+    /// <summary>Somebody who does not end reads through the image: its mapping must stay for as long as the process does.</summary>
+    public void Keep() => _isKept = true;
+
+    public void Dispose()
+    {
+        if (!_isKept)
+            Image.Dispose();
+    }
 }

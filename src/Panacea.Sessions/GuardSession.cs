@@ -390,7 +390,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             WatchStartedTicks = Time.GetTimestamp(),
             Settled = stop is { Lost: { } lost, Applied: not null } ? (IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified")
                 : watch is null ? (stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)) : null,
-            Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!.Image, _target.Memory, stop.Evidence, _limits) : null,
+            Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!, _target.Memory, stop.Evidence, _limits) : null,
             CheckUp = !options.CheckUp || watch is null || Incidents.IsCheckingUp ? null : BeginCheckUp(_armed!.Image, _target.Memory, _limits),
         };
         Incidents.Add(pending);
