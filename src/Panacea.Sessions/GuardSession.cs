@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Runtime;
 using Panacea.Diagnosis;
-using Panacea.Diagnosis.KnownIssues;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
 using Panacea.Target;
@@ -42,7 +41,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
     internal TimeProvider Time { get; init; } = TimeProvider.System;
 
-    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode), sink, options.HealthWindow, ticks => Time.GetElapsedTime(ticks));
+    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode, options.KnownIssues), sink, options.HealthWindow, ticks => Time.GetElapsedTime(ticks));
 
     private enum Next
     {
@@ -369,13 +368,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var errors = new List<string>(stop.Errors);
         CrashReport? report = null;
         IReadOnlyList<ConsoleLine> console = [];
-        IReadOnlyList<KnownIssue> known = [];
         if (stop.Evidence is not null)
         {
             try
             {
                 (report, console) = new CrashReporter(_limits).Write(stop.Evidence);
-                known = options.KnownIssues.Find(report, _armed?.Image.Meta.Banner);
             }
             catch (Exception e)
             {
@@ -386,7 +383,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
 
         var pending = new PendingIncident
         {
-            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, KnownIssues = known, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
+            Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
             WatchStartedTicks = Time.GetTimestamp(),
             Settled = stop is { Lost: { } lost, Applied: not null } ? (IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified")
                 : watch is null ? (stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)) : null,

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Machine;
+using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
@@ -23,8 +24,6 @@ internal sealed class PendingIncident
     public required string StoppedSource { get; init; }
 
     public CrashReport? Report { get; init; }
-
-    public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];
 
@@ -81,7 +80,8 @@ internal sealed class PendingIncident
 /// <summary>Makes incident records.</summary>
 /// <param name="vm">The VM.</param>
 /// <param name="mode">The guard's mode.</param>
-internal sealed class IncidentBuilder(string vm, GuardMode mode)
+/// <param name="knownIssues">Rules that the incident is held against when everything about it is known.</param>
+internal sealed class IncidentBuilder(string vm, GuardMode mode, KnownIssueMatcher knownIssues)
 {
     /// <summary>UTC time and a random part: sorts by time, unique across guards.</summary>
     public static string NewId(DateTimeOffset at) => $"{at:yyyyMMdd-HHmmss}-{Random.Shared.Next(0x10000):x4}";
@@ -113,6 +113,8 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
             };
         }
 
+        StructureReport? checkUp = pending.CheckUp?.Finish();
+        IReadOnlyList<KnownIssue> known = Known(report, pending, checkUp, errors);
         if (health is { Verified: true })
             timeline.Add(new TimelineEntry("health-verified", (long)Stopwatch.GetElapsedTime(stop.StartedTicks).TotalMicroseconds));
         return new Incident
@@ -121,7 +123,7 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => new LadderStep(
                 v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
-            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = pending.CheckUp?.Finish(), Report = report, Machine = machine?.State, KnownIssues = pending.KnownIssues,
+            Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = checkUp, Report = report, Machine = machine?.State, KnownIssues = known,
             Console = pending.Console, Errors = errors,
         };
     }
@@ -129,6 +131,22 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode)
     public static IncidentEvent EventOf(Incident incident, string? record) => new(
         incident.Vm, incident.Id, incident.Report?.Title ?? $"crash at {incident.DeathPoint} that could not be diagnosed", incident.Report?.Bucket ?? "",
         incident.Report?.Context ?? CrashContext.Unknown, incident.Repair, incident.Outcome, incident.StoppedUs, incident.Lost, record);
+
+    private IReadOnlyList<KnownIssue> Known(CrashReport? report, PendingIncident pending, StructureReport? checkUp, List<string> errors)
+    {
+        if (report is null)
+            return [];
+        try
+        {
+            return knownIssues.Find(report, pending.Kernel?.Image.Meta.Banner, checkUp?.Findings ?? []);
+        }
+        catch (Exception e)
+        {
+            // A record without them is better than none.
+            errors.Add($"known issues: {e.GetType().Name}: {e.Message}");
+            return [];
+        }
+    }
 
     private static JournalLine Line(JournalEntry entry) =>
         new(entry.Where, Convert.ToHexStringLower(entry.Before.Span), Convert.ToHexStringLower(entry.After.Span), entry.Why);

@@ -366,6 +366,29 @@ public sealed class GuardSessionTests : IDisposable
         Assert.Equal(("r", "kind is null-write"), (issue.Id, Assert.Single(issue.Evidence)));
     }
 
+    /// <summary>Findings about the machine around the crash, and of a check-up after it, come after the report of the crash: rules are held against them too.</summary>
+    [Fact]
+    public void A_known_issue_may_ask_for_what_was_read_after_the_crash()
+    {
+        _guest.HoldMutex(_guest.Mutex(1), _guest.Victim.Address, _guest.AddTask(900, "waiter"));
+        _guest.Link();
+        _beginCheckUp = (image, memory, limits) =>
+        {
+            RunningCheckUp begun = RunningCheckUp.Start(
+                image, memory, limits, _ => new StructureReport([], [new Finding("check.stacks.end-magic", "a stack ran over", [], Confidence.High)], []));
+            begun.Wait();
+            return begun;
+        };
+        _vm.ThenStops(Dies).ThenLives();
+        string[] asked = ["locks.held-by-crashed", "check.stacks.end-magic", "rcu.stalled"];
+        Run(rules: new KnownIssueMatcher([.. asked.Select(f => new KnownIssueRule(f, f, new RuleConditions { Kinds = [CrashKind.NullWrite], Findings = [f] }, "rules.yaml:1"))]));
+        Incident incident = Assert.Single(_sink.Incidents);
+        Assert.Contains("locks.held-by-crashed", incident.Report!.Findings.Select(f => f.Id));
+        Assert.Equal(asked[..2], incident.KnownIssues.Select(i => i.Id));
+        Assert.Equal(["kind is null-write", "finding locks.held-by-crashed"], incident.KnownIssues[0].Evidence);
+        Assert.Empty(incident.Errors);
+    }
+
     private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null)
     {
         var session = new GuardSession(

@@ -18,10 +18,11 @@ public sealed class KnownIssueMatcher(IReadOnlyList<KnownIssueRule> rules)
     public LogDiagnosis Add(LogDiagnosis diagnosis) =>
         rules.Count == 0 ? diagnosis : diagnosis with { Reports = [.. diagnosis.Reports.Select(r => r with { KnownIssues = Find([IssueSubject.Of(r)]) })] };
 
-    /// <summary>What is known of a crash that a guard has stopped.</summary>
-    /// <param name="crash">The crash.</param>
+    /// <summary>What is known of a crash that a guard has stopped. Rules may ask for any finding, so this is for a report that has them all.</summary>
+    /// <param name="crash">The crash, with what was read of the machine around it.</param>
     /// <param name="banner">linux_banner; null where unknown.</param>
-    public IReadOnlyList<KnownIssue> Find(CrashReport crash, string? banner) => Find([IssueSubject.Of(crash, banner, [])]);
+    /// <param name="machine">What else was noticed of the machine.</param>
+    public IReadOnlyList<KnownIssue> Find(CrashReport crash, string? banner, IReadOnlyList<Finding> machine) => Find([IssueSubject.Of(crash, banner, machine)]);
 
     private List<KnownIssue> Find(IReadOnlyList<IssueSubject> subjects)
     {

@@ -137,7 +137,7 @@ public sealed class MatcherTests
     public void A_release_tells_a_version(string release, string? build, string? version) => Assert.Equal(version, KnownVersion.Of(release, build)?.ToString());
 
     private static IReadOnlyList<KnownIssue> Find(string match, string? banner, string more = "") =>
-        new KnownIssueMatcher(RulesFileTests.Read($"rules:\n  - id: r\n    title: t{more}\n    match: {(match.StartsWith('{') ? match : $"{{{match}}}")}\n")).Find(Crash, banner);
+        new KnownIssueMatcher(RulesFileTests.Read($"rules:\n  - id: r\n    title: t{more}\n    match: {(match.StartsWith('{') ? match : $"{{{match}}}")}\n")).Find(Crash, banner, []);
 
     private static ReportFrame Frame(string name, bool reliable = true) => new(new CodeLocation(0x2000, name, 0, 0, null), 0, reliable, false, "task");
 }

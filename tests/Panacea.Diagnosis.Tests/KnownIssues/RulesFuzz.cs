@@ -19,6 +19,6 @@ public static class RulesFuzz
             return;
         }
 
-        _ = new KnownIssueMatcher(rules).Find(MatcherTests.Crash, null);
+        _ = new KnownIssueMatcher(rules).Find(MatcherTests.Crash, null, []);
     }
 }
