@@ -107,7 +107,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         ulong sp = cpu.Vcpu.Gpr[Gpr.Rsp];
         if (new VirtualAddress(sp).IsKernelHalf && !stacks.Exists(s => s.Name == "task" || s.Contains(sp)))
             stacks.Add(Stacks.AroundPointer(sp));
-        return new StackMap([.. stacks.Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu.Cpu ?? -1))]);
+        return new StackMap([.. stacks.Select(s => s.BoundsOn(cpu.Cpu))]);
     }
 
     /// <summary>Since 6.12 oops_enter() begins an emergency section of the console, which disables preemption until oops_exit() (kernel/printk/nbcon.c, nbcon_cpu_emergency_enter).</summary>
@@ -167,18 +167,6 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             return null;
         }
     }
-
-    private static StackKind KindOf(string name) => name switch
-    {
-        "task" => StackKind.Task,
-        "irq" => StackKind.Irq,
-        "df" => StackKind.DoubleFault,
-        "nmi" => StackKind.Nmi,
-        "db" => StackKind.Debug,
-        "mce" => StackKind.MachineCheck,
-        "vc" => StackKind.Vc,
-        _ => StackKind.Unknown,
-    };
 
     /// <summary>The assembly entry whose pt_regs oops_end was given: its return address is the frame inside those registers.</summary>
     /// <param name="handler">The stack at oops_end.</param>

@@ -68,7 +68,7 @@ public sealed class MachineStateReader(RepairImage image, IGuestMemory memory, S
         foreach (HeldLock held in search.InData(Sections.Try<IReadOnlyList<LinuxModule>>(() => Modules.Enumerate(_kernel, limits), [])))
         {
             if (seen.Add(held.Lock.Address))
-                found.Add(Report(held, labels, TaskLabels.Place(held.Symbol)));
+                found.Add(Report(held, labels, held.Symbol?.ToShortString()));
         }
 
         return [.. found.OrderByDescending(h => h.OwnerPid == evidence?.Task?.Pid).Take(MaxLocks)];

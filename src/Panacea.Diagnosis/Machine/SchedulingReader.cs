@@ -57,8 +57,8 @@ internal sealed class SchedulingReader(LinuxKernel kernel, TaskLabels labels, Ta
     private WorkerPoolReport Pool(WorkerPool pool, KernelClock? clock) => new(
         pool.Id, pool.Cpu < 0 ? null : pool.Cpu, pool.WorkerCount, pool.IdleCount,
         pool.Pending.Items.Count > 0 && pool.LastProgressJiffies is { } last && clock is { } now && unchecked((long)(now.Jiffies - last)) >= 0 ? Ms(clock, unchecked(now.Jiffies - last)) : null,
-        [.. pool.Workers.Items.Where(w => w.Current is not null).Select(w => new WorkReport(labels.Place(w.Current!.Function), w.Current.Queue, w.Task == 0 ? null : labels.Of(w.Task)))],
-        [.. pool.Pending.Items.Take(MaxWork).Select(w => new WorkReport(labels.Place(w.Function), w.Queue, null))], pool.Pending.Items.Count);
+        [.. pool.Workers.Items.Where(w => w.Current is not null).Select(w => new WorkReport(kernel.Image.Place(w.Current!.Function), w.Current.Queue, w.Task == 0 ? null : labels.Of(w.Task)))],
+        [.. pool.Pending.Items.Take(MaxWork).Select(w => new WorkReport(kernel.Image.Place(w.Function), w.Queue, null))], pool.Pending.Items.Count);
 
     public TimerFacts Timers(KernelClock? clock)
     {
@@ -70,7 +70,7 @@ internal sealed class SchedulingReader(LinuxKernel kernel, TaskLabels labels, Ta
             foreach (KernelTimer timer in wheel.Timers.Items)
             {
                 if (clock is { } now && unchecked((long)(now.Jiffies - Due(wheel, timer))) is > 0 and var by && Ms(now, (ulong)by) is { } ms && ms > LateMs)
-                    late.Add(new LateTimer(timer.Cpu, "timer", labels.Place(timer.Function), For(timer.Task, TaskLabels.Place(timer.Work)), ms));
+                    late.Add(new LateTimer(timer.Cpu, "timer", kernel.Image.Place(timer.Function), For(timer.Task, timer.Work?.ToShortString()), ms));
             }
         }
 
@@ -78,7 +78,7 @@ internal sealed class SchedulingReader(LinuxKernel kernel, TaskLabels labels, Ta
         {
             long? now = unchecked((long?)((timer.Clock & 3) switch { 0 => clock?.MonotonicNs, 1 => clock?.RealtimeNs, 2 => clock?.BoottimeNs, _ => null }));
             if (now is { } at && timer.ExpiresNs > 0 && at > timer.ExpiresNs && (at - timer.ExpiresNs) / NsPerMs is var ms && ms > LateMs)
-                late.Add(new LateTimer(timer.Cpu, "hrtimer", labels.Place(timer.Function), For(timer.Task, null), ms));
+                late.Add(new LateTimer(timer.Cpu, "hrtimer", kernel.Image.Place(timer.Function), For(timer.Task, null), ms));
         }
 
         return new TimerFacts(

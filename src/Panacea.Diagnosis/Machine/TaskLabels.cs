@@ -4,7 +4,7 @@ using Panacea.Kernel.Subsystems;
 
 namespace Panacea.Diagnosis.Machine;
 
-/// <summary>Names of tasks and places as reports print them.</summary>
+/// <summary>Names of tasks as reports print them.</summary>
 internal sealed class TaskLabels(LinuxKernel kernel, IReadOnlyList<LinuxTask> tasks)
 {
     private readonly Dictionary<ulong, LinuxTask> _byAddress = tasks.DistinctBy(t => t.Address).ToDictionary(t => t.Address);
@@ -15,11 +15,4 @@ internal sealed class TaskLabels(LinuxKernel kernel, IReadOnlyList<LinuxTask> ta
 
     /// <summary>A task by its address where it is on the list.</summary>
     public LinuxTask? Find(ulong task) => _byAddress.GetValueOrDefault(task);
-
-    /// <summary>A place by symbol, <c>name+0x1 [module]</c>; the address where no symbol covers it.</summary>
-    public string Place(ulong address) => Place(kernel.Image.Symbolize(address)) ?? $"0x{address:x}";
-
-    /// <summary>As <see cref="Place(ulong)"/>; null for null.</summary>
-    public static string? Place(SymbolLocation? symbol) => symbol is null ? null
-        : $"{symbol.Name}{(symbol.Offset == 0 ? "" : $"+0x{symbol.Offset:x}")}{(symbol.Module is null ? "" : $" [{symbol.Module}]")}";
 }

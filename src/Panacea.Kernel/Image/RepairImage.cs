@@ -19,6 +19,9 @@ public sealed record SymbolLocation(string Name, ulong Offset, ulong Size, strin
 {
     /// <summary>As the kernel prints it (%pS).</summary>
     public override string ToString() => $"{Name}+0x{Offset:x}/0x{Size:x}{(Module is null ? "" : $" [{Module}]")}";
+
+    /// <summary>As short as it can be: <c>name</c>, <c>name+0x1</c>, with its module: <c>name [module]</c>.</summary>
+    public string ToShortString() => $"{Name}{(Offset == 0 ? "" : $"+0x{Offset:x}")}{(Module is null ? "" : $" [{Module}]")}";
 }
 
 /// <summary>
@@ -144,6 +147,9 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
             ? new SymbolLocation(table.Name(hit.Symbol), hit.Offset, hit.Size, owner.Module?.Name)
             : null;
     }
+
+    /// <summary>A place as lists print it: the short name of the symbol that it belongs to; the address where no symbol covers it.</summary>
+    public string Place(ulong address) => Symbolize(address)?.ToShortString() ?? $"0x{address:x}";
 
     /// <summary>The function that an address lies in: from its symbol to the next.</summary>
     public bool TryFindFunction(ulong address, out FunctionRange function)

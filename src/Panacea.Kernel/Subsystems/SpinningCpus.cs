@@ -89,7 +89,7 @@ public sealed class SpinningCpus(LinuxKernel kernel, TargetLimits limits, CodeMa
 
     private SymbolLocation? CallerOf(VcpuRegisters vcpu, int cpu, ulong task)
     {
-        var stacks = new StackMap([.. Stacks.Of(kernel, cpu, task).Select(s => new StackBounds(s.Start, s.End, s.Name == "task" ? StackKind.Task : s.Name == "irq" ? StackKind.Irq : StackKind.Unknown, cpu))]);
+        var stacks = new StackMap([.. Stacks.Of(kernel, cpu, task).Select(s => s.BoundsOn(cpu))]);
         Backtrace trace = new OrcUnwinder(kernel.Image, code, kernel.Image, kernel.Space, stacks, limits).Unwind(UnwindStart.From(vcpu));
         ulong start = kernel.Image.TryFindSymbol("__lock_text_start", out ulong from) ? from : 0, end = kernel.Image.TryFindSymbol("__lock_text_end", out ulong to) ? to : 0;
         StackFrame? caller = trace.Frames.Skip(1).FirstOrDefault(f => f.Point.LookupAddress < start || f.Point.LookupAddress >= end);

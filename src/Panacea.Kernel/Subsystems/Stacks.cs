@@ -1,3 +1,4 @@
+using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
 namespace Panacea.Kernel.Subsystems;
@@ -8,6 +9,23 @@ namespace Panacea.Kernel.Subsystems;
 /// <param name="End">First address past it: the stack grows down from here.</param>
 public readonly record struct KernelStack(string Name, ulong Start, ulong End)
 {
+    /// <summary>The same as an unwinder names it.</summary>
+    public StackKind Kind => Name switch
+    {
+        "task" => StackKind.Task,
+        "irq" => StackKind.Irq,
+        "df" => StackKind.DoubleFault,
+        "nmi" => StackKind.Nmi,
+        "db" => StackKind.Debug,
+        "mce" => StackKind.MachineCheck,
+        "vc" => StackKind.Vc,
+        _ => StackKind.Unknown,
+    };
+
+    /// <summary>Its bounds for an unwinder.</summary>
+    /// <param name="cpu">The CPU that it belongs to; null where unknown.</param>
+    public StackBounds BoundsOn(int? cpu) => new(Start, End, Kind, cpu ?? -1);
+
     /// <summary>True where the address lies in the stack.</summary>
     public bool Contains(ulong address) => address >= Start && address < End;
 }

@@ -94,13 +94,6 @@ internal sealed class KernelLook(IKernelSource source, CancellationToken cancel)
     /// <summary>Says what could not be read.</summary>
     public void Note(string sentence) => _notes.Add(sentence);
 
-    /// <summary>A place by symbol, as short as it can be: <c>name</c>, <c>name+0x1</c>, with its module; the address where no symbol covers it.</summary>
-    public string Place(ulong address) => Place(Image.Symbolize(address)) ?? $"0x{address:x}";
-
-    /// <summary>As <see cref="Place(ulong)"/>; null for null.</summary>
-    public static string? Place(SymbolLocation? symbol) => symbol is null ? null
-        : $"{symbol.Name}{(symbol.Offset == 0 ? "" : $"+0x{symbol.Offset:x}")}{(symbol.Module is null ? "" : $" [{symbol.Module}]")}";
-
     /// <summary>What a reader gives, or the fallback where memory can't be read or makes no sense: a fact fewer, no failure of the whole.</summary>
     public static T Try<T>(Func<T> read, T fallback)
     {

@@ -99,7 +99,7 @@ internal sealed class MemoryInspection(KernelLook look) : IMemoryInspection
         return new InstructionRow(line.Address, Convert.ToHexStringLower(line.Bytes.Span), line.Text, marked, bytes, text);
     }
 
-    private string? Name(ulong address) => KernelLook.Place(look.Image.Symbolize(address));
+    private string? Name(ulong address) => look.Image.Symbolize(address)?.ToShortString();
 
     private RepairImage OpenImage(string file)
     {

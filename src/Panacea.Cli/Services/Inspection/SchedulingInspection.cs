@@ -29,20 +29,20 @@ internal sealed class SchedulingInspection(KernelLook look) : ISchedulingInspect
             [.. graph.Chains.Where(c => c.Links.Any(l => l.Wait.Kind is not (LockKind.WaitQueue or LockKind.Unknown)) || c.End == ChainEnd.Deadlock)
                 .Select(c => new ChainRow(MarkdownReport.Kebab(c.End), [.. c.Links.Select(l => Wait(kernel, l))]))],
             [.. new SpinningCpus(kernel, KernelLook.Limits, backtraces.Code).Find(vcpus).Select(s => new SpinRow(
-                s.Cpu, look.NameOf(kernel, s.Task), s.Lock, KernelLook.Place(s.Symbol), s.Caller?.ToString(), s.PossibleHolders))],
+                s.Cpu, look.NameOf(kernel, s.Task), s.Lock, s.Symbol?.ToShortString(), s.Caller?.ToString(), s.PossibleHolders))],
             [.. graph.Unexplained.Select(u => new UnexplainedRow(look.NameOf(kernel, u.Task), u.Why))]);
     });
 
     public WorkqueuesAnswer Workqueues() => look.Settled(kernel => new WorkqueuesAnswer(
         [.. Kernel.Subsystems.Workqueues.Enumerate(kernel, KernelLook.Limits).Select(q => new WorkqueueRow(
             q.Address, q.Name, q.Flags, q.IsUnbound, q.Pools.Items.Sum(p => Math.Clamp(p.Active, 0, 1 << 20)),
-            [.. q.Pools.Items.SelectMany(p => p.Inactive.Items).Select(w => look.Place(w.Function))],
+            [.. q.Pools.Items.SelectMany(p => p.Inactive.Items).Select(w => look.Image.Place(w.Function))],
             q.Pools.Broken ?? q.Pools.Items.Select(p => p.Inactive.Broken).FirstOrDefault(b => b is not null)))],
         [.. Kernel.Subsystems.Workqueues.Pools(kernel, KernelLook.Limits).Select(p => new PoolRow(
             p.Address, p.Id, p.Cpu < 0 ? null : p.Cpu, p.Nice, p.WorkerCount, p.IdleCount,
-            [.. p.Pending.Items.Select(w => new WorkRow(w.Address, look.Place(w.Function), w.Queue, null))],
+            [.. p.Pending.Items.Select(w => new WorkRow(w.Address, look.Image.Place(w.Function), w.Queue, null))],
             [.. p.Workers.Items.Where(w => w.Current is not null).Select(w => new WorkRow(
-                w.Current!.Address, look.Place(w.Current.Function), w.Current.Queue, w.Task == 0 ? null : look.NameOf(kernel, w.Task)))],
+                w.Current!.Address, look.Image.Place(w.Current.Function), w.Current.Queue, w.Task == 0 ? null : look.NameOf(kernel, w.Task)))],
             p.Pending.Broken ?? p.Workers.Broken))]));
 
     public TimersAnswer Timers() => look.Settled(kernel =>
@@ -55,10 +55,10 @@ internal sealed class SchedulingInspection(KernelLook look) : ISchedulingInspect
         return new TimersAnswer(
             unchecked((long)clock.Jiffies), clock.Hz, unchecked((long?)clock.MonotonicNs),
             [.. wheels.SelectMany(w => w.Timers.Items.OrderBy(t => unchecked((long)(t.Expires - clock.Jiffies))).Select(t => new TimerRow(
-                w.Cpu, w.Name, unchecked((long)t.Expires), unchecked((long)(t.Expires - clock.Jiffies)), t.Address, look.Place(t.Function), For(kernel, t.Task, t.Work))))],
+                w.Cpu, w.Name, unchecked((long)t.Expires), unchecked((long)(t.Expires - clock.Jiffies)), t.Address, look.Image.Place(t.Function), For(kernel, t.Task, t.Work))))],
             [.. precise.SelectMany(p => p.Timers.Items.Select(t => new HrtimerRow(
                 t.Cpu, t.Clock < Clocks.Length ? Clocks[t.Clock] : $"clock {t.Clock}", t.SoftExpiresNs, t.ExpiresNs, Now(clock, t.Clock) is { } now ? unchecked(t.ExpiresNs - now) : null,
-                t.Address, look.Place(t.Function), For(kernel, t.Task, null))))],
+                t.Address, look.Image.Place(t.Function), For(kernel, t.Task, null))))],
             [.. wheels.Select(w => w.Timers.Broken is { } broken ? $"{w.Name} wheel of CPU {w.Cpu}: {broken}" : null)
                 .Concat(precise.Select(p => p.Timers.Broken is { } broken ? $"high-resolution timers of CPU {p.Cpu}: {broken}" : null)).OfType<string>()]);
     });
@@ -66,10 +66,10 @@ internal sealed class SchedulingInspection(KernelLook look) : ISchedulingInspect
     private static long? Now(KernelClock clock, int number) => unchecked((long?)((number & 3) switch { 0 => clock.MonotonicNs, 1 => clock.RealtimeNs, 2 => clock.BoottimeNs, _ => null }));
 
     private string? For(LinuxKernel kernel, ulong task, SymbolLocation? work) =>
-        work is not null ? KernelLook.Place(work) : task != 0 && look.NameOf(kernel, task) is { Pid: { } pid } name ? $"{name.Comm} ({pid})" : null;
+        work is not null ? work.ToShortString() : task != 0 && look.NameOf(kernel, task) is { Pid: { } pid } name ? $"{name.Comm} ({pid})" : null;
 
     private WaitRow Wait(LinuxKernel kernel, LockEdge edge) => new(
-        look.NameOf(kernel, edge.Wait.Task), MarkdownReport.Kebab(edge.Wait.Kind), edge.Wait.Lock, KernelLook.Place(edge.Symbol), edge.Wait.Function, edge.Wait.IsExclusive,
+        look.NameOf(kernel, edge.Wait.Task), MarkdownReport.Kebab(edge.Wait.Kind), edge.Wait.Lock, edge.Symbol?.ToShortString(), edge.Wait.Function, edge.Wait.IsExclusive,
         edge.State is { Owner: var owner and not 0 } ? look.NameOf(kernel, owner) : null);
 
     private static string Kebab(SchedulingClass kind) => MarkdownReport.Kebab(kind);

@@ -81,7 +81,7 @@ internal sealed class StackInspection(KernelLook look) : IStackInspection
         };
         if (registers.IsUserMode)
             return row;
-        var stacks = new StackMap([.. Kernel.Subsystems.Stacks.Of(kernel, cpu, address).Select(s => new StackBounds(s.Start, s.End, KindOf(s.Name), cpu ?? -1))]);
+        var stacks = new StackMap([.. Kernel.Subsystems.Stacks.Of(kernel, cpu, address).Select(s => s.BoundsOn(cpu))]);
         Backtrace trace = new OrcUnwinder(kernel.Image, code, kernel.Image, kernel.Space, stacks, KernelLook.Limits).Unwind(UnwindStart.From(registers));
         return row with { Frames = FramesOf(kernel.Image, trace), Ends = WhyEnds(trace) };
     }
@@ -94,16 +94,4 @@ internal sealed class StackInspection(KernelLook look) : IStackInspection
     })];
 
     private static string? WhyEnds(Backtrace trace) => trace.IsComplete ? null : $"the proved part ends here: {trace.End} at 0x{trace.EndAddress:x} {trace.Detail}".TrimEnd();
-
-    private static StackKind KindOf(string name) => name switch
-    {
-        "task" => StackKind.Task,
-        "irq" => StackKind.Irq,
-        "df" => StackKind.DoubleFault,
-        "nmi" => StackKind.Nmi,
-        "db" => StackKind.Debug,
-        "mce" => StackKind.MachineCheck,
-        "vc" => StackKind.Vc,
-        _ => StackKind.Unknown,
-    };
 }
