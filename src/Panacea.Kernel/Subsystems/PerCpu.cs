@@ -20,20 +20,27 @@ public static class PerCpu
 
     /// <summary>The kernel's CPU number of a vCPU: the one whose per-CPU base its GS base is; null where none is (a vCPU in firmware, offline, or on its way in or out), or
     /// where the segment bases are not known.</summary>
+    /// <remarks>In user mode, and between the entry to the kernel and its SWAPGS, the kernel's base waits in MSR_KERNEL_GS_BASE. What a user has put into the other one (WRGSBASE) may be any
+    /// address, also one of the kernel's: so the one that should hold it goes first.</remarks>
     public static int? CpuOf(LinuxKernel kernel, VcpuRegisters registers)
     {
         if (registers.Cpu is { } told)
             return told;
-        ulong user = registers.KernelGsBase, own = registers.GsBase;
-        IReadOnlyList<ulong> bases = kernel.Image.Meta.PerCpuBases;
-        for (int cpu = 0; cpu < bases.Count; cpu++)
-        {
-            if ((registers.Knows(RegisterGroups.SegmentBases) && bases[cpu] == own)
-                || (registers.Knows(RegisterGroups.KernelGsBase) && registers.IsUserMode && bases[cpu] == user))
-                return cpu;
-        }
+        int? waiting = registers.Knows(RegisterGroups.KernelGsBase) ? Find(registers.KernelGsBase) : null;
+        int? active = registers.Knows(RegisterGroups.SegmentBases) ? Find(registers.GsBase) : null;
+        return registers.IsUserMode ? waiting ?? active : active ?? waiting;
 
-        return null;
+        int? Find(ulong address)
+        {
+            IReadOnlyList<ulong> bases = kernel.Image.Meta.PerCpuBases;
+            for (int cpu = 0; cpu < bases.Count; cpu++)
+            {
+                if (bases[cpu] == address)
+                    return cpu;
+            }
+
+            return null;
+        }
     }
 
     /// <summary>The task that runs on a CPU.</summary>

@@ -16,6 +16,11 @@ public sealed class DumpTests : IDisposable
     public DumpTests()
     {
         _guest.Link();
+        Dump();
+    }
+
+    private void Dump()
+    {
         (ulong cr0, ulong cr3, ulong cr4, _) = _guest.ControlRegisters;
         File.WriteAllBytes(_directory.File("dump"), ElfCoreWriter.Write(
             _guest.Memory, new DumpNotes().AddQemu(5, [cr0, 0, 0, cr3, cr4], _guest.PerCpuBase(1), _guest["idt_table"]).Build()));
@@ -75,6 +80,17 @@ public sealed class DumpTests : IDisposable
         Outcome task = Inspect("bt", "1");
         Assert.Equal(ExitCodes.Ok, task.ExitCode);
         Assert.StartsWith("PID: 1 ", task.Out, StringComparison.Ordinal);
+    }
+
+    /// <summary>At the end of its exit a task leaves the task list, and then goes on running for the last time.</summary>
+    [Fact]
+    public void A_task_that_runs_is_there_though_it_has_left_the_list()
+    {
+        _guest.Run(_guest.AddTask(77, "gone"), 1);
+        Dump();
+        Assert.Contains(JsonDocument.Parse(Inspect("ps", "--json").Out).RootElement.EnumerateArray(), t => t.GetProperty("pid").GetInt32() == 77);
+        JsonElement stack = Assert.Single(JsonDocument.Parse(Inspect("bt", "--all", "--json").Out).RootElement.EnumerateArray(), t => t.GetProperty("pid").GetInt32() == 77);
+        Assert.Equal(0, stack.GetProperty("vcpu").GetInt32());
     }
 
     [Theory]

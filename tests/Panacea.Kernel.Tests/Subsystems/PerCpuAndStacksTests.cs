@@ -40,7 +40,13 @@ public sealed class PerCpuAndStacksTests
         // In user mode GS is the user's and the kernel's waits for SWAPGS.
         VcpuRegisters user = kernel with { Cs = 0x33, GsBase = 0, KernelGsBase = g.Guest.PerCpuBase(0) };
         Assert.Equal(0, PerCpu.CpuOf(g.Kernel, user));
-        Assert.Null(PerCpu.CpuOf(g.Kernel, user with { Cs = 0x10 }));
+
+        // So it is after the entry to the kernel, until SWAPGS has been executed; and after the one on the way out.
+        Assert.Equal(0, PerCpu.CpuOf(g.Kernel, user with { Cs = 0x10 }));
+
+        // A user may put any address into its own (WRGSBASE): it is not believed where the kernel's is there.
+        Assert.Equal(0, PerCpu.CpuOf(g.Kernel, user with { GsBase = g.Guest.PerCpuBase(1) }));
+        Assert.Equal(1, PerCpu.CpuOf(g.Kernel, kernel with { KernelGsBase = g.Guest.PerCpuBase(0) }));
         Assert.Null(PerCpu.CpuOf(g.Kernel, kernel with { GsBase = 0 }));
     }
 

@@ -60,7 +60,7 @@ internal sealed class KernelLook(IKernelSource source, CancellationToken cancel)
         return read(machine.Image.KernelOver(machine.Memory), machine.Vcpus);
     }, cancel);
 
-    /// <summary>All tasks, the idle task of each CPU among them. Of a dump that lacks pages, those that can be reached; a note says what could not.</summary>
+    /// <summary>All tasks, those that are on no list but on a CPU among them: the idle tasks, and one that is about to have exited. Of a dump that lacks pages, those that can be reached; a note says what could not.</summary>
     public IReadOnlyList<LinuxTask> TasksOf(LinuxKernel kernel)
     {
         if (_tasks is not null)
@@ -72,9 +72,12 @@ internal sealed class KernelLook(IKernelSource source, CancellationToken cancel)
         var seen = tasks.Select(t => t.Address).ToHashSet();
         foreach (int cpu in Cpus.Possible(kernel))
         {
-            // The idle tasks of CPUs but the first are on no list.
-            if (Try<LinuxTask?>(() => LinuxTasks.ReadTask(kernel, kernel.Read(PerCpu.Address(kernel, "runqueues", cpu), "rq.idle")), null) is { } idle && seen.Add(idle.Address))
-                tasks.Add(idle);
+            // The idle tasks of CPUs but the first are on no list; nor is a task that has left it at the end of its exit and still runs.
+            foreach (Func<ulong> find in (Func<ulong>[])[() => kernel.Read(PerCpu.Address(kernel, "runqueues", cpu), "rq.idle"), () => PerCpu.CurrentTask(kernel, cpu)])
+            {
+                if (Try<LinuxTask?>(() => LinuxTasks.ReadTask(kernel, find()), null) is { } found && seen.Add(found.Address))
+                    tasks.Add(found);
+            }
         }
 
         return _tasks = tasks;
