@@ -10,7 +10,9 @@ public enum SleepTimeSource
     /// since.</summary>
     LastRun,
 
-    /// <summary>From the moment the task last got a CPU (sched_info.last_arrival): it may have run for a while, so it has slept less.</summary>
+    /// <summary>From the moment the task last got a CPU (sched_info.last_arrival): it may have run for a while, so it has slept less. So it is of a task that was moved to
+    /// another CPU's queue after it went to sleep: since 6.12 sleepers stay queued for a while (commit 152e11f6df29, "sched/fair: Implement delayed dequeue"), the load balancer may take them, and
+    /// queueing a task that was moved clears exec_start (enqueue_entity; commit a53ce18cacb4, "sched/fair: Sanitize vruntime of entity being migrated").</summary>
     LastArrival,
 
     /// <summary>From the moment the hung-task detector first saw it not switching (task_struct.last_switch_time): it has slept longer.</summary>
