@@ -141,7 +141,12 @@ public sealed record TaskDetails
     public static uint RawStateOf(LinuxKernel kernel, ulong task) => unchecked((uint)kernel.Read(task, Shapes.FirstOf(kernel, "task_struct.__state", "task_struct.state")));
 
     /// <summary>What a process holds in memory (mm_struct.rss_stat). Over a running guest it may be off by what moves meanwhile.</summary>
-    public static ProcessMemory ReadMemory(LinuxKernel kernel, ulong mm)
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="mm">Guest-virtual address of its mm_struct.</param>
+    /// <param name="tasks">Tasks of that mm_struct, all of them: what each has counted for itself and not yet handed in is added, which <c>/proc</c> does not do. Null for what <c>/proc</c> shows.</param>
+    /// <exception cref="GuestMemoryException">It can't be read.</exception>
+    /// <exception cref="KernelShapeException">The kernel keeps it in a way that is not known.</exception>
+    public static ProcessMemory ReadMemory(LinuxKernel kernel, ulong mm, IEnumerable<ulong>? tasks = null)
     {
         // MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES (include/linux/mm_types_task.h).
         Span<long> counts = stackalloc long[4];
@@ -159,9 +164,22 @@ public sealed record TaskDetails
                 counts[i] = Cpus.CounterSum(kernel, unchecked(first + ((ulong)i * bytes)));
         }
 
+        foreach (ulong task in tasks ?? [])
+            AddCached(kernel, task, counts);
+
         // A counter may be seen below zero for a moment; the kernel shows 0 then (get_mm_counter).
         foreach (ref long count in counts)
             count = Math.Max(0, count);
         return new ProcessMemory(counts[0], counts[1], counts[3], counts[2], kernel.Read(mm, "mm_struct.total_vm"));
+    }
+    /// <summary>Up to 6.1 a task counts its faults for itself and hands the counts in after 64 of them (SPLIT_RSS_COUNTING, mm/memory.c, sync_mm_rss); since 6.2 there is nothing to hand in (commit
+    /// f1a7941243c1).</summary>
+    private static void AddCached(LinuxKernel kernel, ulong task, Span<long> counts)
+    {
+        if (!kernel.HasMember("task_struct.rss_stat.count"))
+            return;
+        ulong first = unchecked(task + kernel.Offset("task_struct.rss_stat.count"));
+        for (int i = 0; i < counts.Length; i++)
+            counts[i] = unchecked(counts[i] + (int)(uint)kernel.ReadInteger(first + ((ulong)i * 4), 4, "task_struct.rss_stat"));
     }
 }

@@ -126,6 +126,19 @@ public sealed class SchedulerTests
         Assert.Equal(new ProcessMemory(10, 20, 40, shape == KernelShape.Linux612 ? 30 : 0, 1000), d.Memory);
         Assert.Equal(70, d.Memory!.ResidentPages);
         Assert.Null(TaskDetails.Read(g.Kernel, Tasks.ReadTask(g.Kernel, k.Kthread.Address)).Memory);
+
+        // What the threads have not handed in yet, below zero too: a page that is copied on write goes from one count to the other.
+        if (shape == KernelShape.Linux61)
+        {
+            ulong counts = k.Types.Offset("task_struct.rss_stat.count");
+            k.Put(at + counts, "task_rss_stat.events", unchecked((uint)-3));
+            k.Put(at + counts + 4, "task_rss_stat.events", 5);
+            k.Put(k.Init.Address + counts + 12, "task_rss_stat.events", 64);
+        }
+
+        Assert.Equal(
+            shape == KernelShape.Linux61 ? new ProcessMemory(7, 25, 104, 0, 1000) : d.Memory, TaskDetails.ReadMemory(g.Kernel, task.Memory, [at, k.Init.Address]));
+        Assert.Equal(d.Memory, TaskDetails.ReadMemory(g.Kernel, task.Memory));
     }
 
     [Fact]

@@ -12,7 +12,8 @@ internal sealed class TaskInspection(KernelLook look) : ITaskInspection
     public IReadOnlyList<TaskRow> List() => look.Settled(kernel =>
     {
         long? total = TotalPages(kernel);
-        return (IReadOnlyList<TaskRow>)[.. look.TasksOf(kernel).Select(t => Row(kernel, t, total)).OrderBy(t => t.Pid).ThenBy(t => t.Cpu)];
+        var memories = new Memories(kernel, look.TasksOf(kernel));
+        return (IReadOnlyList<TaskRow>)[.. look.TasksOf(kernel).Select(t => Row(kernel, t, total, memories)).OrderBy(t => t.Pid).ThenBy(t => t.Cpu)];
     });
 
     public TaskReport? Find(int pid) => look.Settled(kernel => look.TaskOf(kernel, pid) is { } task ? Report(kernel, task) : null);
@@ -23,17 +24,17 @@ internal sealed class TaskInspection(KernelLook look) : ITaskInspection
             return null;
         TaskDirectories at = OpenFiles.DirectoriesOf(kernel, task);
         return new FilesReport(
-            Row(kernel, task, null), at.Root, at.WorkingDirectory, [.. OpenFiles.Of(kernel, task, KernelLook.Limits).Select(f => File(kernel, f))]);
+            Row(kernel, task, null, new Memories(kernel, look.TasksOf(kernel))), at.Root, at.WorkingDirectory, [.. OpenFiles.Of(kernel, task, KernelLook.Limits).Select(f => File(kernel, f))]);
     });
 
-    private static TaskReport Report(LinuxKernel kernel, LinuxTask task)
+    private TaskReport Report(LinuxKernel kernel, LinuxTask task)
     {
         TaskDetails details = TaskDetails.Read(kernel, task);
         TaskDirectories at = OpenFiles.DirectoriesOf(kernel, task);
         TaskCredentials? who = KernelLook.Try<TaskCredentials?>(() => TaskEnvironment.Credentials(kernel, task), null);
         return new TaskReport
         {
-            Task = Row(kernel, task, TotalPages(kernel)),
+            Task = Row(kernel, task, TotalPages(kernel), new Memories(kernel, look.TasksOf(kernel))),
             CommandLine = LinuxTasks.TryReadCommandLine(kernel, task, MaxCommandLine, out string line, out _) ? line : null,
             Parents = [.. TaskEnvironment.Ancestors(kernel, task).Select(p => $"{p.Pid} {p.Comm}")],
             Threads = details.Threads,
@@ -68,11 +69,11 @@ internal sealed class TaskInspection(KernelLook look) : ITaskInspection
         return backtraces.WaitsIn(backtraces.Of(task.Address)) is { } frame ? backtraces.Locate(frame)?.ToString() : null;
     }
 
-    private static TaskRow Row(LinuxKernel kernel, LinuxTask t, long? totalPages)
+    private static TaskRow Row(LinuxKernel kernel, LinuxTask t, long? totalPages, Memories memories)
     {
         // It may have ended meanwhile.
         int? cpu = KernelLook.Try<int?>(() => TaskDetails.CpuOf(kernel, t.Address), null);
-        ProcessMemory? memory = t.Memory == 0 ? new ProcessMemory(0, 0, 0, 0, 0) : KernelLook.Try<ProcessMemory?>(() => TaskDetails.ReadMemory(kernel, t.Memory), null);
+        ProcessMemory? memory = memories.Of(t);
         return new TaskRow(t.Pid, t.Tgid, t.Parent, t.State.ToString(), cpu, t.Comm, t.IsKernelThread, t.Address)
         {
             Active = KernelLook.Try(() => TaskDetails.IsRunning(kernel, t.Address), false),
@@ -106,5 +107,20 @@ internal sealed class TaskInspection(KernelLook look) : ITaskInspection
         return new FileRow(
             f.Descriptor, f.Address, KernelLook.Try(() => FilePaths.ReadPath(kernel, f.Address, "file.f_path").Dentry, 0UL), f.Inode, unchecked((long)f.InodeNumber), type, f.Path,
             f.Flags, f.Position, socket is null ? null : ResourceInspection.Socket(socket));
+    }
+
+    /// <summary>What processes hold in memory, each read once for all of its threads.</summary>
+    private sealed class Memories(LinuxKernel kernel, IReadOnlyList<LinuxTask> tasks)
+    {
+        private readonly ILookup<ulong, ulong> _tasks = tasks.ToLookup(t => t.Memory, t => t.Address);
+        private readonly Dictionary<ulong, ProcessMemory?> _read = new() { [0] = new ProcessMemory(0, 0, 0, 0, 0) };
+
+        /// <summary>That of a task; null where it can't be read.</summary>
+        public ProcessMemory? Of(LinuxTask task)
+        {
+            if (!_read.TryGetValue(task.Memory, out ProcessMemory? memory))
+                _read[task.Memory] = memory = KernelLook.Try<ProcessMemory?>(() => TaskDetails.ReadMemory(kernel, task.Memory, _tasks[task.Memory]), null);
+            return memory;
+        }
     }
 }
