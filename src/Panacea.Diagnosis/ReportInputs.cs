@@ -69,22 +69,3 @@ internal sealed record ReportInputs(string? CommandLine, string? Taint, IReadOnl
             ? text.TrimEnd('\n')
             : null;
 }
-
-/// <summary>Taint flags (include/linux/panic.h, kernel/panic.c: taint_flags).</summary>
-internal static class Taints
-{
-    private const string Set = "PFSRMBUDAWCIOELKXTN";
-
-    /// <summary>Letters of the flags that are set, in the kernel's order; "none" where none is.</summary>
-    public static string Letters(ulong mask)
-    {
-        var letters = new List<char>();
-        for (int bit = 0; bit < Set.Length; bit++)
-        {
-            if ((mask >> bit & 1) != 0)
-                letters.Add(Set[bit]);
-        }
-
-        return letters.Count == 0 ? "none" : new string([.. letters]);
-    }
-}

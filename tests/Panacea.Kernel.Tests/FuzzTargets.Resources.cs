@@ -19,6 +19,8 @@ public static partial class FuzzTargets
         ulong device = k.New("net_device", ("netdev_ops", k.New("net_device_ops")), ("ip_ptr", k.New("in_device", ("ifa_list", k.New("in_ifaddr")))));
         k.List(k["init_net"] + k.Types.Offset("net.dev_base_head"), "net_device.dev_list", device);
         ulong sock = k.New("sock", ("__sk_common.skc_family", 1));
+        ulong characters = k.AddCharacterDriver(10, 0, "misc", k["null_fops"], isMapped: true), blocks = k.AddBlockDriver(254, "virtblk");
+        SyntheticDisk disk = k.AddDisk(254 << 20, "vda", k["null_fops"], (0, 1), (1, 2));
         k.Link();
 
         // All of it came from one stretch of the heap.
@@ -28,7 +30,7 @@ public static partial class FuzzTargets
             (heap, 0x4000), (heap, 0x4000), (k.Physical(slab.Slab), 64), (k.Physical(slab.Base), 4096), (k.Physical(k.PageOf(k.Direct(0x290_0000))), 640),
             (k.Physical(k["page_offset_base"]), 0x800), (k.Physical(k.Victim.Address), k.Types.SizeOf("task_struct")),
         ];
-        ulong[] pointers = [root, top, mount, space, device, sock, slab.Base, slab.Slab, .. slab.Objects, k.Victim.Address, k["init_net"], k["init_task"], k.PageOf(k.Direct(0x290_0000))];
+        ulong[] pointers = [root, top, mount, space, device, sock, slab.Base, slab.Slab, .. slab.Objects, k.Victim.Address, k["init_net"], k["init_task"], k.PageOf(k.Direct(0x290_0000)), characters, blocks, disk.Device, disk.Queue];
         ulong[] asked = [slab.Objects[1] + 8, slab.Objects[2], k.VmallocBase + 0x20_0010, k.PageOf(k.Direct(0x290_0000)), k.Direct(0x290_3000), k.Victim.Stack - 8, k["init_task"]];
         return new FuzzedGuest(k, regions, pointers)
         {
@@ -43,7 +45,9 @@ public static partial class FuzzTargets
                 ("memory summary", kernel => MemorySummary.Read(kernel, Short)),
                 ("mounts", kernel => Mounts.Enumerate(kernel, space, Short)),
                 ("superblocks", kernel => Mounts.SuperBlocks(kernel, Short)),
-                ("block devices", kernel => BlockDevices.Enumerate(kernel, Short)),
+                ("block devices", kernel => BlockDevices.Enumerate(kernel, Short).ForEach(d => _ = BlockDevices.Load(kernel, d, Short))),
+                ("character drivers", kernel => CharacterDriver.Enumerate(kernel, Short)),
+                ("block drivers", kernel => BlockDriver.Enumerate(kernel, Short)),
                 ("files", kernel => OpenFiles.Of(kernel, Tasks.ReadTask(kernel, k.Victim.Address), Short).ForEach(f => _ = Sockets.Of(kernel, f))),
                 ("directories", kernel => _ = OpenFiles.DirectoriesOf(kernel, Tasks.ReadTask(kernel, k.Victim.Address))),
                 ("ancestors", kernel => _ = TaskEnvironment.Ancestors(kernel, Tasks.ReadTask(kernel, k.Victim.Address))),

@@ -27,7 +27,11 @@ public sealed record BlockDevice(ulong Address, string Name, uint Device, ulong?
 /// <param name="StartNs">When it was allocated, nanoseconds of the monotonic clock; 0 where the queue keeps no times.</param>
 /// <param name="IssuedNs">When it was given to the driver, nanoseconds of the monotonic clock; 0 where it keeps no times.</param>
 public sealed record BlockRequest(
-    ulong Address, string Operation, ulong Sector, uint Bytes, bool IsComplete, int Tag, int HardwareQueue, ulong StartNs, ulong IssuedNs);
+    ulong Address, string Operation, ulong Sector, uint Bytes, bool IsComplete, int Tag, int HardwareQueue, ulong StartNs, ulong IssuedNs)
+{
+    /// <summary>It sends data to the device: operations of odd numbers do (op_is_write).</summary>
+    public bool IsWrite { get; init; }
+}
 
 /// <summary>Block devices and what is in flight on them (include/linux/blk_types.h, include/linux/blkdev.h, include/linux/blk-mq.h).</summary>
 public static class BlockDevices
@@ -43,6 +47,14 @@ public static class BlockDevices
     public static List<BlockDevice> Enumerate(LinuxKernel kernel, TargetLimits limits)
     {
         var devices = new List<BlockDevice>();
+        foreach ((ulong device, ulong disk) in WithDisks(kernel, limits))
+            devices.Add(Read(kernel, device, disk));
+        return [.. devices.OrderBy(d => d.Device)];
+    }
+
+    /// <summary>Every block_device with its gendisk, in the order of the list.</summary>
+    internal static IEnumerable<(ulong Device, ulong Disk)> WithDisks(LinuxKernel kernel, TargetLimits limits)
+    {
         ulong super = kernel.ReadSymbolU64("blockdev_superblock"), offset = kernel.Offset("bdev_inode.vfs_inode");
         foreach (ulong inode in Lists.Entries(kernel, unchecked(super + kernel.Offset("super_block.s_inodes")), "inode.i_sb_list", limits))
         {
@@ -50,10 +62,33 @@ public static class BlockDevices
 
             // The root of the file system is an inode too, of no device.
             if (disk != 0)
-                devices.Add(Read(kernel, device, disk));
+                yield return (device, disk);
+        }
+    }
+
+    /// <summary>How many reads and writes are under way on a disk: requests that its driver holds, or of one whose driver takes none what it counts itself (struct disk_stats).</summary>
+    /// <returns>Null where the kernel counts them elsewhere (before 5.11).</returns>
+    /// <inheritdoc cref="InFlight" path="/exception"/>
+    public static (long Reads, long Writes)? Load(LinuxKernel kernel, BlockDevice disk, TargetLimits limits)
+    {
+        if (disk.Queue != 0 && kernel.Read(disk.Queue, "request_queue.tag_set") != 0)
+        {
+            List<BlockRequest> held = [.. InFlight(kernel, disk, limits).Where(r => !r.IsComplete)];
+            return (held.Count(r => !r.IsWrite), held.Count(r => r.IsWrite));
         }
 
-        return [.. devices.OrderBy(d => d.Device)];
+        if (!kernel.HasMember("block_device.bd_stats") || !kernel.HasMember("disk_stats.in_flight") || kernel.Read(disk.Address, "block_device.bd_stats") is not (var stats and not 0))
+            return null;
+        long reads = 0, writes = 0;
+        foreach (int cpu in Cpus.Possible(kernel))
+        {
+            // A request may end on another CPU than it began on: only the sum says anything.
+            ulong counts = unchecked(Cpus.At(kernel, stats, cpu) + kernel.Offset("disk_stats.in_flight"));
+            reads = unchecked(reads + (long)kernel.ReadU64(counts, "disk_stats.in_flight"));
+            writes = unchecked(writes + (long)kernel.ReadU64(counts + 8, "disk_stats.in_flight"));
+        }
+
+        return (Math.Max(0, reads), Math.Max(0, writes));
     }
 
     /// <summary>Requests that the driver of a disk holds.</summary>
@@ -107,7 +142,8 @@ public static class BlockDevices
             requests.Add(new BlockRequest(
                 request, names.TryGetValue(operation, out string? name) ? name.Replace("REQ_OP_", "", StringComparison.Ordinal) : $"operation {operation}",
                 kernel.Read(request, "request.__sector"), kernel.ReadU32(request, "request.__data_len"), state > RequestInFlight, (int)tag, queue,
-                kernel.Read(request, "request.start_time_ns"), kernel.Read(request, "request.io_start_time_ns")));
+                kernel.Read(request, "request.start_time_ns"), kernel.Read(request, "request.io_start_time_ns"))
+            { IsWrite = (operation & 1) != 0 });
         }
     }
 

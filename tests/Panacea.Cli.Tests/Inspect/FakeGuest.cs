@@ -87,6 +87,12 @@ internal sealed class FakeGuest : IInspectionSession, IInspection, ITaskInspecti
 
     public string? VmcoreInfo() => "OSRELEASE=6.1\nPAGESIZE=4096\nEVIL=\x1b[31m\n";
 
+    public SystemAnswer System() => new()
+    {
+        Source = Evil, Cpus = 2, CpusOffline = 1, Date = new DateTimeOffset(2026, 1, 2, 3, 4, 5, TimeSpan.Zero), UptimeMs = 90_061_000, LoadAverage = [0.5, 0.25, 0.125], Tasks = 67, Nodename = Evil,
+        Release = "6.1", Version = Evil, Machine = "x86_64", Mhz = 2100, MemoryBytes = 512 << 20, Panic = Evil, Taint = "", BuildId = "ab12", CommandLine = Evil, CpuModel = Evil,
+    };
+
     public IReadOnlyList<SymbolRow> Find(string name) => name == "oops_end" ? [new(name, 0xffffffff81000000, 16, "T", null), new(Evil, 0xffffffffc0000000, 0, "t", Evil)] : [];
 
     public TypeText? FindType(string name) => name == "mutex" ? new("struct mutex", 32, $"struct mutex {{\n\tatomic_long_t owner; /* 0 */\n\tint {Evil.Replace("\n", "", StringComparison.Ordinal)};\n}};\n") : null;
@@ -145,4 +151,8 @@ internal sealed class FakeGuest : IInspectionSession, IInspection, ITaskInspecti
     public NetAnswer Net() => new(
         [new(0xffff888000000500, Evil, 1, true, true, 1500, "52:54:00:12:34:56", ["10.0.2.15/24"], 10, 1000, 20, 2000, null), new(1, "lo", 2, false, false, 65536, "", [], null, null, null, null, null)],
         [new(0xffff888000000600, "inet", "stream", "LISTEN", "0.0.0.0:6379", "", 0, 511), new(2, "unix", "", Evil, Evil, Evil, 0, 0)]);
+
+    public DevicesAnswer Devices() => new(
+        [new(1, 0, 256, "mem", 0xffff888000000700, "memory_fops"), new(10, 0, 256, Evil, null, null)], [new(7, "loop", 0xffff888000000800, Evil), new(8, Evil, null, null)],
+        [new(7, 0, 0xffff888000000800, "loop0", 0xffff888000000900, 1, 2), new(8, 0, 1, Evil, 2, null, null)]);
 }

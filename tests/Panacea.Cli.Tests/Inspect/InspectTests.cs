@@ -11,7 +11,7 @@ public sealed class InspectTests
     {
         { "ps", 3 }, { "task 300", -1 }, { "files 300", -1 }, { "bt", 2 }, { "bt --all", 1 }, { "bt 300", 1 }, { "dmesg", 2 }, { "modules", 2 }, { "vmcoreinfo", -1 }, { "symbol oops_end", 2 },
         { "type mutex", -1 }, { "read x", -1 }, { "read x --as string", -1 }, { "read x --as mutex", -1 }, { "read x 17 --as u8", -1 }, { "disasm oops_end", -1 }, { "runq", 2 }, { "locks", -1 },
-        { "workqueues", -1 }, { "workqueues --all", -1 }, { "timers", -1 }, { "memory", -1 }, { "slab", 2 }, { "mounts", 1 }, { "net", -1 },
+        { "workqueues", -1 }, { "workqueues --all", -1 }, { "timers", -1 }, { "memory", -1 }, { "slab", 2 }, { "mounts", 1 }, { "net", -1 }, { "dev", -1 }, { "sys", -1 },
     };
 
     private static Outcome Inspect(string line, FakeGuest? guest = null)
@@ -68,6 +68,30 @@ public sealed class InspectTests
 
     [Fact]
     public void Json_may_stand_before_the_subcommand() => Assert.Equal(Inspect("ps --json").Out, Inspect("--json ps").Out);
+
+    [Fact]
+    public void Dev_has_the_columns_of_crash()
+    {
+        static string Name(string name) => name.PadRight(FakeGuest.Shown.Length);
+        Assert.Equal(
+            $"CHRDEV  {Name("NAME")}  CDEV              OPERATIONS\n"
+            + $"     1  {Name("mem")}  ffff888000000700  memory_fops\n"
+            + $"    10  {FakeGuest.Shown}  -                 -\n\n"
+            + $"BLKDEV  {Name("NAME")}  GENDISK           OPERATIONS\n"
+            + $"     7  {Name("loop")}  ffff888000000800  {FakeGuest.Shown}\n"
+            + $"     8  {FakeGuest.Shown}  -                 -\n\n"
+            + $"MAJOR  GENDISK           {Name("NAME")}  REQUEST_QUEUE     TOTAL  READ  WRITE\n"
+            + $"    7  ffff888000000800  {Name("loop0")}  ffff888000000900      3     1      2\n"
+            + $"    8  0000000000000001  {FakeGuest.Shown}  0000000000000002      -     -      -\n",
+            Inspect("dev").Out);
+    }
+
+    [Fact]
+    public void Sys_has_the_lines_of_crash() => Assert.Equal(
+        $"      SOURCE: {FakeGuest.Shown}\n        CPUS: 2 [OFFLINE: 1]\n        DATE: Fri Jan 2 03:04:05 UTC 2026\n      UPTIME: 1 days, 01:01:01\nLOAD AVERAGE: 0.50, 0.25, 0.13\n"
+        + $"       TASKS: 67\n    NODENAME: {FakeGuest.Shown}\n     RELEASE: 6.1\n     VERSION: {FakeGuest.Shown}\n     MACHINE: x86_64  (2100 Mhz)\n      MEMORY: 512 MB\n"
+        + $"       PANIC: \"{FakeGuest.Shown}\"\n       TAINT: none\n    BUILD ID: ab12\nCOMMAND LINE: {FakeGuest.Shown}\n   CPU MODEL: {FakeGuest.Shown}\n",
+        Inspect("sys").Out);
 
     [Fact]
     public void Dmesg_looks_like_dmesg() => Assert.Equal("[    1.500000] hello\\x1b[31m\n[   12.345678] Oops\n", Inspect("dmesg").Out);

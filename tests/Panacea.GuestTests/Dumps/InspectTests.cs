@@ -15,7 +15,7 @@ public abstract class InspectTests(SharedGuest shared, GuestDump dumps)
         ("vmcoreinfo", "OSRELEASE="), ("symbol schedule", "schedule"), ("type task_struct", "struct list_head"), ("read init_task 12", "init_stack"), ("read init_task --as task_struct", "comm = \"swapper/0\""),
         ("read linux_banner --as string", "Linux version"), ("read runqueues:1 --as rq", "nr_running = "), ("read 0x100000 32 --as u8 --physical", "0000000000100000:"), ("disasm schedule", "ret"),
         ("disasm schedule+0 3", "<+0>"), ("runq", "RUNQUEUE:"), ("locks", "o"), ("workqueues --all", "events"), ("timers", "TIMER_LIST"), ("memory", "TOTAL MEM"), ("slab", "task_struct"),
-        ("mounts", "proc"), ("net", "lo"),
+        ("mounts", "proc"), ("net", "lo"), ("dev", "CHRDEV"), ("sys", "LOAD AVERAGE:"),
     ];
 
     private string Live => $"qmp:{shared.Guest.QmpPath}";

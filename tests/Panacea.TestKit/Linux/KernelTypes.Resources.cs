@@ -14,6 +14,7 @@ internal static partial class KernelTypes
         Vfs(t, list, newer);
         Processes(t, list, newer);
         Net(t, list, counter);
+        Devices(t, counter, newer);
         return [("files", t.Pointer), ("fs", t.Pointer), ("nsproxy", t.Pointer), ("cgroups", t.Pointer), ("real_cred", t.Pointer)];
     }
 
@@ -68,8 +69,8 @@ internal static partial class KernelTypes
         t.Struct("file_system_type", ("name", t.Pointer));
         CType writers = t.Struct("sb_writers", ("frozen", t.S32));
         t.Struct("super_block",
-            ("s_list", list), ("s_dev", t.U32), ("s_type", t.Pointer), ("s_flags", t.U64), ("s_bdev", t.Pointer), ("s_writers", writers), ("s_id", t.Array(t.Char, 32)), ("s_subtype", t.Pointer));
-        t.Struct("inode", ("i_mode", t.U16), ("i_ino", t.U64), ("i_rdev", t.U32), ("i_private", t.Pointer));
+            ("s_list", list), ("s_dev", t.U32), ("s_type", t.Pointer), ("s_flags", t.U64), ("s_bdev", t.Pointer), ("s_writers", writers), ("s_id", t.Array(t.Char, 32)), ("s_subtype", t.Pointer), ("s_inodes", list));
+        t.Struct("inode", ("i_mode", t.U16), ("i_ino", t.U64), ("i_rdev", t.U32), ("i_private", t.Pointer), ("i_sb_list", list));
         t.Struct("file", ("f_path", path), ("f_inode", t.Pointer), ("f_op", t.Pointer), ("f_flags", t.U32), ("f_pos", t.S64), ("private_data", t.Pointer));
         t.Struct("fdtable", ("max_fds", t.U32), ("fd", t.Pointer), ("close_on_exec", t.Pointer), ("open_fds", t.Pointer));
         t.Struct("files_struct", ("fdt", t.Pointer));

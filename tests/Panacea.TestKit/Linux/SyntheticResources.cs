@@ -268,5 +268,6 @@ public sealed partial class SyntheticKernel
         Data("bit_wait_table", 2 * Types.SizeOf("wait_queue_head"));
         Data("init_pid_ns", Types.SizeOf("pid_namespace"));
         Data("sys_call_table", 64);
+        LayOutDevices();
     }
 }

@@ -6,7 +6,7 @@ using Panacea.Cli.Services.Inspection;
 
 namespace Panacea.Cli.Commands.Inspect;
 
-/// <summary><c>memory</c>, <c>slab</c>, <c>mounts</c>, <c>net</c>.</summary>
+/// <summary><c>memory</c>, <c>slab</c>, <c>mounts</c>, <c>net</c>, <c>dev</c>.</summary>
 internal static class ResourceCommands
 {
     private const int KibPerPage = 4;
@@ -28,6 +28,9 @@ internal static class ResourceCommands
         yield return tree.Sub(
             "net", "List network devices and TCP sockets.", [("net", "Devices of the first namespace with addresses and counters; sockets with state, queues and peers.")],
             (_, guest) => guest.Resources.Net(), InspectionJson.Default.NetAnswer, (net, _) => Net(tree, net));
+        yield return tree.Sub(
+            "dev", "List character and block devices, and what is under way on disks.", [("dev", "Numbers with names and operations; disks with reads and writes in flight.")],
+            (_, guest) => guest.Resources.Devices(), InspectionJson.Default.DevicesAnswer, (devices, _) => Devices(tree, devices));
     }
 
     private static void Memory(InspectTree tree, MemoryAnswer memory)
@@ -108,4 +111,29 @@ internal static class ResourceCommands
 
         sockets.WriteTo(tree.Out, tree.Console.Paint);
     }
+
+    private static void Devices(InspectTree tree, DevicesAnswer devices)
+    {
+        var characters = new Columns(("CHRDEV", true), ("NAME", false), ("CDEV", false), ("OPERATIONS", false));
+        foreach (CharacterDriverRow c in devices.Characters)
+            characters.Add(InspectTree.N(c.Major), c.Name, Hex(c.Cdev), c.Operations);
+        characters.WriteTo(tree.Out, tree.Console.Paint);
+        tree.Out.WriteLine();
+        var blocks = new Columns(("BLKDEV", true), ("NAME", false), ("GENDISK", false), ("OPERATIONS", false));
+        foreach (BlockDriverRow b in devices.Blocks)
+            blocks.Add(InspectTree.N(b.Major), b.Name, Hex(b.Gendisk), b.Operations);
+        blocks.WriteTo(tree.Out, tree.Console.Paint);
+        tree.Out.WriteLine();
+        var disks = new Columns(("MAJOR", true), ("GENDISK", false), ("NAME", false), ("REQUEST_QUEUE", false), ("TOTAL", true), ("READ", true), ("WRITE", true));
+        foreach (DiskRow d in devices.Disks)
+        {
+            disks.Add(
+                InspectTree.N(d.Major), InspectTree.Hex(d.Gendisk), d.Name, InspectTree.Hex(d.RequestQueue), InspectTree.N(unchecked(d.Reads + d.Writes)), InspectTree.N(d.Reads),
+                InspectTree.N(d.Writes));
+        }
+
+        disks.WriteTo(tree.Out, tree.Console.Paint);
+    }
+
+    private static string? Hex(ulong? address) => address is { } known ? InspectTree.Hex(known) : null;
 }

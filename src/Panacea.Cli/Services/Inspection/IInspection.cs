@@ -12,7 +12,7 @@ internal interface IInspection
     /// <summary>Stacks.</summary>
     IStackInspection Stacks { get; }
 
-    /// <summary>The kernel itself: modules, log, VMCOREINFO.</summary>
+    /// <summary>The kernel itself: modules, log, VMCOREINFO, the machine under it.</summary>
     IKernelInspection Kernel { get; }
 
     /// <summary>Symbols and types.</summary>
@@ -24,7 +24,7 @@ internal interface IInspection
     /// <summary>Who runs, who waits, what is due.</summary>
     ISchedulingInspection Scheduling { get; }
 
-    /// <summary>Caches, mounts, network, memory in numbers.</summary>
+    /// <summary>Caches, mounts, network, devices, memory in numbers.</summary>
     IResourceInspection Resources { get; }
 
     /// <summary>What could not be read for the answers so far, in sentences; guest strings as they are.</summary>
@@ -68,6 +68,9 @@ internal interface IKernelInspection
 
     /// <summary>VMCOREINFO as the kernel exports it; null where it has none.</summary>
     string? VmcoreInfo();
+
+    /// <summary>The machine in some twenty lines.</summary>
+    SystemAnswer System();
 }
 
 /// <summary>Symbols and types.</summary>
@@ -112,7 +115,7 @@ internal interface ISchedulingInspection
     TimersAnswer Timers();
 }
 
-/// <summary>Caches, mounts, network, memory in numbers.</summary>
+/// <summary>Caches, mounts, network, devices, memory in numbers.</summary>
 internal interface IResourceInspection
 {
     /// <summary>Memory in numbers.</summary>
@@ -126,6 +129,9 @@ internal interface IResourceInspection
 
     /// <summary>Network devices and TCP sockets.</summary>
     NetAnswer Net();
+
+    /// <summary>Who has which device numbers, and what is under way on disks.</summary>
+    DevicesAnswer Devices();
 }
 
 /// <summary>Opens a running guest or a dump for looking.</summary>

@@ -24,4 +24,6 @@ namespace Panacea.Cli.Services.Inspection;
 [JsonSerializable(typeof(IReadOnlyList<SlabRow>))]
 [JsonSerializable(typeof(IReadOnlyList<MountRow>))]
 [JsonSerializable(typeof(NetAnswer))]
+[JsonSerializable(typeof(DevicesAnswer))]
+[JsonSerializable(typeof(SystemAnswer))]
 internal sealed partial class InspectionJson : JsonSerializerContext;

@@ -1,6 +1,6 @@
 using System.Globalization;
-using System.Text;
 using Panacea.Cli.CommandLine;
+using Panacea.Diagnosis;
 using Panacea.Diagnosis.Machine;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
@@ -20,18 +20,18 @@ internal sealed class KernelInspections : IInspectionService
 
         public IReadOnlyList<string> Missing => source.Missing;
 
-        public IInspection Look(CancellationToken cancel) => new Inspection(new KernelLook(source, cancel));
+        public IInspection Look(CancellationToken cancel) => new Inspection(new KernelLook(source, cancel), source.Kind == SourceKind.Dump ? source.Description : "a running guest");
 
         public void Dispose() => source.Dispose();
     }
 
-    private sealed class Inspection(KernelLook look) : IInspection
+    private sealed class Inspection(KernelLook look, string source) : IInspection
     {
         public ITaskInspection Tasks { get; } = new TaskInspection(look);
 
         public IStackInspection Stacks { get; } = new StackInspection(look);
 
-        public IKernelInspection Kernel { get; } = new KernelInspection(look);
+        public IKernelInspection Kernel { get; } = new KernelInspection(look, source);
 
         public ISymbolInspection Symbols { get; } = new SymbolInspection(look);
 
@@ -45,16 +45,20 @@ internal sealed class KernelInspections : IInspectionService
     }
 }
 
-/// <summary>Modules, log and VMCOREINFO of a kernel.</summary>
-internal sealed class KernelInspection(KernelLook look) : IKernelInspection
+/// <summary>Modules, log, VMCOREINFO and machine of a kernel.</summary>
+/// <param name="look">The kernel.</param>
+/// <param name="source">What is looked at, in one line.</param>
+internal sealed class KernelInspection(KernelLook look, string source) : IKernelInspection
 {
     public IReadOnlyList<ModuleRow> Modules() => [.. look.Settled(kernel => LinuxModules.Enumerate(kernel, KernelLook.Limits)).Select(m =>
-        new ModuleRow(m.Name, m.Memory.FirstOrDefault(part => part.IsText).Start, unchecked((long)m.Size), StateOf(m), Taints(m.Taints)) { Address = m.Address })];
+        new ModuleRow(m.Name, m.Memory.FirstOrDefault(part => part.IsText).Start, unchecked((long)m.Size), StateOf(m), m.Taints == 0 ? "" : Taints.Letters(m.Taints)) { Address = m.Address })];
 
     public IReadOnlyList<LogRow> Log() => [.. look.Settled(kernel => Printk.Tail(kernel, int.MaxValue, KernelLook.Limits))
         .SelectMany(r => r.Text.Split('\n').Select(line => new LogRow(unchecked((long)r.TimestampNs), r.Level, line)))];
 
     public string? VmcoreInfo() => look.Image.Meta.VmcoreInfo;
+
+    public SystemAnswer System() => SystemInspection.Read(look, source);
 
     private static string StateOf(LinuxModule module) => module.State switch
     {
@@ -64,18 +68,4 @@ internal sealed class KernelInspection(KernelLook look) : IKernelInspection
         3 => "unformed",
         _ => module.State.ToString(CultureInfo.InvariantCulture),
     };
-
-    /// <summary>Letters of the taint bits that a module can bring (kernel/panic.c, taint_flags).</summary>
-    private static string Taints(ulong bits)
-    {
-        const string Letters = "PFSRMBUDAWCIOELKXTN";
-        var text = new StringBuilder();
-        for (int bit = 0; bit < Letters.Length; bit++)
-        {
-            if ((bits >> bit & 1) != 0)
-                text.Append(Letters[bit]);
-        }
-
-        return text.ToString();
-    }
 }

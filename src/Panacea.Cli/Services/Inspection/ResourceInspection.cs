@@ -4,10 +4,13 @@ using KernelMounts = Panacea.Kernel.Subsystems.Mounts;
 
 namespace Panacea.Cli.Services.Inspection;
 
-/// <summary>Memory in numbers, slab caches, mounts and network of a kernel.</summary>
+/// <summary>Memory in numbers, slab caches, mounts, network and devices of a kernel.</summary>
 internal sealed class ResourceInspection(KernelLook look) : IResourceInspection
 {
     private const ulong KibPerPage = 4;
+
+    /// <summary>MINORBITS (include/linux/kdev_t.h).</summary>
+    private const int MinorBits = 20;
 
     public MemoryAnswer Memory()
     {
@@ -65,6 +68,22 @@ internal sealed class ResourceInspection(KernelLook look) : IResourceInspection
     public NetAnswer Net() => look.Settled(kernel => new NetAnswer(
         [.. NetDevices.Enumerate(kernel, kernel.Symbol("init_net"), KernelLook.Limits).Select(Device)],
         [.. Sockets.TcpListeners(kernel, KernelLook.Limits).Concat(Sockets.TcpConnections(kernel, KernelLook.Limits)).Select(Socket)]));
+
+    public DevicesAnswer Devices() => look.Settled(kernel => new DevicesAnswer(
+        [.. CharacterDriver.Enumerate(kernel, KernelLook.Limits).Select(d => new CharacterDriverRow(d.Major, d.FirstMinor, d.Minors, d.Name, Address(d.Device), Operations(d.Operations)))],
+        [.. BlockDriver.Enumerate(kernel, KernelLook.Limits).Select(d => new BlockDriverRow(d.Major, d.Name, Address(d.Disk), Operations(d.Operations)))],
+        [.. BlockDevices.Enumerate(kernel, KernelLook.Limits).Where(d => d.Partition == 0).Select(d => Disk(kernel, d))]));
+
+    private DiskRow Disk(LinuxKernel kernel, BlockDevice disk)
+    {
+        look.Cancel.ThrowIfCancellationRequested();
+        (long Reads, long Writes)? load = KernelLook.Try(() => BlockDevices.Load(kernel, disk, KernelLook.Limits), null);
+        return new DiskRow(disk.Device >> MinorBits, disk.Device & ((1u << MinorBits) - 1), disk.Disk, disk.Name, disk.Queue, load?.Reads, load?.Writes);
+    }
+
+    private static ulong? Address(ulong address) => address == 0 ? null : address;
+
+    private string? Operations(ulong address) => address == 0 ? null : look.Image.Place(address);
 
     /// <summary>A socket as a row.</summary>
     public static SocketRow Socket(LinuxSocket s) =>

@@ -1,0 +1,28 @@
+namespace Panacea.TestKit.Linux;
+
+internal static partial class KernelTypes
+{
+    /// <summary>Numbers of devices, disks and their queues.</summary>
+    private static void Devices(SyntheticTypes t, CType counter, bool newer)
+    {
+        t.Struct("cdev", ("ops", t.Pointer), ("dev", t.U32));
+        t.Struct("char_device_struct", ("next", t.Pointer), ("major", t.U32), ("baseminor", t.U32), ("minorct", t.S32), ("name", t.Array(t.Char, 64)), ("cdev", t.Pointer));
+        t.Struct("probe", ("next", t.Pointer), ("dev", t.U32), ("range", t.U64), ("data", t.Pointer));
+        t.Struct("kobj_map", ("probes", t.Array(t.Pointer, 255)));
+        t.Struct("blk_major_name", ("next", t.Pointer), ("major", t.S32), ("name", t.Array(t.Char, 16)));
+        (string, CType)[] part = newer ? [("__bd_flags", counter)] : [("bd_partno", t.U8), ("bd_read_only", t.Bool)];
+        CType device = t.Struct("block_device",
+        [
+            ("bd_nr_sectors", t.U64), ("bd_disk", t.Pointer), ("bd_stats", t.Pointer), .. part, ("bd_dev", t.U32), ("bd_openers", counter),
+        ]);
+        t.Struct("bdev_inode", ("bdev", device), ("vfs_inode", t.Known("inode")));
+        t.Struct("gendisk", ("major", t.S32), ("disk_name", t.Array(t.Char, 32)), ("fops", t.Pointer), ("queue", t.Pointer));
+        t.Struct("request_queue", ("tag_set", t.Pointer));
+        t.Struct("blk_mq_tag_set", ("nr_hw_queues", t.U32), ("tags", t.Pointer));
+        t.Struct("blk_mq_tags", ("nr_tags", t.U32), ("rqs", t.Pointer));
+        t.Struct("request",
+            ("q", t.Pointer), ("cmd_flags", t.U32), ("tag", t.S32), ("__data_len", t.U32), ("__sector", t.U64), ("start_time_ns", t.U64), ("io_start_time_ns", t.U64), ("state", t.U32));
+        t.Struct("disk_stats", ("sectors", t.Array(t.U64, 2)), ("in_flight", t.Array(t.U64, 2)));
+        t.Enum("req_op", ("REQ_OP_READ", 0), ("REQ_OP_WRITE", 1), ("REQ_OP_FLUSH", 2));
+    }
+}
