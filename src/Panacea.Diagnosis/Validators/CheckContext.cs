@@ -14,7 +14,7 @@ public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
 {
     private IReadOnlyList<LinuxTask>? _tasks;
     private bool _lostTasks;
-    private KnownText? _text;
+    private Lazy<KnownText>? _text;
     private HashSet<ulong>? _idle;
 
     /// <summary>The kernel.</summary>
@@ -50,7 +50,9 @@ public sealed class CheckContext(LinuxKernel kernel, TargetLimits limits)
     internal IReadOnlySet<ulong> IdleTasks => _idle ??= [.. Cpus.Possible(Kernel).Select(cpu => Kernel.Read(PerCpu.Address(Kernel, "runqueues", cpu), "rq.idle"))];
 
     /// <summary>Text of the kernel and of the modules as they are now.</summary>
-    internal KnownText Text => _text ??= Settled(() => KnownText.Of(Kernel, Limits));
+    /// <exception cref="GuestMemoryException">They can't be told. That is found out once: each timer and each wait queue asks.</exception>
+    /// <exception cref="KernelShapeException">The list of modules does not close.</exception>
+    internal KnownText Text => (_text ??= new Lazy<KnownText>(() => Settled(() => KnownText.Of(Kernel, Limits)), LazyThreadSafetyMode.ExecutionAndPublication)).Value;
 
     /// <summary>Over a running guest a walk can be led astray by what moves: it is begun again a few times.</summary>
     internal T Settled<T>(Func<T> read)

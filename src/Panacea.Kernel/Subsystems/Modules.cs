@@ -1,3 +1,4 @@
+using Panacea.Kernel.Structures;
 using Panacea.Target;
 
 namespace Panacea.Kernel.Subsystems;
@@ -61,10 +62,10 @@ public static class Modules
         ulong head = kernel.Symbol("modules");
         ulong link = kernel.Offset("module.list");
         var all = new List<LinuxModule>();
+        var guard = new ChainGuard("the module list", limits.MaxModules);
         for (ulong node = kernel.ReadU64(head, "modules"); node != head; node = kernel.ReadU64(node, "module.list"))
         {
-            if (all.Count >= limits.MaxModules)
-                throw new KernelShapeException($"the module list does not close within {limits.MaxModules} modules");
+            guard.Step(node);
             all.Add(Read(kernel, unchecked(node - link), limits));
         }
 

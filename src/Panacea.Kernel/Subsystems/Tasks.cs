@@ -1,3 +1,4 @@
+using Panacea.Kernel.Structures;
 using Panacea.Target;
 
 namespace Panacea.Kernel.Subsystems;
@@ -47,7 +48,6 @@ public static class Tasks
         ulong headOffset = kernel.Offset("signal_struct.thread_head");
         var all = new List<LinuxTask>();
         var seen = new HashSet<ulong>();
-        int leaders = 0;
         if (!Walk(0))
             Walk(8);
         return all;
@@ -56,11 +56,11 @@ public static class Tasks
         bool Walk(ulong link)
         {
             ulong leader = init;
+            var guard = new ChainGuard("the task list", limits.MaxTasks);
             do
             {
                 // A process may have no thread on its list (it is being torn down), so the threads do not bound the processes.
-                if (leaders++ > limits.MaxTasks)
-                    throw new KernelShapeException("the task list does not close");
+                guard.Step(leader);
                 try
                 {
                     if (leader != init)

@@ -30,6 +30,20 @@ public sealed class CheckUpTests
         return (Assert.Single(CheckUp.Run(g.Context(live), null, [validator], _ => pauses++).Validators), pauses);
     }
 
+    /// <summary>Each timer and each wait queue asks where code may lie.</summary>
+    [Fact]
+    public void A_module_list_that_does_not_close_is_found_out_once()
+    {
+        var g = new CheckedGuest();
+        ulong list = g.Guest.Modules[0].Address + g.Guest.Types.Offset("module.list");
+        g.Guest.WriteU64(list, list);
+        CheckContext context = g.Context();
+        Assert.ThrowsAny<KernelShapeException>(() => context.Text);
+        long before = g.Guest.Memory.Reads;
+        Assert.ThrowsAny<KernelShapeException>(() => context.Text);
+        Assert.Equal(before, g.Guest.Memory.Reads);
+    }
+
     [Fact]
     public void What_stands_still_is_looked_at_once()
     {
