@@ -230,9 +230,9 @@ public sealed class PageValidator : IValidator
             if (!page.IsTail)
                 return;
             _notes.Count("parts of compound pages");
-            if (!_layout.TryFrameOf(page.Link & ~1UL, out ulong first) || first >= frame || frame - first >= 1UL << MaxOrder)
+            if (!_layout.TryHeadOf(page.Address, page.Link, out ulong begin) || !_layout.TryFrameOf(begin, out ulong first) || first >= frame || frame - first >= 1UL << MaxOrder)
                 _notes.Found("compound", Confidence.Medium, $"{who} is part of a page that begins at 0x{page.Link & ~1UL:x}, where none can begin");
-            else if (_pages.TryRead(page.Link & ~1UL, out RawPage head) && !_names.Has(head.Flags, "head"))
+            else if (_pages.TryRead(begin, out RawPage head) && !_names.Has(head.Flags, "head"))
                 _notes.Found("compound", Confidence.Medium, $"{who} is part of a page that begins at 0x{head.Address:x}, which is no first page", $"flags 0x{head.Flags:x}");
         }
 

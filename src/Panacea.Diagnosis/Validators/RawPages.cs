@@ -49,7 +49,7 @@ internal sealed class RawPages
         }
 
         (_flags, _type, _references, _private, _head, _list) =
-            (Of("page.flags"), Of("page.page_type", 4), Of("page._refcount", 4), Of("page.private"), Of("page.compound_head"), Of(Shapes.FirstOf(kernel, "page.lru", "page.buddy_list"), 16));
+            (Of("page.flags"), Of("page.page_type", 4), Of("page._refcount", 4), Of("page.private"), Of(Shapes.FirstOf(kernel, "page.compound_head", "page.compound_info")), Of(Shapes.FirstOf(kernel, "page.lru", "page.buddy_list"), 16));
         Names = PageFlagNames.Of(kernel);
     }
 

@@ -187,6 +187,26 @@ public sealed record AddressLayout
         return true;
     }
 
+    /// <summary>The struct page of the first page of the compound page that a page belongs to.</summary>
+    /// <param name="page">Its struct page.</param>
+    /// <param name="link">Its word compound_head, or since 7.1 compound_info ("mm: rename the 'compound_head' field in the 'struct page' to 'compound_info'").</param>
+    /// <returns>False where there is none such before it.</returns>
+    /// <remarks>The lowest bit marks a part of a compound page (since 4.4, commit 1d798ca3f164). The rest is the address of the first page's struct page, or, where the vmemmap of huge pages is shared and
+    /// struct page is a power of two, the mask that leads there ("mm: rework compound_head() for power-of-2 sizeof(struct page)"): no mask lies in vmemmap.</remarks>
+    public bool TryHeadOf(ulong page, ulong link, out ulong head)
+    {
+        head = page;
+        if ((link & 1) == 0)
+            return TryFrameOf(page, out _);
+        ulong named = link & ~1UL;
+        if (!TryFrameOf(named, out _) && (~named & unchecked(~named + 1)) == 0 && ~named >= PageStructBytes)
+            named &= page;
+        if (!TryFrameOf(named, out _) || named > page)
+            return false;
+        head = named;
+        return true;
+    }
+
     private static bool IsCanonicalKernel(ulong address, int bits) => unchecked((long)address >> (bits - 1)) == -1;
 
     private static List<(ulong, ulong, AddressRegion)> ImageParts(LinuxKernel kernel)

@@ -122,9 +122,7 @@ public sealed class Pages(LinuxKernel kernel, AddressLayout layout)
     {
         ulong page = layout.PageOf(frame);
 
-        // A tail names its head with the lowest bit set (compound_head, since 4.4, commit 1d798ca3f164). The compound_info of 7.1 (commit d50569612c29) may hold a mask instead: a shape not known here.
-        ulong link = kernel.Read(page, "page.compound_head");
-        ulong head = (link & 1) != 0 && layout.TryFrameOf(link & ~1UL, out ulong first) && first <= frame ? link & ~1UL : page;
+        ulong head = layout.TryHeadOf(page, kernel.ReadFirst(page, "page.compound_head", "page.compound_info"), out ulong first) ? first : page;
         ulong flags = Flags(page), headFlags = head == page ? flags : Flags(head);
         uint type = (uint)kernel.Read(head, "page.page_type");
         ulong mapping = kernel.Read(head, "page.mapping");
@@ -215,49 +213,65 @@ public sealed class Pages(LinuxKernel kernel, AddressLayout layout)
 /// <summary>Names of the bits of page.flags and of the values of page.page_type in one kernel.</summary>
 public sealed class PageFlagNames
 {
-    /// <summary>PAGE_TYPE_BASE up to 6.9: the types are bits that are cleared below it (include/linux/page-flags.h).</summary>
-    private const uint OldTypeBase = 0xf000_0000;
+    /// <summary>Types before 6.12 are bits that are cleared below PAGE_TYPE_BASE (include/linux/page-flags.h). Up to 6.10 they are macros: these, of which each kernel has some.</summary>
+    private static readonly (string Name, long Value)[] Macros =
+        [("PG_buddy", 0x80), ("PG_offline", 0x100), ("PG_table", 0x200), ("PG_guard", 0x400), ("PG_hugetlb", 0x800), ("PG_slab", 0x1000), ("PAGE_TYPE_BASE", 0xf000_0000)];
 
     private readonly string[] _bits = new string[64];
     private readonly Dictionary<uint, string> _types = [];
     private readonly bool _typeIsByte;
+    private readonly uint _typeBase;
     private readonly int _slab, _reserved, _head, _nodeShift, _zoneShift;
     private readonly uint _nodeMask, _zoneMask;
 
-    private PageFlagNames(LinuxKernel kernel)
+    /// <param name="flags">enum pageflags.</param>
+    /// <param name="types">enum pagetype; empty where the kernel has none.</param>
+    /// <param name="nodes">NUMA nodes that the kernel is built for.</param>
+    /// <param name="zones">Zones of a node.</param>
+    internal PageFlagNames(IEnumerable<KeyValuePair<string, long>> flags, IEnumerable<KeyValuePair<string, long>> types, int nodes, int zones)
     {
-        foreach ((string name, long bit) in kernel.Image.Types.Enumerators("pageflags"))
+        foreach ((string name, long bit) in flags)
         {
             // Later names of a bit are aliases for pages of one use (PG_swapcache is PG_owner_priv_1).
             if (bit is >= 0 and < 64 && name.StartsWith("PG_", StringComparison.Ordinal))
                 _bits[bit] ??= name[3..];
         }
 
-        // PG_slab went to page_type in 6.10 (commit 46df8e73a4a3, "mm: free up PG_slab"); one type a page, in the top byte, in 6.12 (commit 4ffca5a96678).
+        // PG_slab went to page_type in 6.10 (commit 46df8e73a4a3, "mm: free up PG_slab"); one type a page, in the top byte, in 6.12 (commit 4ffca5a96678, "mm: support only one page_type per page").
         _slab = Array.IndexOf(_bits, "slab");
         _reserved = Array.IndexOf(_bits, "reserved");
         _head = Array.IndexOf(_bits, "head");
-        foreach ((string name, long value) in kernel.Image.Types.Enumerators("pagetype"))
+        Dictionary<string, long> known = types.DistinctBy(t => t.Key).ToDictionary(t => t.Key, t => t.Value);
+        foreach ((string name, long value) in known)
         {
             if (name.StartsWith("PGTY_", StringComparison.Ordinal) && (value & 0xff) != 0xff)
                 _types[(uint)(value & 0xff)] = name[5..];
         }
 
         _typeIsByte = _types.Count > 0;
-        if (!_typeIsByte && _slab >= 0)
-            (_types[0x80], _types[0x100], _types[0x200], _types[0x400]) = ("buddy", "offline", "table", "guard");
+        if (!_typeIsByte)
+        {
+            // An enum since 6.10 or 6.11 (commit ff202303c398, "mm: convert page type macros to enum"), with other values since 6.11 (commit 8db00ad56461).
+            if (!known.ContainsKey("PAGE_TYPE_BASE"))
+                known = Macros.ToDictionary(m => m.Name, m => m.Value);
+            _typeBase = unchecked((uint)known["PAGE_TYPE_BASE"]);
+            foreach ((string name, long value) in known.Where(t => t.Key.StartsWith("PG_", StringComparison.Ordinal) && unchecked((uint)t.Value) != 0))
+                _types[unchecked((uint)value)] = name[3..];
+        }
 
         // Node and zone are the topmost bits where the array is virtually mapped: SECTIONS_WIDTH is 0 then (include/linux/page-flags-layout.h).
-        int nodes = Length("kmem_cache.node", 8), zones = Zones(kernel);
         int nodeBits = nodes > 1 ? int.Log2(nodes - 1) + 1 : 0, zoneBits = zones > 1 ? int.Log2(zones - 1) + 1 : 0;
         (_nodeShift, _zoneShift) = (64 - nodeBits, 64 - nodeBits - zoneBits);
         (_nodeMask, _zoneMask) = ((1u << nodeBits) - 1, (1u << zoneBits) - 1);
-
-        int Length(string path, int element) => kernel.Image.Types.TryMember(path, out MemberInfo member) ? Math.Min(member.BitSize / 8 / element, 1 << 16) : 1;
     }
 
     /// <summary>Those of a kernel.</summary>
-    public static PageFlagNames Of(LinuxKernel kernel) => new(kernel);
+    public static PageFlagNames Of(LinuxKernel kernel)
+    {
+        return new PageFlagNames(kernel.Image.Types.Enumerators("pageflags"), kernel.Image.Types.Enumerators("pagetype"), Length("kmem_cache.node", 8), Zones(kernel));
+
+        int Length(string path, int element) => kernel.Image.Types.TryMember(path, out MemberInfo member) ? Math.Min(member.BitSize / 8 / element, 1 << 16) : 1;
+    }
 
     /// <summary>A page with a type has no map count: the field is not a small number then.</summary>
     public bool IsTyped(uint type) => _typeIsByte ? type >> 24 is >= 0x80 and < 0xff : TypeName(type) is not null;
@@ -285,7 +299,7 @@ public sealed class PageFlagNames
     {
         if (_typeIsByte)
             return _types.GetValueOrDefault(type >> 24);
-        return (type & OldTypeBase) == OldTypeBase && type != uint.MaxValue && _types.FirstOrDefault(t => (type & t.Key) == 0).Value is { } name ? name : null;
+        return (type & _typeBase) == _typeBase && type != uint.MaxValue && _types.FirstOrDefault(t => (type & t.Key) == 0).Value is { } name ? name : null;
     }
 
     /// <summary>Names of all set flags, lowest bit first.</summary>

@@ -89,6 +89,58 @@ public sealed class MemoryTests
         Assert.Equal(["reserved"], reserved.Flags);
     }
 
+    /// <summary>page_type of each kernel, as its enum pagetype has it: none, bits, bits elsewhere, a byte.</summary>
+    public static TheoryData<string, string, (string Name, uint Value)[]> PageTypes => new()
+    {
+        { "PG_slab=9", "", [("buddy", 0xffff_ff7f), ("table", 0xffff_fdff), ("offline", 0xffff_feff)] },
+        { "PG_lru=5", "", [("buddy", 0xffff_ff7f), ("slab", 0xffff_efff), ("hugetlb", 0xffff_f7ff)] },
+        {
+            "PG_lru=5", "PG_buddy=0x80 PG_offline=0x100 PG_table=0x200 PG_guard=0x400 PG_hugetlb=0x800 PG_slab=0x1000 PAGE_TYPE_BASE=0xf0000000 PAGE_MAPCOUNT_RESERVE=0xffffff80",
+            [("buddy", 0xffff_ff7f), ("slab", 0xffff_efff), ("table", 0xffff_fdff)]
+        },
+        {
+            "PG_lru=5", "PG_buddy=0x40000000 PG_offline=0x20000000 PG_table=0x10000000 PG_guard=0x8000000 PG_hugetlb=0x4000000 PG_slab=0x2000000 PAGE_TYPE_BASE=0x80000000",
+            [("buddy", 0xbfff_ffff), ("slab", 0xfdff_ffff), ("offline", 0xdfff_1234)]
+        },
+        { "PG_lru=5", "PGTY_buddy=0xf0 PGTY_offline=0xf1 PGTY_table=0xf2 PGTY_slab=0xf5 PGTY_mapcount_underflow=0xff", [("buddy", 0xf000_0000), ("slab", 0xf5ff_ffff), ("table", 0xf200_0001)] },
+    };
+
+    [Theory]
+    [MemberData(nameof(PageTypes))]
+    public void Types_of_pages_are_those_of_the_kernels_own_enum(string flags, string types, (string Name, uint Value)[] expected)
+    {
+        var names = new PageFlagNames(Enumerators(flags), Enumerators(types), 1, 4);
+        Assert.Equal(expected.Select(e => e.Name), expected.Select(e => names.TypeName(e.Value)));
+        Assert.All(expected, e => Assert.True(names.IsTyped(e.Value)));
+        Assert.All((uint[])[uint.MaxValue, 0, 5, 0x7fff_ffff], count => Assert.Null(names.TypeName(count)));
+        uint slab = expected.FirstOrDefault(e => e.Name == "slab").Value;
+        Assert.True(names.IsSlab(flags == "PG_slab=9" ? 1UL << 9 : 0, slab));
+        Assert.False(names.IsSlab(1 << 8, uint.MaxValue));
+
+        static IEnumerable<KeyValuePair<string, long>> Enumerators(string text) => text.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(t => t.Split('='))
+            .Select(t => KeyValuePair.Create(t[0], t[1].StartsWith("0x", StringComparison.Ordinal) ? Convert.ToInt64(t[1], 16) : long.Parse(t[1], System.Globalization.CultureInfo.InvariantCulture)));
+    }
+
+    /// <summary>A part of a compound page names its first page, or holds the mask that leads there.</summary>
+    [Fact]
+    public void The_first_of_its_pages_is_found_by_address_and_by_mask()
+    {
+        using var g = new KernelGuest();
+        AddressLayout layout = AddressLayout.Read(g.Kernel);
+        ulong head = layout.PageOf(0x2800), tail = layout.PageOf(0x2803);
+        ulong mask = unchecked((ulong)-(4 * (long)layout.PageStructBytes));
+        Assert.True(layout.TryHeadOf(tail, head | 1, out ulong found));
+        Assert.Equal(head, found);
+        Assert.True(layout.TryHeadOf(tail, mask | 1, out found));
+        Assert.Equal(head, found);
+        Assert.True(layout.TryHeadOf(head, 0x1234, out found));
+        Assert.Equal(head, found);
+
+        // What leads on, out of the array, or nowhere.
+        foreach (ulong wrong in (ulong[])[layout.PageOf(0x2804) | 1, 1, 0xdead_beef_0000_0001, ulong.MaxValue, mask & ~(1UL << 40) | 1])
+            Assert.False(layout.TryHeadOf(tail, wrong, out _), $"0x{wrong:x}");
+    }
+
     [Theory]
     [InlineData("tail of a later page")]
     [InlineData("tail outside of its head")]
