@@ -7,7 +7,7 @@ namespace Panacea.GuestTests.Oracles;
 internal static partial class CrashProgram
 {
     private static readonly string[] Commands =
-        ["ps", "foreach bt", "log", "mod", "mount", "foreach files", "net", "dev -d", "runq", "timer", "kmem -i", "kmem -s", "sys"];
+        ["ps", "foreach bt", "log", "mod", "mount", "foreach files", "net", "dev", "dev -d", "runq", "timer", "kmem -i", "kmem -s", "sys"];
 
     /// <summary>Opens a dump once and runs every command.</summary>
     /// <returns>Its output by command.</returns>
