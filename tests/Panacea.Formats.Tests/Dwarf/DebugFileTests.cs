@@ -67,6 +67,64 @@ public sealed class DebugFileTests : IDisposable
         Assert.Equal(2, deepest);
     }
 
+    /// <summary>ELFCOMPRESS_ZSTD, which binutils has had since 2.40: objcopy packs, and what is read must be what was there before.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_zstd_has_compressed_says_the_same(bool linked)
+    {
+        (string path, string packed) = Packed(linked);
+        using var plain = new Opened(path);
+        using var opened = new Opened(packed);
+        Assert.Contains(opened.Elf.Sections, s => s is { Name: ".debug_info", IsCompressed: true });
+        int compared = 0;
+        foreach (ElfSection code in plain.Elf.Sections.Where(s => s.IsCode && s.Size > 0))
+        {
+            for (ulong address = code.Address; address < code.Address + code.Size; address++)
+            {
+                bool found = plain.Debug.TryLocate(address, out SourcePlace place, out string whyNot);
+                Assert.Equal((found, found ? "" : whyNot), (opened.Debug.TryLocate(address, out SourcePlace again, out string whyNotAgain), found ? "" : whyNotAgain));
+                if (found)
+                    Assert.Equal((place.Function, place.Source, string.Join(' ', place.Inlined)), (again.Function, again.Source, string.Join(' ', again.Inlined)));
+                compared += found ? 1 : 0;
+            }
+        }
+
+        Assert.True(compared > 150, $"only {compared} addresses were compared");
+    }
+
+    [Fact]
+    public void What_zstd_cannot_unpack_is_said()
+    {
+        (_, string packed) = Packed(linked: true);
+        byte[] bytes = File.ReadAllBytes(packed);
+        ElfSection info;
+        using (var opened = new Opened(packed))
+            info = opened.Elf.Sections.Single(s => s.Name == ".debug_info");
+
+        // The mark of the frame, bytes within it, more promised than there is, and another way of compressing.
+        foreach (int at in (int[])[24, 24 + 12, 24 + 20, 8, 10, 0])
+        {
+            byte[] damaged = [.. bytes];
+            damaged[(int)info.Offset + at] ^= 0x7f;
+            Assert.True(DebugFile.TryOpen(new MemoryDumpBytes(damaged), FormatLimits.Default, out DebugFile debug, out _));
+            using (debug)
+            {
+                bool found = debug.TryLocate(debug.Symbols.Find("outer")[0].Address, out _, out string whyNot);
+                Assert.True(found || whyNot.Length > 0);
+                Assert.True(at is not (24 or 0) || (!found && whyNot.Contains(".debug_info", StringComparison.Ordinal)), $"{at}: {whyNot}");
+            }
+        }
+    }
+
+    /// <summary>An object, and the same with its debug sections compressed by zstd.</summary>
+    private (string Plain, string Packed) Packed(bool linked)
+    {
+        string path = Make(["-gdwarf-5", .. linked ? Linked : ["-c"]]), packed = _directory.File("packed.o");
+        Assert.SkipWhen(Compiled.Run("objcopy", ["--compress-debug-sections=zstd", path, packed], _directory.Path, "").Code != 0, "this objcopy has no zstd");
+        return (path, packed);
+    }
+
     [Fact]
     public void A_build_id_a_symbol_and_a_text_are_found()
     {
