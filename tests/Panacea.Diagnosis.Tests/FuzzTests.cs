@@ -3,8 +3,10 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Tests.ConsoleLog;
+using Panacea.Diagnosis.Tests.KnownIssues;
 using Panacea.Diagnosis.Tests.Validators;
 using Panacea.Target;
+using Panacea.TestKit;
 using Panacea.TestKit.Fuzzing;
 using Panacea.TestKit.Linux;
 
@@ -38,6 +40,28 @@ public sealed class FuzzTests
         using CrashedGuest guest = Crashed(KernelShape.Linux612);
         JsonNode report = JsonSerializer.SerializeToNode(FuzzTargets.Machine(guest, guest.Crash.Vcpu), MachineReportJson.Default.MachineReport)!;
         Fuzzer.Run(nameof(FuzzTargets.Strings), random => FuzzTargets.Strings(report, random), share: 2);
+    }
+
+    [Fact]
+    public void Rules()
+    {
+        byte[] seed = File.ReadAllBytes(Path.Combine(JsonSchema.Docs, "known-issues.example.yaml"));
+        Fuzzer.Run(
+            nameof(RulesFuzz),
+            random =>
+            {
+                byte[] input = [.. seed];
+                for (int edits = random.Next(1, 6); edits > 0; edits--)
+                {
+                    int at = random.Next(input.Length - 20), length = random.Next(20);
+                    if (random.Next(3) == 0)
+                        input[at] = (byte)"\0\t\n :-[]{}&*!|>'\"%@`#,?/\\é"[random.Next(26)];
+                    else
+                        input.AsSpan(random.Next(input.Length - length), length).CopyTo(input.AsSpan(at));
+                }
+
+                RulesFuzz.Rules(random.Next(5) == 0 ? input.AsSpan(0, random.Next(input.Length)) : input);
+            });
     }
 
     [Fact]

@@ -75,27 +75,6 @@ public sealed class RulesFileTests
         Assert.Equal("x: it is larger than 4 MiB", Assert.Throws<RulesFileException>(() => RulesFile.Read("x", new byte[(4 << 20) + 1], [])).Message);
     }
 
-    [Fact]
-    public void Mutated_files_end_in_rules_or_a_sentence()
-    {
-        byte[] seed = File.ReadAllBytes(Path.Combine(JsonSchema.Docs, "known-issues.example.yaml"));
-        for (int round = 0; round < 3000; round++)
-        {
-            var random = new Random(round);
-            byte[] input = [.. seed];
-            for (int edits = random.Next(1, 6); edits > 0; edits--)
-            {
-                int at = random.Next(input.Length - 20), length = random.Next(20);
-                if (random.Next(3) == 0)
-                    input[at] = (byte)"\0\t\n :-[]{}&*!|>'\"%@`#,?/\\é"[random.Next(26)];
-                else
-                    input.AsSpan(random.Next(input.Length - length), length).CopyTo(input.AsSpan(at));
-            }
-
-            RulesFuzz.Rules(random.Next(5) == 0 ? input.AsSpan(0, random.Next(input.Length)) : input);
-        }
-    }
-
     internal static IReadOnlyList<KnownIssueRule> Read(string text)
     {
         var rules = new List<KnownIssueRule>();

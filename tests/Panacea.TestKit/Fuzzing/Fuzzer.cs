@@ -6,7 +6,7 @@ namespace Panacea.TestKit.Fuzzing;
 /// <summary>Runs fuzz targets over seeded cases. A case is its number: the same number is the same input, on every machine.</summary>
 /// <remarks>
 /// PANACEA_FUZZ_CASES says how many cases a target runs (unset: enough for a look while working; <c>./test</c> and CI: 20,000; <c>./test --fuzz N</c>: N), PANACEA_FUZZ_FIRST the number of the
-/// first. What a target may do in one case has ceilings that do not depend on the machine: bytes that are allocated, reads of guest memory. A case that does not end ends the process.
+/// first, PANACEA_FUZZ_TARGET the only target that runs. What a target may do in one case has ceilings that do not depend on the machine: bytes that are allocated, reads of guest memory. A case that does not end ends the process.
 /// </remarks>
 public static class Fuzzer
 {
@@ -27,6 +27,8 @@ public static class Fuzzer
     /// <exception cref="FuzzFailedException">A case failed.</exception>
     public static void Run(string target, Action<Random> oneCase, FuzzCeilings? ceilings = null, int share = 1)
     {
+        if (Environment.GetEnvironmentVariable("PANACEA_FUZZ_TARGET") is { Length: > 0 } only && only != target)
+            return;
         ceilings ??= new FuzzCeilings();
         long cases = Math.Max(1, Cases / share), at = First;
         var clock = Stopwatch.StartNew();
