@@ -56,11 +56,12 @@ internal sealed class PendingIncident
     /// <remarks>The registers with which user space entered the kernel tell one entry from another: equal ones are the same entry, or one that repeats it to the letter.</remarks>
     public bool Undid(CrashEvidence evidence) => IsSameEntry(evidence) && !IsSamePlace(evidence);
 
-    /// <summary>The same task runs into the same place again.</summary>
-    public bool IsRepeatedBy(CrashEvidence evidence) => IsSameTask(evidence) && IsSamePlace(evidence);
+    /// <summary>The same task runs into the same place again; of interrupts, which belong to no task, any one that does.</summary>
+    public bool IsRepeatedBy(CrashEvidence evidence) =>
+        (IsSameTask(evidence) || (Stop.Evidence is { IsTasksOwn: false } && !evidence.IsTasksOwn)) && IsSamePlace(evidence);
 
     private bool IsSameTask(CrashEvidence evidence) =>
-        Stop.Evidence?.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid;
+        Stop.Evidence is { IsTasksOwn: true } && evidence.IsTasksOwn && Stop.Evidence.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid;
 
     private bool IsSamePlace(CrashEvidence evidence) => Stop.Evidence?.Faulty?.Ip == evidence.Faulty?.Ip && Stop.Evidence?.Kind == evidence.Kind;
 

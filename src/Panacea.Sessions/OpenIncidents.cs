@@ -31,9 +31,10 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     public void Forget() => _failed.Clear();
 
     /// <summary>A rung has not failed on the task that stands there now.</summary>
-    public bool MayUse(RepairKind kind, CrashEvidence evidence) => evidence.Task is not { } task || (!_failed.Contains((task.Address, task.Pid, kind))
+    public bool MayUse(RepairKind kind, CrashEvidence evidence) =>
+        !(evidence is { IsTasksOwn: true, Task: { } task } && _failed.Contains((task.Address, task.Pid, kind)))
         && !Watched.Any(p => p.Repair == kind && p.Undid(evidence))
-        && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats);
+        && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats;
 
     /// <summary>Opens one. One that is settled is closed as soon as nothing is being read of the machine any more.</summary>
     public void Add(PendingIncident incident)

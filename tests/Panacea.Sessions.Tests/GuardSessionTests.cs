@@ -192,8 +192,8 @@ public sealed class GuardSessionTests : IDisposable
         }).ThenStops(() => _guest.Crash(new CrashSpec { Function = "ctm_write", Chain = ["do_syscall_64", "ksys_write", "vfs_write"], Module = module }).Vcpu).ThenLives();
         Run();
         Incident incident = Assert.Single(_sink.Incidents);
-        Assert.Equal(("NULL write in ctm_write [crashtest]", RepairKind.Kill), (incident.Report?.Title, incident.Repair));
-        Assert.Contains("crashtest has no BTF", incident.Ladder[0].Explanation);
+        Assert.Equal(("NULL write in ctm_write [crashtest]", RepairKind.Unwind), (incident.Report?.Title, incident.Repair));
+        Assert.Contains("crashtest has no BTF", incident.Ladder[1].Explanation);
     }
 
     [Fact]
@@ -204,7 +204,18 @@ public sealed class GuardSessionTests : IDisposable
         _vm.ThenLives();
         Run(window: TimeSpan.FromHours(1));
         Assert.Equal(
-            [RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.Kill, RepairKind.Kill], _sink.Incidents.Select(i => i.Repair));
+            [RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Unwind], _sink.Incidents.Select(i => i.Repair));
+    }
+
+    /// <summary>An interrupt belongs to no task: it is the same one that comes again whatever it interrupts, and there is no rung below for it.</summary>
+    [Fact]
+    public void An_interrupt_that_crashes_again_and_again_is_left_to_the_kernel()
+    {
+        for (int i = 0; i < 4; i++)
+            _vm.ThenStops(() => _guest.Crash(new CrashSpec { Function = "ct_void", Chain = ["do_syscall_64", "call_timer_fn"], Preempt = 0x100 }, i % 2 == 0 ? _guest.Victim : _guest.Idle[0]).Vcpu);
+        _vm.ThenLives();
+        Run(window: TimeSpan.FromHours(1));
+        Assert.Equal([RepairKind.Unwind, RepairKind.Unwind, RepairKind.Unwind, RepairKind.None], _sink.Events.OfType<ResumedEvent>().Select(e => e.Repair));
     }
 
     public static TheoryData<string> Kinds => ["bug", "refused", "broken"];

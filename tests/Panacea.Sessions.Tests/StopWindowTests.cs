@@ -19,7 +19,7 @@ public sealed class StopWindowTests
         ["kill"] = new CrashSpec { Function = "ct_void" },
         ["panic"] = new CrashSpec { Entry = null, Function = "ct_panic" },
         ["two steps"] = new CrashSpec { Entry = "asm_exc_invalid_op", Function = "ct_bug" },
-        ["nothing applies"] = new CrashSpec { Preempt = 0x100 },
+        ["nothing applies"] = new CrashSpec { Preempt = 0x10_0000 },
     };
 
     public static TheoryData<string, bool, StopReason> Ways()

@@ -24,7 +24,7 @@ public sealed record GuardEvent
     /// <summary>The crash in one line.</summary>
     public string? Title { get; init; }
 
-    /// <summary>The repair: error-return, kill, none …</summary>
+    /// <summary>The repair: go-on, error-return, unwind, kill, none</summary>
     public string? Repair { get; init; }
 
     /// <summary>recovered, declined or failed.</summary>

@@ -141,6 +141,7 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
     private static string RepairText(string repair) => repair switch
     {
         "error-return" => "error return",
+        "unwind" => "unwinding",
         "kill" => "quarantine",
         _ => repair,
     };

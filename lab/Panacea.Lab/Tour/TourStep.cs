@@ -68,7 +68,7 @@ public sealed record CrashStep : TourStep
     /// <summary>The diagnosis in one line; null where nobody diagnosed.</summary>
     public string? Cause { get; init; }
 
-    /// <summary>The repair: error-return, kill, or none.</summary>
+    /// <summary>The repair: error-return, unwind, kill, or none.</summary>
     public required string Repair { get; init; }
 
     /// <summary>recovered, declined, failed; <c>rebooted</c> without Panacea.</summary>

@@ -77,11 +77,10 @@ public static class Modules
     public static IEnumerable<(ulong Address, uint State)> States(LinuxKernel kernel, TargetLimits limits)
     {
         ulong head = kernel.Symbol("modules"), link = kernel.Offset("module.list");
-        int count = 0;
+        var guard = new ChainGuard("the module list", limits.MaxModules);
         for (ulong node = kernel.ReadU64(head, "modules"); node != head; node = kernel.ReadU64(node, "module.list"))
         {
-            if (++count > limits.MaxModules)
-                throw new KernelShapeException($"the module list does not close within {limits.MaxModules} modules");
+            guard.Step(node);
             ulong module = unchecked(node - link);
             yield return (module, kernel.ReadU32(module, "module.state"));
         }

@@ -1,0 +1,41 @@
+using Panacea.GuestTests.Harness;
+using Panacea.Lab.Matrix;
+using Panacea.Lab.Tour;
+
+namespace Panacea.GuestTests.Protection;
+
+/// <summary>Crashes in every context: a sample that has each context and each cause, and with <c>./test --matrix</c> every crash in every context.</summary>
+public abstract class MatrixTests(string line)
+{
+    [Fact]
+    public Task A_guest_outlives_a_crash_in_every_context() => RunAsync(MatrixCell.Sample);
+
+    [Fact(Skip = Suites.NeedsMatrix, SkipUnless = nameof(Suites.Matrix), SkipType = typeof(Suites))]
+    public Task A_guest_outlives_every_crash_in_every_context() => RunAsync(MatrixCell.All);
+
+    private async Task RunAsync(IReadOnlyList<MatrixCell> cells)
+    {
+        ITestOutputHelper? output = TestContext.Current.TestOutputHelper;
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        await using var run = new MatrixRun(line, new PanaceaProgram(PanaceaCommand.Program), text => output?.WriteLine(text));
+        var failures = new List<string>();
+        foreach (MatrixCell cell in cells)
+        {
+            MatrixResult result = await run.RunAsync(cell, cancel);
+            string all = $"{cell.Name}: {result.Outcome ?? "nothing"}, {result.Repair}, {string.Join("; ", result.Failures)}\n  {string.Join("\n  ", result.Ladder)}";
+            output?.WriteLine(all);
+            if (!result.IsRecovered || (cell.HasProcess && result.ProcessSurvived != true))
+                failures.Add(all);
+        }
+
+        Assert.True(failures.Count == 0, string.Join('\n', failures));
+    }
+}
+
+/// <inheritdoc/>
+[Collection(nameof(Guest61))]
+public sealed class MatrixTests61() : MatrixTests("6.1");
+
+/// <inheritdoc/>
+[Collection(nameof(Guest612))]
+public sealed class MatrixTests612() : MatrixTests("6.12");
