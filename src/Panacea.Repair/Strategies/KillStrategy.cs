@@ -54,7 +54,10 @@ public sealed class KillStrategy : IRepairStrategy
         string given = abandoned.Locks.Count == 0 ? "" : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
         return StrategyVerdict.Applies(plan with
         {
-            Kind = Kind, Explanation = $"{who} is killed through {path}{given}; the rest of the OS goes on", Lost = lost, Risks = risks,
+            Kind = Kind,
+            Explanation = $"{who} is killed through {path}{given}; the rest of the OS goes on",
+            Lost = lost,
+            Risks = risks,
         });
     }
 

@@ -40,7 +40,9 @@ public sealed class SettingStrategy : IRepairStrategy
             StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(function, null, "", null), Kind, acceptsDoubt: true);
             return verdict.Plan is not { } plan ? verdict : StrategyVerdict.Applies(plan with
             {
-                Explanation = $"{function} returns, as it does where {setting} is not set; nothing is lost", Lost = [], Risks = ["what the kernel has warned of is as it was"],
+                Explanation = $"{function} returns, as it does where {setting} is not set; nothing is lost",
+                Lost = [],
+                Risks = ["what the kernel has warned of is as it was"],
             });
         }
 
