@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using Panacea.Lab;
+using Panacea.Lab.Bench;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Logs;
 using Panacea.Lab.Matrix;
@@ -19,9 +20,9 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      matrix LINE|all PANACEA [CELL…]
+      matrix LINE|all PANACEA [--document FILE] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
-                      PANACEA is the executable
+                      PANACEA is the executable; --document: writes docs/recovery-matrix.md there
       setup [--yes] [--tests] [--debuginfo] [--refresh]
                       installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests;
                       --debuginfo: the kernels' debug packages and what reads dumps with them too (some 650 MB to download)
@@ -107,20 +108,32 @@ static async Task<int> CaptureLogsAsync(string lines, string directory, string[]
 static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[] names)
 {
     int failures = 0;
+    string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA", .. names]);
+    string? document = names is ["--document", { } path, ..] ? path : null;
+    if (document is not null)
+        names = names[2..];
+    var kernels = new List<KernelMatrix>();
     IReadOnlyList<MatrixCell> cells = names is [] ? MatrixCell.All : names is ["sample"] ? MatrixCell.Sample : [.. names.Select(MatrixCell.Parse)];
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
         await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine);
+        var results = new List<MatrixResult>();
         foreach (MatrixCell cell in cells)
         {
             MatrixResult result = await run.RunAsync(cell);
+            results.Add(result);
             failures += result.IsRecovered ? 0 : 1;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{line} {cell.Name,-34}{result.Outcome ?? "nothing",-11}{result.Repair,-14}{result.StoppedUs / 1000.0,6:0.0} ms  {(result.ProcessSurvived == true ? "alive" : "-"),-6}{result.Seconds,5:0.0} s  {string.Join("; ", result.Failures)}"));
             foreach (string step in result.Ladder)
                 Console.WriteLine($"     {step}");
         }
+
+        kernels.Add(new KernelMatrix((await GuestBuilder.GetAsync(line)).Kernel.Release, results, run.Boots));
     }
+
+    if (document is not null)
+        await File.WriteAllTextAsync(document, MatrixDocument.Of(kernels, await HostFacts.ReadAsync((await panacea.StartColdAsync()).Version, default), DateTimeOffset.UtcNow, command));
 
     return failures == 0 ? 0 : 1;
 }

@@ -61,6 +61,7 @@ public static class IncidentReport
     {
         RepairKind.None => "nothing",
         RepairKind.ErrorReturn => "an error return from the faulty function",
+        RepairKind.Heal => "restoring damaged code",
         RepairKind.GoOn => "going on as without the setting that made it a panic",
         RepairKind.Unwind => "unwinding to a place where returning is safe",
         RepairKind.Kill => "taking the offending process out",

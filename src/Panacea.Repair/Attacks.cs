@@ -3,7 +3,8 @@ using Panacea.Kernel.Code;
 
 namespace Panacea.Repair;
 
-/// <summary>Crashes that somebody may have meant: checks of the kernel's own that stop an exploit halfway. Who ran into one is never let go on.</summary>
+/// <summary>Crashes that somebody may have meant: checks of the kernel's own that stop an exploit halfway. A process that ran into one is never let go on. Interrupts and kernel threads are the
+/// kernel's own: there what was being done is dropped.</summary>
 public static class Attacks
 {
     /// <summary>What the crash says of whoever caused it; null where it is no sign of an attack.</summary>

@@ -14,7 +14,7 @@ public sealed class DiagnosisBenchTests
         Assert.Equal(Samples.Diagnosis.Command, report.GetProperty("command").GetString());
         JsonElement dump = report.GetProperty("dumps")[1];
         Assert.Equal(16384, dump.GetProperty("memory_mib").GetInt32());
-        Assert.Equal(9_000_000, dump.GetProperty("readers")[1].GetProperty("cold_us").GetProperty("median").GetDouble());
+        Assert.Equal(9_000_000, dump.GetProperty("readers")[2].GetProperty("cold_us").GetProperty("median").GetDouble());
     }
 
     [Fact]
@@ -24,7 +24,7 @@ public sealed class DiagnosisBenchTests
         console.Profile.Width = 80;
         DiagnosisRendering.Show(Samples.Diagnosis, console);
         Assert.All(console.Output.Split('\n'), line => Assert.InRange(line.TrimEnd().Length, 0, 80));
-        Assert.True(console.Output.Contains("60 / 60", StringComparison.Ordinal), console.Output);
+        Assert.True(console.Output.Contains("90 / 90", StringComparison.Ordinal), console.Output);
     }
 
     [Fact]

@@ -55,7 +55,7 @@ internal static class Samples
 
     public static DumpFigures Dump(string line, int mib) => new(
         line, $"{line}.0-cloud-amd64", mib, (long)mib << 20, 700 << 20,
-        [Reader("panacea", 150_000, null), Reader("crash", 9_000_000, null), Reader("drgn", 1_500_000, null)]);
+        [Reader("panacea", 150_000, null), Reader("inspect", 100_000, null), Reader("crash", 9_000_000, null), Reader("drgn", 1_500_000, null)]);
 
     public static ReaderFigures Reader(string name, long us, string? failure) =>
         new(name, Figures.Of([us]), Figures.Of([us / 2]), Figures.Of([us / 2]), Figures.Of([80L << 20]), failure);
@@ -65,7 +65,7 @@ internal static class Samples
         Line = line, Kernel = $"{line}.0-cloud-amd64", Accelerator = "tcg", Crashes = 30, Recovered = 30,
         StoppedUs = Figures.Of([3000L, 4000, 5000]), FirstUs = 4000, TenthUs = 3900,
         Kinds = [new KindFigures("null-write", "error-return", Figures.Of([3000L, 4000])), new KindFigures("panic", "kill", Figures.Of([5000L]))],
-        ClientGapUs = Figures.Of([15_000L]), QuietGapUs = Figures.Of([12_000L]), RebootUs = Figures.Of([8_000_000L]), Ratio = 2000,
+        ReportUs = Figures.Of([70_000L, 90_000]), ClientGapUs = Figures.Of([15_000L]), QuietGapUs = Figures.Of([12_000L]), RebootUs = Figures.Of([8_000_000L]), Ratio = 2000,
         ImageBytes = 5_500_000, ImageBuildUs = 700_000, ImageStoppedUs = 0, ArmStoppedUs = 1200,
         IdleSeconds = 30, IdleCpuSeconds = 0.02, IdleResidentBytes = 40 << 20, PeakResidentBytes = 60 << 20, Failures = [],
     };

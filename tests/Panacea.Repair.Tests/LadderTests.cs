@@ -8,7 +8,7 @@ public sealed class LadderTests
 {
     [Fact]
     public void The_rung_that_loses_least_comes_first() =>
-        Assert.Equal([RepairKind.GoOn, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], Ladder.All.Select(s => s.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], Ladder.All.Select(s => s.Kind));
 
     [Fact]
     public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()
@@ -17,7 +17,7 @@ public sealed class LadderTests
         RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.ErrorReturn, plan?.Kind);
         Assert.Same(plan, verdicts[^1].Verdict.Plan);
-        Assert.Equal([RepairKind.GoOn, RepairKind.ErrorReturn], verdicts.Select(v => v.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn], verdicts.Select(v => v.Kind));
     }
 
     [Fact]
@@ -26,8 +26,8 @@ public sealed class LadderTests
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
         RepairPlan? plan = Ladder.Choose(g.Evidence, (kind, _) => kind != RepairKind.Unwind, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([RepairKind.GoOn, RepairKind.ErrorReturn, RepairKind.Kill], verdicts.Select(v => v.Kind));
-        Assert.Contains("void", verdicts[1].Verdict.WhyNot);
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Kill], verdicts.Select(v => v.Kind));
+        Assert.Contains("void", verdicts[2].Verdict.WhyNot);
     }
 
     [Fact]
@@ -44,7 +44,7 @@ public sealed class LadderTests
             },
             out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([(RepairKind.GoOn, g.Evidence), (RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
+        Assert.Equal([(RepairKind.GoOn, g.Evidence), (RepairKind.Heal, g.Evidence), (RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
         Assert.Equal(RepairKind.Kill, Assert.Single(verdicts).Kind);
         Assert.Null(Ladder.Choose(g.Evidence, (_, _) => false, out verdicts));
         Assert.Empty(verdicts);
@@ -55,7 +55,7 @@ public sealed class LadderTests
     {
         using var g = new CrashedGuest(new CrashSpec { Preempt = 0x10_0000 });
         Assert.Null(Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts));
-        Assert.Equal(4, verdicts.Count);
+        Assert.Equal(5, verdicts.Count);
         Assert.All(verdicts, v => Assert.False(string.IsNullOrEmpty(v.Verdict.WhyNot)));
     }
 

@@ -193,7 +193,7 @@ public sealed class GuardSessionTests : IDisposable
         Run();
         Incident incident = Assert.Single(_sink.Incidents);
         Assert.Equal(("NULL write in ctm_write [crashtest]", RepairKind.Unwind), (incident.Report?.Title, incident.Repair));
-        Assert.Contains("crashtest has no BTF", incident.Ladder[1].Explanation);
+        Assert.Contains("crashtest has no BTF", incident.Ladder[2].Explanation);
     }
 
     [Fact]

@@ -66,6 +66,9 @@ public sealed record KernelFigures
     /// <summary>The longest gap between two answers of redis that the client saw, per crash.</summary>
     public Figures? ClientGapUs { get; init; }
 
+    /// <summary>From the crash until everything that the record says of the machine was read, the guest running meanwhile.</summary>
+    public Figures? ReportUs { get; init; }
+
     /// <summary>The client's longest gap per window of the same length without a crash.</summary>
     public required Figures QuietGapUs { get; init; }
 

@@ -5,7 +5,7 @@ using Panacea.Lab.Tour;
 
 namespace Panacea.Lab.Bench;
 
-/// <summary>How long a full report of a dump takes, beside crash and drgn doing <c>bt -a; ps; log</c> on the same file in the same run, by turns.</summary>
+/// <summary>How long a full report of a dump takes, and <c>bt --all; ps; dmesg</c> of <c>panacea inspect</c>, beside crash and drgn doing <c>bt -a; ps; log</c> on the same file in the same run, by turns.</summary>
 /// <param name="options">What to measure; of the numbers, only <see cref="BenchOptions.Rounds"/> counts.</param>
 /// <param name="progress">Where it shows that it goes on.</param>
 public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
@@ -14,6 +14,9 @@ public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
     private static readonly (int MiB, bool Sparse)[] Sizes = [(1024, false), (16384, true)];
 
     private const string CrashCommands = "bt -a\nps\nlog\nquit\n";
+
+    /// <summary>The same as crash's <c>bt -a; ps; log</c>.</summary>
+    private const string InspectCommands = "bt --all\nps\ndmesg\n";
 
     /// <summary>The same as crash's <c>bt -a; ps; log</c>, by drgn's helpers.</summary>
     private const string DrgnScript = """
@@ -54,6 +57,9 @@ public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
             string commands = Path.Combine(directory, "commands");
             await File.WriteAllTextAsync(commands, CrashCommands, cancel);
             _readers.Add(new Reader("panacea", (dump, _) => [options.Panacea.Path, "diagnose", dump, "--json"], "\"recoverability\""));
+            string ours = Path.Combine(directory, "inspect-commands");
+            await File.WriteAllTextAsync(ours, InspectCommands, cancel);
+            _readers.Add(new Reader("inspect", (dump, _) => ["sh", "-c", "exec \"$0\" inspect \"$1\" < \"$2\"", options.Panacea.Path, dump, ours], "COMMAND:"));
             _readers.Add(new Reader("crash", (dump, vmlinux) => [.. others.Crash.Command, "-s", "-i", commands, vmlinux, dump], "COMMAND:"));
             _readers.Add(new Reader("drgn", (dump, vmlinux) => [.. others.Drgn.Command, "-q", "-c", dump, "-s", vmlinux, "-e", DrgnScript], "COMMAND:"));
             BenchHost host = await HostFacts.ReadAsync(version, cancel);

@@ -30,8 +30,8 @@ public static class DiagnosisRendering
         BenchHost host = report.Host;
         text.Append(CultureInfo.InvariantCulture, $"\nMeasured {report.At:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, {Safe.Markdown($"host kernel {host.Kernel}")}, ");
         text.Append(CultureInfo.InvariantCulture, $"{Safe.Markdown(string.Join(", ", report.Programs))}, load average {host.Load:0.0} at the start, with\n\n    {report.Command}\n\n");
-        text.Append("One ELF core of QEMU is read by all three, by turns: `panacea diagnose DUMP --json`, the whole report, without debug files; crash with `bt -a`, `ps` and `log`, and drgn with a script that ");
-        text.Append("says the same, both with the kernel's debug package. Wall time from the program's start to its end, median of the rounds. Cold: nothing of the dump in the page cache ");
+        text.Append("One ELF core of QEMU is read by all of them, by turns: `panacea diagnose DUMP --json`, the whole report, and `panacea inspect DUMP` with `bt --all`, `ps` and `dmesg`, both without debug files; ");
+        text.Append("crash with `bt -a`, `ps` and `log`, and drgn with a script that says the same, both with the kernel's debug package. The last column compares these with `inspect`, which does the same work. Wall time from the program's start to its end, median of the rounds. Cold: nothing of the dump in the page cache ");
         text.Append("(`posix_fadvise`); programs and debug files stay in it, which favours those that need debug files. Warm: the same again at once. Resident: the most that `wait4` reports. ");
         text.Append("The guest died of a NULL write with redis and a counter at work. Pages of zeros in the dumps of 16 GiB are holes.\n\n");
         Row(text, Headers);
@@ -44,14 +44,17 @@ public static class DiagnosisRendering
         return text.ToString();
     }
 
-    private static string[] Headers { get; } = ["dump", "program", "cold", "warm", "CPU", "resident", "× Panacea"];
+    private static string[] Headers { get; } = ["dump", "program", "cold", "warm", "CPU", "resident", "× inspect"];
 
     private static IEnumerable<string[]> Rows(DiagnosisReport report) => report.Dumps.SelectMany(dump => dump.Readers.Select((reader, i) => (string[])
     [
         i == 0 ? string.Create(CultureInfo.InvariantCulture, $"{dump.Line}, {dump.MemoryMiB / 1024} GiB") : "", reader.Name, BenchRows.Time(reader.ColdUs?.Median), BenchRows.Time(reader.WarmUs?.Median),
         BenchRows.Time(reader.CpuUs?.Median), reader.PeakBytes is { } peak ? string.Create(CultureInfo.InvariantCulture, $"{peak.Max / 1048576.0:0} MiB") : None,
-        i == 0 || reader.ColdUs is null || dump.Readers[0].ColdUs is null ? "" : $"{Times(reader.ColdUs, dump.Readers[0].ColdUs)} / {Times(reader.WarmUs, dump.Readers[0].WarmUs)}",
+        i == 0 || reader.ColdUs is null || Same(dump) is not { ColdUs: not null } same || reader == same ? "" : $"{Times(reader.ColdUs, same.ColdUs)} / {Times(reader.WarmUs, same.WarmUs)}",
     ]));
+
+    /// <summary>What does the same work as the others.</summary>
+    private static ReaderFigures? Same(DumpFigures dump) => dump.Readers.FirstOrDefault(r => r.Name == "inspect");
 
     private static IEnumerable<string> Failures(DiagnosisReport report) =>
         report.Dumps.SelectMany(d => d.Readers.Where(r => r.Failure is not null).Select(r => $"{d.Line}, {d.MemoryMiB / 1024} GiB, {r.Name}: {r.Failure}"));

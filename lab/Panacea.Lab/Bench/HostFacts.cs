@@ -5,8 +5,11 @@ using Panacea.Lab.Setup;
 namespace Panacea.Lab.Bench;
 
 /// <summary>Reads what a benchmark has to say of its machine.</summary>
-internal static partial class HostFacts
+public static partial class HostFacts
 {
+    /// <summary>Reads them now.</summary>
+    /// <param name="panacea">What <c>panacea --version</c> says.</param>
+    /// <param name="cancel">Gives up.</param>
     public static async Task<BenchHost> ReadAsync(string panacea, CancellationToken cancel)
     {
         string qemu = await HostCommand.MustAsync("qemu-system-x86_64", ["--version"], null, cancel);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Sockets;
+using System.Text.Json;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Tour;
 
@@ -12,6 +13,7 @@ internal sealed class KernelBench(string line, BenchOptions options, WorkingServ
 
     private readonly List<(string Kind, string Repair, long StoppedUs)> _recovered = [];
     private readonly List<double> _gaps = [];
+    private readonly List<long> _reports = [];
     private readonly List<string> _failures = [];
     private int _crashes;
 
@@ -52,6 +54,7 @@ internal sealed class KernelBench(string line, BenchOptions options, WorkingServ
             FirstUs = _recovered.Count > 0 ? _recovered[0].StoppedUs : null,
             TenthUs = _recovered.Count > 9 ? _recovered[9].StoppedUs : null,
             Kinds = [.. _recovered.GroupBy(r => (r.Kind, r.Repair)).Select(g => new KindFigures(g.Key.Kind, g.Key.Repair, Figures.Of(g.Select(r => r.StoppedUs))))],
+            ReportUs = _reports.Count == 0 ? null : Figures.Of(_reports),
             ClientGapUs = _gaps.Count == 0 ? null : Figures.Of(_gaps),
             QuietGapUs = Figures.Of(quiet),
             RebootUs = reboots,
@@ -119,10 +122,28 @@ internal sealed class KernelBench(string line, BenchOptions options, WorkingServ
 
             _recovered.Add((kind, incident.Repair ?? "none", stopped));
             _gaps.Add(crash.ClientGap.TotalMicroseconds);
+            if (MachineReadUs(incident.Record) is { } read)
+                _reports.Add(read);
         }
 
         return true;
     });
+
+    /// <summary>The step of that name in the record's timeline; null where the machine could not be read.</summary>
+    private static long? MachineReadUs(string? record)
+    {
+        string file = Path.Combine(record ?? "", "incident.json");
+        if (record is null || !File.Exists(file))
+            return null;
+        using var incident = JsonDocument.Parse(File.ReadAllBytes(file));
+        foreach (JsonElement step in incident.RootElement.GetProperty("timeline").EnumerateArray())
+        {
+            if (step.GetProperty("step").GetString() == "machine-read")
+                return step.GetProperty("at_us").GetInt64();
+        }
+
+        return null;
+    }
 
     private async Task<Figures> RebootsAsync(CancellationToken cancel)
     {

@@ -1,7 +1,7 @@
 namespace Panacea.Lab.Matrix;
 
 /// <summary>A crash in a context: <c>null-write@timer</c>.</summary>
-/// <param name="Cause">A cause of lab/crashtest/crashtest_matrix.c.</param>
+/// <param name="Cause">A cause of lab/crashtest/matrix_main.c.</param>
 /// <param name="Context">A context of it, or one that a command makes.</param>
 public sealed record MatrixCell(string Cause, string Context)
 {
@@ -20,7 +20,10 @@ public sealed record MatrixCell(string Cause, string Context)
         ["init", "kthread", "work", "irq-thread", "timer", "tasklet", "napi", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq", "idle"];
 
     private static readonly string[] Causes =
-        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison"];
+        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "stack-smash", "readonly-write", "module-text", "kernel-text"];
+
+    /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
+    private static readonly string[] Attacks = ["stack-smash", "readonly-write"];
 
     /// <summary>Every crash in every context.</summary>
     public static IReadOnlyList<MatrixCell> All { get; } = [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context)))];
@@ -32,11 +35,16 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>cause@context.</summary>
     public string Name => $"{Cause}@{Context}";
 
-    /// <summary>A process of its own is in it, which may survive.</summary>
+    /// <summary>A process of its own is in it.</summary>
     public bool HasProcess => Array.IndexOf(Process, Context) >= 0;
 
+    /// <summary>That process is to survive.</summary>
+    public bool MaySurvive => HasProcess && Array.IndexOf(Attacks, Cause) < 0;
+
     /// <summary>The shell command that crashes so.</summary>
-    public string Command => Context switch
+    public string Command => $"echo {(Cause == "warn" ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {Provoke}";
+
+    private string Provoke => Context switch
     {
         // The driver maps the file into the writer, which has to have opened it for reading too.
         "fault" => $"echo {Name} 1<> /dev/crashtest-matrix",

@@ -54,10 +54,8 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         using var done = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         try
         {
-            if (await _guest!.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
-                throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
             _guard!.DropEvents();
-            Task<GuestCommandResult> crash = _guest.RunAsync(cell.Command, CellLimit, done.Token);
+            Task<GuestCommandResult> crash = _guest!.RunAsync(cell.Command, CellLimit, done.Token);
             Task<GuardEvent> said = _guard.NextAsync("incident", CellLimit, done.Token);
             // An incident comes a health window after the crash, a command that does not crash at once.
             if (await Task.WhenAny(crash, said) == crash)
@@ -93,6 +91,10 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         Boots++;
         var spec = new GuestSpec { Line = line, Start = ["redis", "counter"], QemuArguments = ["-device", "edu"] };
         _guest = await Guest.StartAsync(spec, progress, cancel);
+
+        // The driver is there before the guard: code that is damaged before it was learned can't be healed.
+        if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
+            throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
         _guard = await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, cancel);
     }
 

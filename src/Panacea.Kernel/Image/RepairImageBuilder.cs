@@ -23,6 +23,7 @@ public sealed class RepairImageBuilder
     private readonly ulong _idtBase;
     private readonly bool _isCapture;
     private bool _isStill;
+    private RepairImage? _previous;
     private readonly List<ImageContainer.Section> _sections = [];
     private readonly List<string> _without = [];
 
@@ -53,7 +54,7 @@ public sealed class RepairImageBuilder
     public static RepairImage Build(IGuestCapture capture, string cache, TargetLimits limits) =>
         RepairImage.StoreAndMap(new RepairImageBuilder(CaptureBootstrap.Find(capture, limits), limits, isCapture: true).Run(), cache);
 
-    /// <summary>The image with the modules as they are now; the kernel's own tables are taken over.</summary>
+    /// <summary>The image with the modules as they are now; the kernel's own tables are taken over, and those of modules that are still where they were: their text may have been damaged since.</summary>
     /// <param name="image">The image so far.</param>
     /// <param name="memory">Guest-physical memory.</param>
     /// <param name="cache">Directory for the unpacked image.</param>
@@ -62,7 +63,7 @@ public sealed class RepairImageBuilder
     public static RepairImage Refresh(RepairImage image, IGuestMemory memory, string cache, TargetLimits limits, bool isStill = false)
     {
         long started = Stopwatch.GetTimestamp();
-        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits) { _isStill = isStill };
+        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits) { _isStill = isStill, _previous = image };
         builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind is not (ImageSection.Meta or ImageSection.BuildTime)));
         ImageMeta meta = builder.AddModules(image.Meta with { Modules = [] }, image.OrcCount > 0 ? image.Meta.OrcVersion : null);
         return RepairImage.StoreAndMap(builder.Finish(meta, started), cache);
@@ -315,18 +316,30 @@ public sealed class RepairImageBuilder
             AddControlFlow(kernel, meta.TextBase);
         var modules = new List<ImageModule>();
         uint owner = 0;
+        string unloaded = first.TryFindSymbol("last_unloaded_module", out ulong last) && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
         foreach (LinuxModule module in ReadModulesTwice(kernel))
         {
             // A module on its way in or out: in a guest that runs its text may vanish under a reader, and it is taken at the next refresh.
             if ((module.State != 0 && !_isStill) || module.Memory.Count == 0)
                 continue;
             owner++;
+            if (_previous is { } before && Known(before, module) is { } known && module.Name != unloaded)
+            {
+                _sections.AddRange(before.Sections.Where(s => s.Owner == known.Owner).Select(s => s with { Owner = owner }));
+                modules.Add(known with { Owner = owner, Taints = module.Taints });
+                continue;
+            }
+
             ulong symbolBase = new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);
             modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps, symbolBase));
         }
 
         return meta with { Modules = modules };
     }
+
+    /// <summary>The module as an earlier image has it, where it is the same one: it lies where it lay, all of it. One that was loaded again could lie there too; it is then the last one unloaded, too.</summary>
+    private static ImageModule? Known(RepairImage before, LinuxModule module) => before.Meta.Modules.FirstOrDefault(
+        m => m.Address == module.Address && m.Name == module.Name && m.OrcIpsAddress == module.Tables.OrcIps && m.Memory.SequenceEqual(module.Memory));
 
     /// <summary>The kernel's own jump labels, exception fixups and WARNs (include/asm-generic/vmlinux.lds.h names their bounds).</summary>
     private void AddControlFlow(LinuxKernel kernel, ulong textBase)

@@ -45,8 +45,12 @@ public sealed class KillStrategy : IRepairStrategy
         if (evidence.PreemptWord is { } word && word > abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
             risks.Add("the process was in an atomic section: a spinlock that it held may stay locked");
 
-        // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself.
-        ulong stack = ((evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp] + 8) & ~15UL) - 8;
+        // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself. The functions that
+        // give locks back need room below it that the trap's registers do not lie in: that of the abandoned frames.
+        ulong stack = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp] + 8;
+        if (abandoned.Locks.Count > 0)
+            stack = Math.Max(stack, evidence.Stack.Frames[LastAbandoned(evidence, evidence.FaultyFrame!.Value)].Sp);
+        stack = (stack & ~15UL) - 8;
         bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
         var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned);
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
@@ -66,11 +70,17 @@ public sealed class KillStrategy : IRepairStrategy
     {
         if (evidence.FaultyFrame is not { } faulty)
             return AbandonedFrames.Unknown(evidence.WhyNoFaultyFrame ?? "which functions hold what can't be told");
+        return AbandonedFrames.Of(evidence, LastAbandoned(evidence, faulty));
+    }
+
+    /// <summary>The outermost function of the crashed context.</summary>
+    private static int LastAbandoned(CrashEvidence evidence, int faulty)
+    {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int last = faulty;
         while (last + 1 < frames.Count && frames[last + 1] is { IsTrap: false, Reliability: FrameReliability.Exact } next && next.Stack == frames[faulty].Stack)
             last++;
-        return AbandonedFrames.Of(evidence, last);
+        return last;
     }
 
     internal static string Describe(CrashContext context) => context switch

@@ -50,7 +50,7 @@ public sealed class UnwindStrategy : IRepairStrategy
     {
         { Context: CrashContext.Nmi or CrashContext.Unknown } => $"the crash is in {KillStrategy.Describe(evidence.Context)}",
         { Kind: CrashKind.DoubleFault or CrashKind.StackOverflow } => "the double fault handler does not return",
-        { Context: CrashContext.Process or CrashContext.KernelThread } when Attacks.WhatItMeans(evidence) is { } attack => $"{attack}: such a process does not go on",
+        { Context: CrashContext.Process } when Attacks.WhatItMeans(evidence) is { } attack => $"{attack}: such a process does not go on",
         { FaultyFrame: null } => evidence.WhyNoFaultyFrame ?? "the faulty function can't be told",
         _ => null,
     };

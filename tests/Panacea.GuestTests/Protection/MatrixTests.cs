@@ -24,7 +24,7 @@ public abstract class MatrixTests(string line)
             MatrixResult result = await run.RunAsync(cell, cancel);
             string all = $"{cell.Name}: {result.Outcome ?? "nothing"}, {result.Repair}, {string.Join("; ", result.Failures)}\n  {string.Join("\n  ", result.Ladder)}";
             output?.WriteLine(all);
-            if (!result.IsRecovered || (cell.HasProcess && result.ProcessSurvived != true))
+            if (!result.IsRecovered || (cell.MaySurvive && result.ProcessSurvived != true))
                 failures.Add(all);
         }
 

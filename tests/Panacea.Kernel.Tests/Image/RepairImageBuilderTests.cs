@@ -174,6 +174,26 @@ public sealed class RepairImageBuilderTests : IDisposable
         Assert.Equal("goes", g.Image.Meta.Modules[0].Name);
     }
 
+    /// <summary>What has been written over a module's code since is not taken for its code.</summary>
+    [Theory]
+    [MemberData(nameof(KernelGuest.Lines), MemberType = typeof(KernelGuest))]
+    public void Refreshing_keeps_the_text_of_modules_that_stay(KernelShape shape)
+    {
+        using var g = new KernelGuest(RepairImageTests.Options(shape), k => k.AddModule("stays"));
+        SyntheticModule stays = g.Guest.Modules.Single(m => m.Name == "stays");
+        byte[] before = new byte[4], after = new byte[4];
+        Assert.True(g.Image.TryReadCode(stays.TextStart, before));
+        g.Guest.Memory.Write(g.Guest.Physical(stays.TextStart), [0x06]);
+        g.Guest.AddModule("comes");
+        g.Guest.Link();
+        g.Guest.Memory.Write(g.Guest.Physical(stays.TextStart), [0x06]);
+        using RepairImage fresh = RepairImageBuilder.Refresh(g.Image, g.Guest.Memory, _cache.Path, TargetLimits.Default);
+        Assert.Equal(2, fresh.Meta.Modules.Count);
+        Assert.True(fresh.TryReadCode(stays.TextStart, after));
+        Assert.Equal(before, after);
+        Assert.Equal("stays", fresh.Symbolize(stays.TextStart)?.Module);
+    }
+
     /// <summary>A module that comes while the list is being read: the list is read again until it holds still.</summary>
     [Fact]
     public void A_module_list_that_changes_under_the_reader_is_read_until_it_holds_still()

@@ -129,6 +129,7 @@ public sealed class KillStrategyTests
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
         Assert.Equal((g.Guest["_raw_spin_unlock"], held), (next.Ip, next.Gpr[Gpr.Rdi]));
         Assert.Equal(g.Guest["rewind_stack_and_make_dead"], BitConverter.ToUInt64(plan.Writes[0].Bytes.Span));
+        Assert.True(plan.Writes[0].Address.Value >= g.Crash.RegsAddress + PtRegs.Size, "the trap's registers and the return address may not lie on each other");
         PlannedContinuation back = Assert.Single(plan.Continuations);
         Assert.Equal((g.Guest["rewind_stack_and_make_dead"], 9UL), (back.Address, back.Registers.Single(r => r.Register == WritableRegister.Rdi).Value));
         Assert.Empty(plan.Risks);

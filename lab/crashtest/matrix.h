@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the parts of crashtest_matrix share. */
+#ifndef CRASHTEST_MATRIX_H
+#define CRASHTEST_MATRIX_H
+
+#include <linux/fs.h>
+#include <linux/kernel.h>
+
+/* One frame per function, nothing merged, cloned or specialised by the compiler. */
+#define CRASHTEST_FRAME noinline __attribute__((noipa))
+
+/* Crashes by the cause that was chosen. What it is called from is the context. */
+void crashtest_here(void);
+
+/* Waits until an asynchronous context was reached. */
+long crashtest_wait(void);
+
+/* For contexts that others come to: the next one that asks may crash. */
+long crashtest_arm(void);
+bool crashtest_is_armed(void);
+
+/* The file that the cell was written to. */
+extern struct file *crashtest_file;
+
+struct crashtest_cause {
+	const char *name;
+	void (*crash)(void);
+	/* Called before the context is entered; may be NULL. */
+	void (*prepare)(void);
+};
+
+struct crashtest_context {
+	const char *name;
+	long (*enter)(void);
+};
+
+/* Each ends with an entry without a name. */
+extern const struct crashtest_cause crashtest_causes[];
+extern const struct crashtest_context crashtest_lock_contexts[], crashtest_task_contexts[], crashtest_interrupt_contexts[];
+
+/* Which of the driver's own locks are held now. */
+size_t crashtest_held(char *text, size_t size);
+
+extern const struct vm_operations_struct crashtest_vm_ops;
+int crashtest_release(struct inode *inode, struct file *file);
+void crashtest_register_exec(void);
+
+#endif
