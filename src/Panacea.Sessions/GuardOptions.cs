@@ -14,6 +14,13 @@ public sealed record GuardOptions
     /// <summary>How long any one answer of QEMU is waited for while the guest stands still.</summary>
     public TimeSpan StopBudget { get; init; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>Repairs within <see cref="RepairLimitWindow"/> after which the guest is left to what it would do alone; 0 for no limit. Endless repairs would hide that a machine is broken, and give
+    /// an attacker endless tries.</summary>
+    public int RepairLimit { get; init; } = 100;
+
+    /// <summary>The time that <see cref="RepairLimit"/> is for.</summary>
+    public static TimeSpan RepairLimitWindow { get; } = TimeSpan.FromMinutes(10);
+
     /// <summary>After a repair the kernel's structures are checked while the guest runs. Off unless asked for: a check-up takes seconds of processor time, and a crash that comes meanwhile stands
     /// some milliseconds longer.</summary>
     public bool CheckUp { get; init; }

@@ -41,7 +41,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
     internal TimeProvider Time { get; init; } = TimeProvider.System;
 
-    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode, options.KnownIssues), sink, options.HealthWindow, ticks => Time.GetElapsedTime(ticks));
+    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode, options.KnownIssues), sink, options.HealthWindow, options.RepairLimit, ticks => Time.GetElapsedTime(ticks));
 
     private enum Next
     {
@@ -396,6 +396,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private string WhyNothing(StopResult stop) =>
         stop.Errors.Count > 0 ? $"Panacea failed ({stop.Errors[0]}); the guest went on to what it would have done alone"
         : options.Mode == GuardMode.Observe ? "the guard only observes"
+        : Incidents.IsLimitReached ? $"the guest has been repaired {options.RepairLimit} times within {GuardOptions.RepairLimitWindow.TotalMinutes:0} minutes (--repair-limit)"
         : stop.Ladder.Count == 0 ? "no repair that may be used is left"
         : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
 

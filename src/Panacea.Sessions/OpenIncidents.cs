@@ -7,13 +7,15 @@ namespace Panacea.Sessions;
 /// <param name="builder">Makes the records.</param>
 /// <param name="sink">Where they go.</param>
 /// <param name="healthWindow">For how long health is watched.</param>
+/// <param name="repairLimit">Repairs within <see cref="GuardOptions.RepairLimitWindow"/>; 0 for no limit.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
-internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, TimeSpan healthWindow, Func<long, TimeSpan> elapsed)
+internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, TimeSpan healthWindow, int repairLimit, Func<long, TimeSpan> elapsed)
 {
     /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
     private const int MaxRepeats = 3;
 
     private readonly List<PendingIncident> _open = [];
+    private readonly Queue<long> _repairs = new();
     private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
 
     /// <summary>There are some.</summary>
@@ -30,15 +32,29 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     /// <summary>Another kernel runs now: what failed on a task of the last one says nothing.</summary>
     public void Forget() => _failed.Clear();
 
-    /// <summary>A rung has not failed on the task that stands there now.</summary>
+    /// <summary>The guest has been repaired as often as it may be.</summary>
+    public bool IsLimitReached
+    {
+        get
+        {
+            while (_repairs.TryPeek(out long oldest) && elapsed(oldest) >= GuardOptions.RepairLimitWindow)
+                _repairs.Dequeue();
+            return repairLimit > 0 && _repairs.Count >= repairLimit;
+        }
+    }
+
+    /// <summary>A rung has not failed on the task that stands there now, and the guest may be repaired once more.</summary>
     public bool MayUse(RepairKind kind, CrashEvidence evidence) =>
-        !(evidence is { IsTasksOwn: true, Task: { } task } && _failed.Contains((task.Address, task.Pid, kind)))
+        !IsLimitReached
+        && !(evidence is { IsTasksOwn: true, Task: { } task } && _failed.Contains((task.Address, task.Pid, kind)))
         && !Watched.Any(p => p.Repair == kind && p.Undid(evidence))
         && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats;
 
     /// <summary>Opens one. One that is settled is closed as soon as nothing is being read of the machine any more.</summary>
     public void Add(PendingIncident incident)
     {
+        if (incident.Stop.Applied is not null)
+            _repairs.Enqueue(incident.WatchStartedTicks);
         if (incident.Stop is { Evidence: not null, Lost: null })
             FailEarlier(incident);
         if (incident is { Settled: { } settled, Stop.Lost: not null })

@@ -218,6 +218,19 @@ public sealed class GuardSessionTests : IDisposable
         Assert.Equal([RepairKind.Unwind, RepairKind.Unwind, RepairKind.Unwind, RepairKind.None], _sink.Events.OfType<ResumedEvent>().Select(e => e.Repair));
     }
 
+    [Theory]
+    [InlineData(2, new[] { RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.None })]
+    [InlineData(0, new[] { RepairKind.ErrorReturn, RepairKind.ErrorReturn, RepairKind.ErrorReturn })]
+    public void A_guest_that_was_repaired_often_enough_is_left_to_its_kernel(int limit, RepairKind[] repairs)
+    {
+        for (int i = 0; i < 3; i++)
+            _vm.ThenStops(Dies).ThenLives();
+        Run(limit: limit);
+        Assert.Equal(repairs, _sink.Events.OfType<ResumedEvent>().Select(e => e.Repair));
+        if (limit > 0)
+            Assert.Equal("the guest has been repaired 2 times within 10 minutes (--repair-limit)", _sink.Incidents[^1].OutcomeReason);
+    }
+
     public static TheoryData<string> Kinds => ["bug", "refused", "broken"];
 
     /// <summary>Each operation of a whole guard, from attaching to letting go, fails in turn.</summary>
@@ -400,10 +413,10 @@ public sealed class GuardSessionTests : IDisposable
         Assert.Empty(incident.Errors);
     }
 
-    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null)
+    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null, int limit = 100)
     {
         var session = new GuardSession(
-            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None }, _sink)
+            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None, RepairLimit = limit }, _sink)
         { Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();

@@ -28,6 +28,15 @@ internal static class GuardCommand
         Option<TimeSpan?> stopBudget = Shared.Duration(
             "--stop-budget", "How long any one answer of QEMU is waited for while the guest stands still.",
             StopBudget, TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
+        Option<int> repairLimit = new("--repair-limit")
+        {
+            Description = "Repairs of one VM within 10 minutes after which it is left to what it would do alone; 0 for no limit.", HelpName = "N", DefaultValueFactory = _ => 100,
+        };
+        repairLimit.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is < 0 or > 1_000_000)
+                result.AddError("--repair-limit takes a number from 0 to 1000000");
+        });
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
@@ -58,7 +67,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, records, images, rules, checkUp])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, records, images, rules, checkUp])
             command.Add(option);
         command.SetAction(parsed => Run(
             console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
@@ -67,6 +76,7 @@ internal static class GuardCommand
                 Mode = parsed.GetValue(mode) ?? GuardMode.Full,
                 HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
                 StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
+                RepairLimit = parsed.GetValue(repairLimit),
                 ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
                 KnownIssues = RulesOption.Read(parsed.GetValue(rules)), CheckUp = parsed.GetValue(checkUp),
             }));
