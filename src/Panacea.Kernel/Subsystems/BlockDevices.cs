@@ -158,6 +158,6 @@ public static class BlockDevices
             name += name.Length > 0 && char.IsAsciiDigit(name[^1]) ? $"p{partition}" : $"{partition}";
         return new BlockDevice(
             device, name, kernel.ReadU32(device, "block_device.bd_dev"), kernel.ReadIfPresent(device, "block_device.bd_nr_sectors"), partition, readOnly, disk,
-            kernel.Read(disk, "gendisk.queue"), (int)(uint)kernel.ReadFirst(device, "block_device.bd_openers.counter", "block_device.bd_openers"));
+            kernel.Read(disk, "gendisk.queue"), unchecked((int)(uint)kernel.ReadFirst(device, "block_device.bd_openers.counter", "block_device.bd_openers")));
     }
 }
