@@ -21,25 +21,34 @@ public sealed class UnwindStrategy : IRepairStrategy
     {
         if (WhyNoReturn(evidence) is { } why)
             return StrategyVerdict.Declines(why);
+        // The faulty function itself is the rung before this one's, but for what that one does not accept.
+        StrategyVerdict proved = Unwind(evidence, Kind, withFaulty: false, acceptsDoubt: false);
+        return proved.Plan is not null ? proved : Unwind(evidence, Kind, withFaulty: true, acceptsDoubt: true);
+    }
+
+    /// <summary>The nearest place to unwind to.</summary>
+    /// <param name="evidence">The crash, with a faulty frame.</param>
+    /// <param name="kind">The rung.</param>
+    /// <param name="withFaulty">The faulty function may return an error itself.</param>
+    /// <param name="acceptsDoubt">What can't be proved becomes a risk; else such a place is passed by.</param>
+    internal static StrategyVerdict Unwind(CrashEvidence evidence, RepairKind kind, bool withFaulty, bool acceptsDoubt)
+    {
         int faulty = evidence.FaultyFrame!.Value;
         StrategyVerdict? last = null;
-        foreach (bool acceptsDoubt in (bool[])[false, true])
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames; i++)
         {
-            IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
-            for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames; i++)
-            {
-                // Beyond a trap, an interrupt or a change of stacks lies what was interrupted: it is not to blame, and it is not to be abandoned.
-                if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
-                    break;
-                if (!ReturnCandidate.TryResult(evidence, i, out ReturnResult result, out _) || (i == faulty && result.Boundary is null && !acceptsDoubt))
-                    continue;
-                StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, result, Kind, acceptsDoubt);
-                if (verdict.Plan is not null)
-                    return verdict;
-                last = verdict;
-                if (result.Boundary is not null)
-                    break;
-            }
+            // Beyond a trap, an interrupt or a change of stacks lies what was interrupted: it is not to blame, and it is not to be abandoned.
+            if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
+                break;
+            if (!ReturnCandidate.TryResult(evidence, i, out ReturnResult result, out _) || (i == faulty && result.Boundary is null && !withFaulty))
+                continue;
+            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, result, kind, acceptsDoubt);
+            if (verdict.Plan is not null)
+                return verdict;
+            last = verdict;
+            if (result.Boundary is not null)
+                break;
         }
 
         return last ?? StrategyVerdict.Declines("no function around the faulty one can return an error, and no dispatch point that Panacea knows called it");

@@ -17,6 +17,7 @@ internal static partial class KernelTypes
             ("thread_info", t.Known("thread_info")), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
             ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)),
             .. scheduled, .. resources, .. Families(t, list, shape), .. counted,
+            ("pending", t.Struct("sigpending", ("list", list), ("signal", t.Struct("sigset_t", ("sig", t.Array(t.U64, 1)))))),
         ]);
         t.Struct("signal_struct", ("sigcnt", t.U32), ("nr_threads", t.S32), ("thread_head", list), ("wait_chldexit", t.Known("wait_queue_head")));
         CType rss = shape == KernelShape.Linux612 ? t.Array(t.Known("percpu_counter"), 4) : t.Struct("mm_rss_stat", ("count", t.Array(t.Known("atomic_long_t"), 4)));
