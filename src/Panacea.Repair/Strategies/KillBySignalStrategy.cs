@@ -38,7 +38,9 @@ public sealed class KillBySignalStrategy : IRepairStrategy
             ];
             return StrategyVerdict.Applies(plan with
             {
-                Kind = Kind, Writes = [.. signal, .. plan.Writes], Lost = [$"process {task.Tgid} ({task.Comm})"],
+                Kind = Kind,
+                Writes = [.. signal, .. plan.Writes],
+                Lost = [$"process {task.Tgid} ({task.Comm})"],
                 Explanation = $"process {task.Tgid} ({task.Comm}) dies of SIGKILL before it gets back to user space: {plan.Explanation.Replace("; the process lives", "", StringComparison.Ordinal)}",
             });
         }
