@@ -44,8 +44,11 @@ internal sealed class SectionBytes : IDisposable
     /// <exception cref="InvalidDataException">They are not all there.</exception>
     public byte[] Read(ulong offset, int count)
     {
+        // Before the memory is taken: the count is what the file says.
+        if (offset > Length || (ulong)count > Length - offset)
+            throw new InvalidDataException($"an offset of 0x{offset:x} leads outside its section");
         byte[] bytes = new byte[count];
-        if (offset > Length || (ulong)count > Length - offset || !_bytes.TryReadExactly(_start + offset, bytes))
+        if (!_bytes.TryReadExactly(_start + offset, bytes))
             throw new InvalidDataException($"an offset of 0x{offset:x} leads outside its section");
         _relocations?.Apply(offset, bytes);
         return bytes;
