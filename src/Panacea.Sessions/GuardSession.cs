@@ -29,7 +29,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private OpenIncidents? _incidents;
     private IGuestControl _target = null!;
     private ArmedKernel? _armed;
-    private string? _moduleSignature;
+    private string? _moduleSignature, _incomplete;
     private bool _isLost;
 
     /// <summary>How the VM is reached; another one in tests.</summary>
@@ -404,8 +404,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private string? RefreshModules(bool isStill)
     {
         if (_armed is not { } armed || armed.ModuleSignature(_target.Memory) is not { } now
-            || (now == _moduleSignature && !(isStill && armed.LacksModuleInTransit(_target.Memory))))
+            || (now == _moduleSignature && ((now == _incomplete && !isStill) || !armed.LacksModule(_target.Memory, isStill))))
             return null;
+
+        // A module that can't be learned is tried once for each change of the list, and at each crash.
+        _incomplete = now == _moduleSignature ? now : null;
         _moduleSignature = now;
         try
         {

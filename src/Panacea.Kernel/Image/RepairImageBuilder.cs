@@ -323,7 +323,7 @@ public sealed class RepairImageBuilder
             if ((module.State != 0 && !_isStill) || module.Memory.Count == 0)
                 continue;
             owner++;
-            if (_previous is { } before && Known(before, module) is { } known && module.Name != unloaded)
+            if (_previous is { } before && module.Name != unloaded && Known(before, module) is { } known && IsWhole(before, known, module))
             {
                 _sections.AddRange(before.Sections.Where(s => s.Owner == known.Owner).Select(s => s with { Owner = owner }));
                 modules.Add(known with { Owner = owner, Taints = module.Taints });
@@ -335,6 +335,13 @@ public sealed class RepairImageBuilder
         }
 
         return meta with { Modules = modules };
+    }
+
+    /// <summary>Nothing of it was left out when it was read: it may have been on its way in.</summary>
+    private static bool IsWhole(RepairImage before, ImageModule known, LinuxModule module)
+    {
+        bool Has(ImageSection kind) => before.Sections.Any(s => s.Owner == known.Owner && s.Kind == kind);
+        return module.State == 0 && Has(ImageSection.Text) && Has(ImageSection.Symbols0) && (module.Tables.OrcCount == 0 || Has(ImageSection.OrcRows));
     }
 
     /// <summary>The module as an earlier image has it, where it is the same one: it lies where it lay, all of it. One that was loaded again could lie there too; it is then the last one unloaded, too.</summary>
