@@ -26,6 +26,8 @@ public static class MatrixDocument
         text.Append("guest has to do what servers do (fork and exec on every vCPU, write and fsync, connect, load and unload a module, allocate, sleep, signal), none of the driver's locks may be held, and no task may\n");
         text.Append("stay in D state; a guest that fails is replaced. The same guest goes on from cell to cell, with redis and a counter at work.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Generated {at:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, Panacea {Safe.Markdown(host.Panacea)}, QEMU {Safe.Markdown(host.Qemu)}, from `{command}`.\n\n");
+        if (kernels.Count > 0 && kernels[0].Results.Count < MatrixCell.All.Count)
+            text.Append(CultureInfo.InvariantCulture, $"This run is a sample: {kernels[0].Results.Count} of {MatrixCell.All.Count} cells a kernel, each context and each cause among them.\n\n");
         text.Append("| | ").AppendJoin(" | ", kernels.Select(k => k.Kernel)).Append(" |\n| --- |").Append(string.Concat(kernels.Select(_ => " ---: |"))).Append('\n');
         Row("cells recovered", k => $"{k.Results.Count(r => r.IsRecovered)} of {k.Results.Count} ({Percent(k.Results.Count(r => r.IsRecovered), k.Results.Count)})");
         Row("process survives, where it has not to be taken out", k => $"{k.Results.Count(r => r is { Cell.MaySurvive: true, ProcessSurvived: true, IsRecovered: true })} of {k.Results.Count(r => r.Cell.MaySurvive)}");
