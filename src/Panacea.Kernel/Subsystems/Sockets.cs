@@ -94,6 +94,10 @@ public static class Sockets
 
         // Of a connection that waits to be forgotten, and of one that is being made, only the common head is there (inet_timewait_sock, request_sock).
         bool whole = family is not (Inet or Inet6) || state is not (TimeWait or NewSynRecv);
+
+        // An orphan in FIN_WAIT2 is kept as such a head as well, and only there is its state told (tcp_time_wait, net/ipv4/tcp_minisocks.c).
+        if (!whole && state == TimeWait && kernel.HasMember("inet_timewait_sock.tw_substate"))
+            state = kernel.Read(sock, "inet_timewait_sock.tw_substate");
         (string local, string remote) = family switch
         {
             Inet => InetNames(kernel, sock, v6: false),

@@ -55,6 +55,11 @@ public sealed class NetAndEnvironmentTests
         socket = Sockets.Read(g.Kernel, six);
         Assert.Equal(("inet6", "LISTEN", "[::]:80", "", 3UL, 128UL), (socket.Family, socket.State, socket.Local, socket.Remote, socket.ReceiveQueue, socket.SendQueue));
 
+        ulong closed = k.New("inet_timewait_sock", ("__tw_common.skc_family", 2), ("__tw_common.skc_state", 6), ("__tw_common.skc_num", 80), ("tw_substate", 5));
+        Assert.Equal(("FIN_WAIT2", ""), (Sockets.Read(g.Kernel, closed).State, Sockets.Read(g.Kernel, closed).Type));
+        k.Put(closed, "inet_timewait_sock.tw_substate", 6);
+        Assert.Equal("TIME_WAIT", Sockets.Read(g.Kernel, closed).State);
+
         ulong name = k.Allocate(128);
         k.Put(name, "unix_address.len", 2 + 5);
         k.Write(name + 10, [0, .. "name"u8]);

@@ -118,6 +118,7 @@ internal static partial class KernelTypes
         t.Overlay("unix_address", 8, ("len", t.S32, 4), ("name", t.Array(t.U8, 0), 8));
         t.Struct("socket", ("sk", t.Pointer));
         CType nulls = t.Struct("hlist_nulls_head", ("first", t.Pointer));
+        t.Struct("inet_timewait_sock", ("__tw_common", common), ("tw_substate", t.U8));
         t.Struct("inet_listen_hashbucket", ("lock", t.U32), ("nulls_head", nulls));
         t.Struct("inet_ehash_bucket", ("chain", nulls));
         t.Struct("inet_hashinfo", ("ehash", t.Pointer), ("ehash_mask", t.U32), ("lhash2_mask", t.U32), ("lhash2", t.Pointer));
