@@ -83,6 +83,9 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.TryTakeEvent"/>
     bool TryTakeEvent(out QmpEvent? e);
 
+    /// <inheritdoc cref="QemuTarget.VcpuTimes"/>
+    IReadOnlyList<TimeSpan>? VcpuTimes();
+
     /// <summary>QEMU's monitor's answer to a command for people.</summary>
     string HumanMonitor(string command);
 }

@@ -26,6 +26,7 @@ public sealed partial class QemuTarget
         IsKvm = kvm;
         Memory = memory;
         StateAtAttach = before;
+        _threads = new VcpuThreads(pid, qmp);
         _runningSinceUs = startUs;
         qmp.OnClosed = () =>
         {

@@ -24,6 +24,7 @@ public sealed partial class QemuTarget : IDisposable
     private readonly StopClock _clock;
     private readonly ConcurrentQueue<QmpEvent> _events;
     private readonly QemuAttachOptions _options;
+    private readonly VcpuThreads _threads;
     private readonly GdbStub _stub;
     private readonly GdbClient _gdb;
     private ulong[] _armed = [];
@@ -189,6 +190,9 @@ public sealed partial class QemuTarget : IDisposable
         Memory = fresh;
         old.Dispose();
     }
+
+    /// <inheritdoc cref="VcpuThreads.Times"/>
+    public IReadOnlyList<TimeSpan>? VcpuTimes() => _threads.Times();
 
     /// <summary>Makes the next stop short: writes out what the host holds back of the guest's disks, which QEMU would otherwise do while the guest stands still.</summary>
     public void FlushDisks() => HostDisks.Flush(_qmp, Pid);
