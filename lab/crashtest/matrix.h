@@ -35,11 +35,12 @@ struct crashtest_context {
 };
 
 /* Each ends with an entry without a name. */
-extern const struct crashtest_cause crashtest_causes[];
+extern const struct crashtest_cause crashtest_causes[], crashtest_hangs[];
 extern const struct crashtest_context crashtest_lock_contexts[], crashtest_task_contexts[], crashtest_interrupt_contexts[];
 
 /* Which of the driver's own locks are held now. */
 size_t crashtest_held(char *text, size_t size);
+size_t crashtest_hang_held(char *text, size_t size);
 
 extern const struct vm_operations_struct crashtest_vm_ops;
 int crashtest_release(struct inode *inode, struct file *file);

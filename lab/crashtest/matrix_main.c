@@ -5,7 +5,7 @@
  *	cat /dev/crashtest-matrix			contexts, causes, and which of the driver's own locks are held now
  *	echo null-write@timer > /dev/crashtest-matrix	crashes so
  *
- * What crashes is a function without a result (matrix_causes.c), called from a function of the context. Where the context
+ * What crashes or hangs is a function without a result (matrix_causes.c, matrix_hangs.c), called from a function of the context. Where the context
  * is an asynchronous one, write(2) waits until it was reached and returns the byte count.
  *
  * Adding a cause or a context: one function and one line in a table.
@@ -58,19 +58,28 @@ bool crashtest_is_armed(void)
 	return xchg(&crashtest_armed, false);
 }
 
+static const struct crashtest_cause *crashtest_find_cause(const struct crashtest_cause *table, const char *name, size_t length)
+{
+	for (const struct crashtest_cause *cause = table; cause->name; cause++)
+		if (strlen(cause->name) == length && !strncmp(cause->name, name, length))
+			return cause;
+	return NULL;
+}
+
 static bool crashtest_choose(const char *name, size_t length)
 {
-	for (const struct crashtest_cause *cause = crashtest_causes; cause->name; cause++) {
-		if (strlen(cause->name) != length || strncmp(cause->name, name, length))
-			continue;
-		WRITE_ONCE(crashtest_reached, false);
-		WRITE_ONCE(crashtest_armed, false);
-		if (cause->prepare)
-			cause->prepare();
-		WRITE_ONCE(crashtest_crash, cause->crash);
-		return true;
-	}
-	return false;
+	const struct crashtest_cause *cause = crashtest_find_cause(crashtest_causes, name, length);
+
+	if (!cause)
+		cause = crashtest_find_cause(crashtest_hangs, name, length);
+	if (!cause)
+		return false;
+	WRITE_ONCE(crashtest_reached, false);
+	WRITE_ONCE(crashtest_armed, false);
+	if (cause->prepare)
+		cause->prepare();
+	WRITE_ONCE(crashtest_crash, cause->crash);
+	return true;
 }
 
 /* For contexts that are another module's. */
@@ -136,8 +145,11 @@ static ssize_t crashtest_matrix_read(struct file *file, char __user *buf, size_t
 	length += scnprintf(text + length, PAGE_SIZE - length, "\ncauses:");
 	for (const struct crashtest_cause *cause = crashtest_causes; cause->name; cause++)
 		length += scnprintf(text + length, PAGE_SIZE - length, " %s", cause->name);
+	for (const struct crashtest_cause *cause = crashtest_hangs; cause->name; cause++)
+		length += scnprintf(text + length, PAGE_SIZE - length, " %s", cause->name);
 	length += scnprintf(text + length, PAGE_SIZE - length, "\nheld:");
 	length += crashtest_held(text + length, PAGE_SIZE - length);
+	length += crashtest_hang_held(text + length, PAGE_SIZE - length);
 	length += scnprintf(text + length, PAGE_SIZE - length, "\n");
 	copied = simple_read_from_buffer(buf, count, ppos, text, length);
 	kfree(text);

@@ -22,6 +22,16 @@ public sealed record MatrixCell(string Cause, string Context)
     private static readonly string[] Causes =
         ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "stack-smash", "readonly-write", "module-text", "kernel-text"];
 
+    /// <summary>Contexts in which a loop gives way to nobody.</summary>
+    private static readonly string[] Atomic =
+        ["spinlock", "spinlock-irq", "spinlock-bh", "rwlock-write", "preempt-off", "irqs-off", "nested", "timer", "tasklet", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq"];
+
+    /// <summary>Hangs, each with the contexts where it makes sense.</summary>
+    private static readonly (string Cause, string[] Contexts)[] Hanging =
+    [
+        ("loop", Atomic), ("calling-loop", Atomic), ("spin-twice", ["syscall", "mutex", "spinlock-irq", "rcu", "release", "kthread", "work", "timer", "irq"]), ("spin-abba", ["syscall", "mutex", "spinlock-bh"]),
+    ];
+
     /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
     private static readonly string[] Attacks = ["stack-smash", "readonly-write"];
 
@@ -31,6 +41,13 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>Every context once and every cause once.</summary>
     public static IReadOnlyList<MatrixCell> Sample { get; } =
         [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context))];
+
+    /// <summary>Every hang in every context.</summary>
+    public static IReadOnlyList<MatrixCell> Hangs { get; } = [.. Hanging.SelectMany(h => h.Contexts.Select(context => new MatrixCell(h.Cause, context)))];
+
+    /// <summary>Every hang, and of the loops those contexts that differ in kind.</summary>
+    public static IReadOnlyList<MatrixCell> HangSample { get; } =
+        [new("loop", "preempt-off"), new("calling-loop", "spinlock-irq"), new("loop", "timer"), new("calling-loop", "irq"), new("spin-twice", "syscall"), new("spin-abba", "mutex")];
 
     /// <summary>cause@context.</summary>
     public string Name => $"{Cause}@{Context}";
@@ -58,7 +75,7 @@ public sealed record MatrixCell(string Cause, string Context)
 
     /// <summary>The cell of a name.</summary>
     /// <exception cref="LabException">There is none.</exception>
-    public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Contains(new MatrixCell(cause, context))
+    public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Concat(Hangs).Contains(new MatrixCell(cause, context))
         ? new MatrixCell(cause, context)
-        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes)}; contexts: {string.Join(' ', Process.Concat(Other))}");
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
 }

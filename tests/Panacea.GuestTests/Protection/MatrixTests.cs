@@ -13,6 +13,12 @@ public abstract class MatrixTests(string line)
     [Fact(Skip = Suites.NeedsMatrix, SkipUnless = nameof(Suites.Matrix), SkipType = typeof(Suites))]
     public Task A_guest_outlives_every_crash_in_every_context() => RunAsync(MatrixCell.All);
 
+    [Fact]
+    public Task A_guest_outlives_hangs() => RunAsync(MatrixCell.HangSample);
+
+    [Fact(Skip = Suites.NeedsMatrix, SkipUnless = nameof(Suites.Matrix), SkipType = typeof(Suites))]
+    public Task A_guest_outlives_every_hang_in_every_context() => RunAsync(MatrixCell.Hangs);
+
     private async Task RunAsync(IReadOnlyList<MatrixCell> cells)
     {
         ITestOutputHelper? output = TestContext.Current.TestOutputHelper;
