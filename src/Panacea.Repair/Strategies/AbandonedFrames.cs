@@ -30,7 +30,8 @@ internal sealed record AbandonedFrames(
     /// <summary>Nothing can be told.</summary>
     public static AbandonedFrames Unknown(string why) => new([], 0, false, false, [why]);
 
-    /// <summary>The frames before <paramref name="outermost"/> and itself, from the faulty one outwards; those inside the faulty one do what they are told and hold nothing.</summary>
+    /// <summary>The frames before <paramref name="outermost"/> and itself, from the faulty one outwards; those inside the faulty one do what they are told and hold nothing. Of a hang they may
+    /// do anything, and one that waits for a spinlock has prepared for holding it.</summary>
     /// <param name="evidence">The crash, with a faulty frame.</param>
     /// <param name="outermost">Index of the last frame that is abandoned.</param>
     public static AbandonedFrames Of(CrashEvidence evidence, int outermost)
@@ -40,7 +41,8 @@ internal sealed record AbandonedFrames(
         int preempt = 0;
         bool interrupts = false, reference = false;
         HoldingsAnalysis analysis = Analysis(evidence);
-        for (int i = evidence.FaultyFrame!.Value; i <= outermost; i++)
+        int faulty = evidence.FaultyFrame!.Value;
+        for (int i = evidence.Hang is null ? faulty : 0; i <= outermost; i++)
         {
             StackFrame frame = evidence.Stack.Frames[i];
             if (!evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
@@ -50,6 +52,15 @@ internal sealed record AbandonedFrames(
             }
 
             string name = function.Main.Name;
+            if (i < faulty && name.Contains("_lock_slowpath", StringComparison.Ordinal))
+                continue;
+            if (i < faulty && LockFunctions.Find(name) is { Takes: true, Kind: not HoldingKind.Other } wanted)
+            {
+                preempt += LockFunctions.PreemptCountOf(wanted.Kind);
+                interrupts |= wanted.Interrupts != InterruptChange.None;
+                continue;
+            }
+
             if (!analysis.TryFind(function, frame.Point, out FrameHoldings holdings, out Decline why))
             {
                 doubts.Add($"what {name} holds can't be told: {why}");
