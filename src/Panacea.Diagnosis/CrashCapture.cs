@@ -62,6 +62,26 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         };
     }
 
+    /// <summary>Reads the evidence of a CPU that does not get on.</summary>
+    /// <param name="guestMemory">Guest-physical memory.</param>
+    /// <param name="vcpu">Registers of its vCPU, anywhere in kernel code.</param>
+    /// <param name="hang">What was seen of it.</param>
+    /// <param name="earlier">Its stacks of a moment ago, while it hung already: the function that loops is the innermost one whose activation is in all of them.</param>
+    public CrashEvidence CaptureHang(IGuestMemory guestMemory, VcpuRegisters vcpu, Hang hang, IReadOnlyList<Backtrace> earlier)
+    {
+        CapturedCpu cpu = Open(guestMemory, vcpu);
+        Backtrace stack = UnwinderOf(cpu).Unwind(UnwindStart.From(vcpu));
+        var now = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
+        CrashEvidence evidence = Evidence(cpu, new DeathPoint(Hang.Point, vcpu.Rip, 0), now, 0, null, stack, ContextOf(cpu.PreemptCount, cpu.Task), hang: hang) with
+        {
+            PreemptCount = cpu.PreemptCount & PreemptMask, PreemptWord = cpu.PreemptCount,
+        };
+        return evidence.FaultyFrame is { } faulty && Hang.Looping(stack, earlier) is { } looping && looping > faulty ? evidence with { FaultyFrame = looping } : evidence;
+    }
+
+    /// <summary>The stack of a CPU that stands anywhere in the kernel.</summary>
+    public Backtrace StackOf(IGuestMemory guestMemory, VcpuRegisters vcpu) => UnwinderOf(Open(guestMemory, vcpu)).Unwind(UnwindStart.From(vcpu));
+
     /// <summary>What one CPU was doing, as far as it could be read at once.</summary>
     internal sealed record CapturedCpu(EvidenceMemory Memory, LinuxKernel Kernel, VcpuRegisters Vcpu, int? Cpu, CrashedTask? Task, uint? PreemptCount, List<string> Unavailable);
 
@@ -80,22 +100,23 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     internal OrcUnwinder UnwinderOf(CapturedCpu cpu) => new(image, _codeMap, image, cpu.Kernel.Space, StacksOf(cpu), limits);
 
     /// <summary>Everything that follows at once from a crash's registers and stack.</summary>
-    internal CrashEvidence Evidence(CapturedCpu cpu, DeathPoint point, PtRegs crash, ulong regsAddress, string? entry, Backtrace stack, CrashContext context, bool overflowed = false)
+    internal CrashEvidence Evidence(
+        CapturedCpu cpu, DeathPoint point, PtRegs crash, ulong regsAddress, string? entry, Backtrace stack, CrashContext context, bool overflowed = false, Hang? hang = null)
     {
         bool isTrap = point.Symbol == "oops_end";
         FaultAccess? access = isTrap ? Decode(cpu.Kernel, crash, cpu.Vcpu, entry) : null;
-        CrashKind kind = CrashKinds.Refine(
+        CrashKind kind = hang?.Kind ?? CrashKinds.Refine(
             isTrap ? CrashKinds.Classify(entry, access, IsReadOnly(cpu.Kernel, access)) : CrashKind.Panic,
             stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => image.IsText(f.Ip) ? image.Symbolize(f.Point.LookupAddress)?.Name : null));
         if (overflowed && kind == CrashKind.DoubleFault)
             kind = CrashKind.StackOverflow;
-        int? faulty = FaultyFrames.Find(image, stack, isTrap, out string? whyNot);
+        int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out string? whyNot) : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
         return new CrashEvidence
         {
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
             Kind = kind, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
             Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
-            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable,
+            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang,
         };
     }
 

@@ -51,6 +51,9 @@ public sealed record CrashEvidence
     /// <summary>Kind of death.</summary>
     public required CrashKind Kind { get; init; }
 
+    /// <summary>What was seen of a CPU that does not get on; null of a crash.</summary>
+    public Hang? Hang { get; init; }
+
     /// <summary>The instruction and access that failed; null at panic.</summary>
     public FaultAccess? Fault { get; init; }
 

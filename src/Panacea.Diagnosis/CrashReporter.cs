@@ -111,6 +111,8 @@ public sealed class CrashReporter(TargetLimits limits)
     private static List<Finding> Findings(CrashEvidence evidence)
     {
         var findings = new List<Finding>();
+        if (evidence.Hang is { } hang)
+            findings.Add(new Finding(hang.Kind == CrashKind.HardLockup ? "hang.irqs-off" : "hang.no-switch", $"the vCPU has run for {hang.Ran.TotalSeconds:0.0} s without getting on", hang.Evidence, Confidence.High));
         if (evidence.PreemptCount is > 0 and { } count)
         {
             findings.Add(new Finding(

@@ -21,6 +21,9 @@ public sealed record GuardOptions
     /// <summary>The time that <see cref="RepairLimit"/> is for.</summary>
     public static TimeSpan RepairLimitWindow { get; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>How long after its onset a hang of a CPU is to be seen; null where nobody looks for hangs.</summary>
+    public TimeSpan? HangsAfter { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <summary>After a repair the kernel's structures are checked while the guest runs. Off unless asked for: a check-up takes seconds of processor time, and a crash that comes meanwhile stands
     /// some milliseconds longer.</summary>
     public bool CheckUp { get; init; }

@@ -3,6 +3,7 @@ using System.Runtime;
 using Panacea.Diagnosis;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
+using Panacea.Sessions.Hangs;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Qmp;
@@ -30,6 +31,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private IGuestControl _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature, _incomplete;
+    private HangWatch? _hangs;
+    private long _modulesLookedAt;
     private bool _isLost;
 
     /// <summary>How the VM is reached; another one in tests.</summary>
@@ -166,6 +169,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
+        _hangs = options.HangsAfter is { } after ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
         Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
@@ -228,6 +232,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private Next Watch(CancellationToken cancel)
     {
         TimeSpan patience = Incidents.Any ? HealthStep : ModuleStep;
+        if (_hangs is { } hangs && hangs.NextLook < patience)
+            patience = hangs.NextLook;
         GuestWait wait = _target.WaitForStop(patience);
         long seen = Stopwatch.GetTimestamp();
         switch (wait.Kind)
@@ -250,8 +256,15 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 return OnReset();
         }
 
-        if (wait.Kind == QemuWaitKind.TimedOut)
+        if (wait.Kind != QemuWaitKind.TimedOut)
+            return Next.Guard;
+        LookForHangs();
+        if (Time.GetElapsedTime(_modulesLookedAt) >= ModuleStep)
+        {
+            _modulesLookedAt = Time.GetTimestamp();
             Warn(RefreshModules(isStill: false));
+        }
+
         return Next.Guard;
     }
 
@@ -263,7 +276,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         if (_target.Disarm() is { } stray)
             stray.Resume();
         _armed?.Dispose();
-        _armed = null;
+        (_armed, _hangs) = (null, null);
         DropRetired();
 
         // The machine that comes up may be laid out in another way: memory that was plugged in, a region that the firmware moves.
@@ -320,7 +333,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
+        Warn(warning);
+        Conclude(id, at, stop, found);
+    }
 
+    /// <summary>After a stop: the guest runs, or is let go of; what was done is told and recorded.</summary>
+    private void Conclude(string id, DateTimeOffset at, StopResult stop, bool found)
+    {
         // Letting go resumes the guest by whatever way still works; nothing may come before it.
         if (stop.Lost is not null)
         {
@@ -330,8 +349,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         }
 
         (long stoppedUs, string source) = Measure(stop, found);
-        Warn(warning);
-        sink.OnEvent(new DeathEvent(_vm, id, point.Symbol, found));
+        sink.OnEvent(new DeathEvent(_vm, id, stop.Point.Symbol, found));
         sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
         Record(id, at, stop, stoppedUs, source);
         if (stop.Lost is { } lost)
@@ -361,6 +379,26 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         GuardMode.Quarantine => kind == RepairKind.Kill,
         _ => true,
     } && Incidents.MayUse(kind, evidence);
+
+    /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
+    private void LookForHangs()
+    {
+        if (_hangs is not { } watch || watch.Look() is not { Count: > 0 } hanging)
+            return;
+        Incidents.CancelCheckUps();
+        string? warning = RefreshModules(isStill: false);
+        var at = DateTimeOffset.UtcNow;
+        string id = IncidentBuilder.NewId(at);
+        StopResult? stop = new StopWindow(_target, _armed!).HandleHang(hanging, MayUse, Stopwatch.GetTimestamp());
+        Warn(warning);
+        if (stop is null)
+            return;
+        if (stop.Applied is null)
+            watch.Told(hanging);
+        else
+            watch.Forget();
+        Conclude(id, at, stop, found: false);
+    }
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
@@ -413,6 +451,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         try
         {
             _armed = new ArmedKernel(RepairImageBuilder.Refresh(armed.Image, _target.Memory, options.ImageCache, _limits, isStill), _limits);
+            _hangs?.Use(_armed.Image.KernelOver(_target.Memory));
             _retired.Add(armed);
             return null;
         }

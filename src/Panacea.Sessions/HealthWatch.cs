@@ -11,7 +11,7 @@ internal sealed class HealthWatch
 {
     private readonly LinuxKernel _kernel;
     private readonly IReadOnlyList<int> _cpus;
-    private readonly List<CpuSample> _first = [];
+    private readonly List<CpuProgress> _first = [];
     private readonly ulong _firstJiffies;
     private readonly string? _unmeasured;
 
@@ -27,15 +27,13 @@ internal sealed class HealthWatch
         {
             _firstJiffies = _kernel.ReadSymbolU64("jiffies_64");
             foreach (int cpu in _cpus)
-                _first.Add(Sample(cpu));
+                _first.Add(CpuProgress.Read(_kernel, cpu));
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {
             _unmeasured = e.Message;
         }
     }
-
-    private readonly record struct CpuSample(ulong TimerInterrupts, ulong Switches, bool Idle);
 
     /// <summary>What has been seen since the watch began.</summary>
     public HealthResult Look()
@@ -51,12 +49,12 @@ internal sealed class HealthWatch
             ulong before = 0, after = 0;
             for (int i = 0; i < _cpus.Count; i++)
             {
-                CpuSample now = Sample(_cpus[i]);
+                CpuProgress now = CpuProgress.Read(_kernel, _cpus[i]);
                 bool ticks = now.TimerInterrupts != _first[i].TimerInterrupts;
-                alive &= ticks || now.Idle;
+                alive &= ticks || now.IsIdle;
                 before += _first[i].Switches;
                 after += now.Switches;
-                evidence.Add($"cpu{_cpus[i]} timer interrupts {_first[i].TimerInterrupts} → {now.TimerInterrupts}{(now.Idle ? ", idle" : "")}, context switches {_first[i].Switches} → {now.Switches}");
+                evidence.Add($"cpu{_cpus[i]} timer interrupts {_first[i].TimerInterrupts} → {now.TimerInterrupts}{(now.IsIdle ? ", idle" : "")}, context switches {_first[i].Switches} → {now.Switches}");
             }
 
             return new HealthResult(alive && after != before, evidence);
@@ -65,13 +63,5 @@ internal sealed class HealthWatch
         {
             return new HealthResult(false, [$"health can't be measured: {e.Message}"]);
         }
-    }
-
-    /// <summary>irq_stat.apic_timer_irqs (arch/x86/include/asm/hardirq.h) and the CPU's runqueue (kernel/sched/sched.h, struct rq).</summary>
-    private CpuSample Sample(int cpu)
-    {
-        ulong irqs = PerCpu.Address(_kernel, "irq_stat", cpu), rq = PerCpu.Address(_kernel, "runqueues", cpu);
-        bool idle = _kernel.Read(rq, "rq.curr") == _kernel.Read(rq, "rq.idle") && _kernel.Read(rq, "rq.nr_running") == 0;
-        return new CpuSample(_kernel.Read(irqs, "irq_cpustat_t.apic_timer_irqs"), _kernel.Read(rq, "rq.nr_switches"), idle);
     }
 }

@@ -46,7 +46,7 @@ internal sealed record StopResult
 /// <summary>The stop window: read, decide, write, resume. Whatever fails, the guest goes on; where nothing was applied, to what it would have done alone.</summary>
 /// <param name="target">The guest.</param>
 /// <param name="kernel">What was armed.</param>
-internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
+internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kernel)
 {
     private readonly List<TimelineEntry> _timeline = new(8);
     private static readonly TimeSpan StepPatience = TimeSpan.FromMilliseconds(500);
@@ -92,6 +92,12 @@ internal sealed class StopWindow(IGuestControl target, ArmedKernel kernel)
 
         if (applied is null)
             Guarded(() => PassBy(guest, vcpu, point));
+        return End(guest, point, evidence, applied, ladder);
+    }
+
+    /// <summary>Lets the guest go on, takes the further steps of the repair, and says what was done.</summary>
+    private StopResult End(IHeldGuest guest, DeathPoint point, CrashEvidence? evidence, RepairPlan? applied, IReadOnlyList<LadderVerdict> ladder)
+    {
         evidence?.Memory.Seal();
         Resume(guest);
         if (applied is { Continuations.Count: > 0 } && _lost is null && !Continue(applied.Continuations))

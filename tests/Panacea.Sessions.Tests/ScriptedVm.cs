@@ -25,6 +25,12 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     /// <summary>Every stop that there was.</summary>
     public List<HeldGuest> Held { get; } = [];
 
+    /// <summary>Processor time of each vCPU's thread; null where it can't be told.</summary>
+    public TimeSpan[]? Times { get; set; }
+
+    /// <summary>Where a vCPU is while the guest runs, and where it stands when it is stopped by its guard.</summary>
+    public Func<int, VcpuRegisters>? Place { get; set; }
+
     /// <summary>Called when the script is over, instead of waiting.</summary>
     public Action OnIdle { get; set; } = () => { };
 
@@ -119,7 +125,7 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public IHeldGuest Stop()
     {
         Enter("stop");
-        return Now ?? Hold(kernel.Vcpu(0, kernel["vfs_write"], default), StopReason.Requested);
+        return Now ?? Hold(PlaceOf(0), StopReason.Requested);
     }
 
     public IHeldGuest? ArmBreakpoints(params ReadOnlySpan<ulong> addresses)
@@ -155,9 +161,26 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public string HumanMonitor(string command)
     {
         Enter("monitor");
-        (ulong cr0, ulong cr3, ulong cr4, ulong efer) = kernel.ControlRegisters;
-        return string.Concat(Enumerable.Range(0, VcpuCount).Select(i => $"\r\nCPU#{i}\r\nIDT=     {kernel["idt_table"]:x16} 00000fff\r\nCR0={cr0:x8} CR2=0000000000000000 CR3={cr3:x16} CR4={cr4:x8}\r\nEFER={efer:x16}\r\n"));
+        return string.Concat(Enumerable.Range(0, VcpuCount).Select(PlaceOf).Select(Printed));
     }
+
+    public IReadOnlyList<TimeSpan>? VcpuTimes() => Times;
+
+    private VcpuRegisters PlaceOf(int vcpu) => Place?.Invoke(vcpu) ?? kernel.Vcpu(vcpu, kernel["vfs_write"], default);
+
+    private string Printed(VcpuRegisters v) => $"""
+
+        CPU#{v.Vcpu}
+        {string.Join(' ', Enum.GetValues<Gpr>().Select(r => $"{r.ToString().ToUpperInvariant(),-3}={v.Gpr[r]:x16}"))}
+        RIP={v.Rip:x16} RFL={v.Rflags:x8} [-------] CPL={v.Cs & 3} II=0 A20=1 SMM=0 HLT=0
+        CS ={v.Cs:x4} 0000000000000000 ffffffff 00af9b00
+        FS =0000 {v.FsBase:x16} ffffffff 00c00000
+        GS =0000 {v.GsBase:x16} ffffffff 00c00000
+        IDT=     {kernel["idt_table"]:x16} 00000fff
+        CR0={v.Cr0:x8} CR2={v.Cr2:x16} CR3={v.Cr3:x16} CR4={v.Cr4:x8}
+        EFER={v.Efer:x16}
+
+        """.ReplaceLineEndings("\r\n");
 
     /// <summary>However it is given up, the guest runs afterwards, without breakpoints.</summary>
     public void Dispose()

@@ -15,6 +15,7 @@ internal static class GuardCommand
 
     private static readonly TimeSpan HealthWindow = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan StopBudget = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan HangsAfter = TimeSpan.FromSeconds(2);
 
     /// <summary>The command.</summary>
     public static PanaceaCommand Create(CliConsole console, CliServices services)
@@ -37,6 +38,7 @@ internal static class GuardCommand
             if (result.GetValueOrDefault<int>() is < 0 or > 1_000_000)
                 result.AddError("--repair-limit takes a number from 0 to 1000000");
         });
+        Option<TimeSpan?> hangs = Hangs();
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
@@ -67,7 +69,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, records, images, rules, checkUp])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, hangs, records, images, rules, checkUp])
             command.Add(option);
         command.SetAction(parsed => Run(
             console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
@@ -77,6 +79,7 @@ internal static class GuardCommand
                 HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
                 StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
                 RepairLimit = parsed.GetValue(repairLimit),
+                HangsAfter = parsed.GetValue(hangs) is { } after ? after == TimeSpan.Zero ? null : after : HangsAfter,
                 ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
                 KnownIssues = RulesOption.Read(parsed.GetValue(rules)), CheckUp = parsed.GetValue(checkUp),
             }));
@@ -111,6 +114,28 @@ internal static class GuardCommand
         console.Note("Please report what comes next; PANACEA_DEBUG=1 shows where it happened.");
         if (Environment.GetEnvironmentVariable("PANACEA_DEBUG") == "1")
             console.Trace(failure);
+    }
+
+    /// <summary>A duration, or "off", which is zero.</summary>
+    private static Option<TimeSpan?> Hangs()
+    {
+        TimeSpan least = TimeSpan.FromMilliseconds(500), most = TimeSpan.FromMinutes(10);
+        return new Option<TimeSpan?>("--hangs")
+        {
+            Description = $"How long after its onset a hang of a CPU is seen and broken, in processor time of its vCPU; off: nobody looks for hangs. [default: {Durations.Format(HangsAfter)}]",
+            HelpName = "DURATION|off",
+            Arity = ArgumentArity.ExactlyOne,
+            CustomParser = result =>
+            {
+                string text = result.Tokens[0].Value;
+                if (text == "off")
+                    return TimeSpan.Zero;
+                if (Durations.TryParse(text, out TimeSpan after) && after >= least && after <= most)
+                    return after;
+                result.AddError($"--hangs: '{text}' is neither a duration from {Durations.Format(least)} to {Durations.Format(most)} nor off; write it as 2s");
+                return null;
+            },
+        };
     }
 
     private static Option<GuardMode?> Mode()

@@ -1,0 +1,147 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Repair;
+using Panacea.Sessions.Hangs;
+using Panacea.Target;
+using Panacea.Target.Qemu;
+
+namespace Panacea.Sessions;
+
+/// <summary>The stop window of a hang: nobody has stopped the guest, so it is stopped here, some times for a moment, to see what loops.</summary>
+internal sealed partial class StopWindow
+{
+    /// <summary>Short stops whose stacks are compared, and those that may be tried until no interrupt lies on top of what hangs.</summary>
+    private const int Glances = 3, MaxGlances = 12;
+
+    private const uint HardirqMask = 0xff_0000;
+
+    private static readonly TimeSpan BetweenGlances = TimeSpan.FromMilliseconds(3);
+
+    /// <summary>Breaks a hang. Throws nothing: what failed stands in the result.</summary>
+    /// <param name="hanging">CPUs that hang, at least one.</param>
+    /// <param name="allowed">The rungs that may be used.</param>
+    /// <param name="seenTicks">When the hang was seen.</param>
+    /// <returns>Null where it went by itself, or the guest stopped for another reason meanwhile: the session finds it standing.</returns>
+    public StopResult? HandleHang(IReadOnlyList<HangingCpu> hanging, Func<RepairKind, CrashEvidence, bool> allowed, long seenTicks)
+    {
+        _start = seenTicks;
+        Mark("detected");
+        var stacks = hanging.ToDictionary(h => h.Cpu, _ => new List<Backtrace>());
+        IHeldGuest? guest = null;
+        try
+        {
+            for (int glance = 1; ; glance++)
+            {
+                guest = target.Stop();
+                if (guest.Reason != StopReason.Requested)
+                    return null;
+                if (!hanging.All(h => IsAsItWas(h, kernel.Image.KernelOver(target.Memory))))
+                {
+                    Resume(guest);
+                    return null;
+                }
+
+                bool isClear = hanging.All(h => IsClear(guest, h));
+                if ((glance >= Glances && isClear) || glance >= MaxGlances)
+                    break;
+                if (isClear)
+                {
+                    foreach (HangingCpu cpu in hanging)
+                        stacks[cpu.Cpu].Add(kernel.Capture.StackOf(target.Memory, guest.ReadRegisters(cpu.Vcpu)));
+                }
+
+                Resume(guest);
+                if (_lost is not null)
+                    return Nothing(hanging[0]);
+                if (target.WaitForStop(BetweenGlances) is not { Kind: QemuWaitKind.TimedOut or QemuWaitKind.Woken })
+                    return null;
+            }
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+            if (guest is { IsResumed: false })
+                Resume(guest);
+            return Nothing(hanging[0]);
+        }
+
+        return Break(guest, hanging, stacks, allowed);
+    }
+
+    private StopResult Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, bool> allowed)
+    {
+        CrashEvidence? first = null;
+        IReadOnlyList<LadderVerdict> firstLadder = [];
+        try
+        {
+            var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
+            foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
+                captured.Add((cpu, kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu])));
+            Mark("diagnosed");
+
+            // One that only waits for another is not to blame, as long as there is another.
+            foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
+            {
+                RepairPlan? plan = Ladder.Choose(evidence, allowed, out IReadOnlyList<LadderVerdict> ladder);
+                if (first is null)
+                    (first, firstLadder) = (evidence, ladder);
+                if (plan is null)
+                    continue;
+                Mark("planned");
+                Guarded(() => kernel.Capture.TouchForReport(evidence));
+                if (!Apply(guest, cpu.Vcpu, evidence, plan, evidence.Point))
+                    continue;
+                Mark("applied");
+                return End(guest, evidence.Point, evidence, plan, ladder);
+            }
+
+            if (first is { } told)
+                Guarded(() => kernel.Capture.TouchForReport(told));
+        }
+        catch (Exception e)
+        {
+            Fail(e);
+        }
+
+        return End(guest, first?.Point ?? PointOf(hanging[0]), first, null, firstLadder);
+    }
+
+    /// <summary>Nothing was understood; the guest runs, or is lost.</summary>
+    private StopResult Nothing(HangingCpu cpu)
+    {
+        Mark("resumed");
+        return new StopResult { Point = PointOf(cpu), StartedTicks = _start, Timeline = _timeline, Errors = _errors, StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost };
+    }
+
+    private static DeathPoint PointOf(HangingCpu cpu) => new(Hang.Point, cpu.Progress.Task, 0);
+
+    /// <summary>It has not got on since it was seen to hang.</summary>
+    private static bool IsAsItWas(HangingCpu hang, LinuxKernel live)
+    {
+        CpuProgress now = CpuProgress.Read(live, hang.Cpu);
+        return now.Switches == hang.Progress.Switches && now.Task == hang.Progress.Task && (hang.Hang.Kind != CrashKind.HardLockup || now.TimerInterrupts == hang.Progress.TimerInterrupts);
+    }
+
+    /// <summary>The vCPU stands in what hangs, not in an interrupt on top of it.</summary>
+    private bool IsClear(IHeldGuest guest, HangingCpu hang)
+    {
+        VcpuRegisters registers = guest.ReadRegisters(hang.Vcpu);
+        LinuxKernel live = kernel.Image.KernelOver(target.Memory);
+        return !registers.IsUserMode && (PerCpu.PreemptCount(live, hang.Cpu) & HardirqMask) == (hang.PreemptCount & HardirqMask)
+            && (hang.Hang.Kind == CrashKind.HardLockup || IsInterruptEntry(registers) is false);
+    }
+
+    /// <summary>The first and last instructions of an interrupt, before it is counted and after it no longer is.</summary>
+    private bool IsInterruptEntry(VcpuRegisters registers) => kernel.Image.Symbolize(registers.Rip)?.Name is not { } name
+        || name.StartsWith("asm_", StringComparison.Ordinal) || name.StartsWith("sysvec_", StringComparison.Ordinal) || name.StartsWith("irqentry_", StringComparison.Ordinal)
+        || name is "error_entry" or "error_return" or "common_interrupt" or "sync_regs" or "common_interrupt_return" or "irq_enter_rcu" or "irq_exit_rcu" or "__irq_exit_rcu" or "native_irq_return_iret";
+
+    /// <summary>It waits for another CPU: for a lock, for its answer to a call, or for all to come together.</summary>
+    private static bool IsWaiter(CrashEvidence evidence) => evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact && (f.Index == 0 || !f.IsTrap)).Take(4)
+        .Select(f => evidence.LocationOf(f)?.Name ?? "").Any(name => name.Contains("spin_lock_slowpath", StringComparison.Ordinal) || name.Contains("queued_read_lock", StringComparison.Ordinal)
+            || name.Contains("queued_write_lock", StringComparison.Ordinal) || name.StartsWith("smp_call_function", StringComparison.Ordinal) || name.StartsWith("csd_lock_wait", StringComparison.Ordinal)
+            || name is "multi_cpu_stop" or "stop_one_cpu" or "native_flush_tlb_multi" or "text_poke_sync");
+}
