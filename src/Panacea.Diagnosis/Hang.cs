@@ -15,7 +15,7 @@ public sealed record Hang(CrashKind Kind, TimeSpan Ran, IReadOnlyList<string> Ev
     /// <param name="now">The stack.</param>
     /// <param name="earlier">The same CPU's stacks of before.</param>
     /// <returns>Its index in <paramref name="now"/>; null where nothing is common.</returns>
-    internal static int? Looping(Backtrace now, IReadOnlyList<Backtrace> earlier)
+    public static int? Looping(Backtrace now, IReadOnlyList<Backtrace> earlier)
     {
         int depth = now.Frames.Count;
         foreach (Backtrace then in earlier)

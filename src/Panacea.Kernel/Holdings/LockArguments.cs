@@ -16,6 +16,9 @@ public static class LockArguments
     private static readonly Register[] Arguments = [Register.RDI, Register.RSI, Register.RDX];
     private static readonly Register[] CalleeSaved = [Register.RBX, Register.RBP, Register.R12, Register.R13, Register.R14, Register.R15];
 
+    /// <summary>The frame stands in the call itself, which has not come back: nothing has happened since.</summary>
+    private static bool IsIn(in Instruction call, CodePoint at) => at.IsReturnAddress && at.Address == call.NextIP;
+
     /// <summary>The lock's address.</summary>
     /// <param name="analysis">Text, functions.</param>
     /// <param name="function">The whole function.</param>
@@ -36,10 +39,13 @@ public static class LockArguments
             before.TryAdd(instruction.NextIP, instruction);
         var factory = new InstructionInfoFactory();
         var overwritten = new HashSet<Register>();
-        if (!CallSites.TryFind(analysis.Code, function, call.NextIP, at, analysis.Hints, out CallsOnPaths since, out _))
-            return false;
-        foreach (Instruction instruction in since.Instructions)
-            Note(factory, instruction, overwritten);
+        if (!IsIn(call, at))
+        {
+            if (!CallSites.TryFind(analysis.Code, function, call.NextIP, at, analysis.Hints, out CallsOnPaths since, out _))
+                return false;
+            foreach (Instruction instruction in since.Instructions)
+                Note(factory, instruction, overwritten);
+        }
 
         Register wanted = Arguments[holding.Argument];
         long offset = 0;

@@ -57,7 +57,8 @@ internal static class KernelFunctions
         foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
             text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
         Sleepers(text);
-        foreach (string leaf in (string[])["_raw_spin_lock", "_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock"])
+        text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
+        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
         foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll"])
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
