@@ -5,6 +5,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/panic.h>
+#include <linux/refcount.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
@@ -101,6 +102,16 @@ static CRASHTEST_FRAME void crashtest_cause_warn(void)
 	WARN(READ_ONCE(crashtest_zero) == 0, "crashtest: a warning\n");
 }
 
+/* An object that nobody counts any more is counted again: a warning, and a panic where panic_on_warn is set. */
+static CRASHTEST_FRAME void crashtest_cause_refcount(void)
+{
+	static refcount_t count;
+
+	refcount_set(&count, 0);
+	refcount_inc(&count);
+	barrier();
+}
+
 /* The canary alone: the return address behind it stays. */
 static CRASHTEST_FRAME void crashtest_cause_stack_smash(void)
 {
@@ -178,6 +189,6 @@ const struct crashtest_cause crashtest_causes[] = {
 	CAUSE("null-write", null_write), CAUSE("null-read", null_read), CAUSE("wild-write", wild_write), CAUSE("null-call", null_call),
 	CAUSE("data-call", data_call), CAUSE("bug", bug), CAUSE("divide-by-zero", divide_by_zero), CAUSE("invalid-opcode", invalid_opcode),
 	CAUSE("general-protection", general_protection), CAUSE("panic", panic), CAUSE("list-poison", list_del),
-	CAUSE("warn", warn), CAUSE("stack-smash", stack_smash), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
+	CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
 	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), {}
 };

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Contexts of a process that holds something. */
+#include <linux/blkdev.h>
+#include <linux/jbd2.h>
+#include <linux/kthread.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/rwsem.h>
+#include <linux/sched/signal.h>
 #include <linux/semaphore.h>
 #include <linux/spinlock.h>
 
@@ -138,6 +142,46 @@ static CRASHTEST_FRAME long crashtest_in_nested(void)
 	return err;
 }
 
+/* The journal of a file system that is mounted: its thread was given it. */
+static journal_t *crashtest_find_journal(void)
+{
+	journal_t *journal = NULL;
+	struct task_struct *task;
+
+	rcu_read_lock();
+	for_each_process(task) {
+		if ((task->flags & PF_KTHREAD) && !strncmp(task->comm, "jbd2/", 5))
+			journal = kthread_data(task);
+	}
+	rcu_read_unlock();
+	return journal;
+}
+
+/* A transaction can't be committed while a handle of it is open: whoever syncs waits. */
+static CRASHTEST_FRAME long crashtest_in_journal(void)
+{
+	journal_t *journal = crashtest_find_journal();
+	handle_t *handle;
+
+	if (!journal)
+		return -ENODEV;
+	handle = jbd2_journal_start(journal, 1);
+	if (IS_ERR(handle))
+		return PTR_ERR(handle);
+	crashtest_here();
+	return jbd2_journal_stop(handle);
+}
+
+static CRASHTEST_FRAME long crashtest_in_plug(void)
+{
+	struct blk_plug plug;
+
+	blk_start_plug(&plug);
+	crashtest_here();
+	blk_finish_plug(&plug);
+	return 0;
+}
+
 static bool crashtest_rwlock_is_held(void)
 {
 	if (!write_trylock(&crashtest_rwlock))
@@ -169,5 +213,7 @@ const struct crashtest_context crashtest_lock_contexts[] = {
 	CONTEXT("rcu", rcu),
 	CONTEXT("preempt-off", preempt_off),
 	CONTEXT("irqs-off", irqs_off),
-	CONTEXT("nested", nested), {}
+	CONTEXT("nested", nested),
+	CONTEXT("journal", journal),
+	CONTEXT("plug", plug), {}
 };

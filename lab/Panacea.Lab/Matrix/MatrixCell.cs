@@ -11,7 +11,7 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>Contexts in which a process of its own dies or survives.</summary>
     private static readonly string[] Process =
     [
-        "syscall", "mutex", "rwsem-read", "rwsem-write", "semaphore", "spinlock", "spinlock-irq", "spinlock-bh", "rwlock-write", "rcu", "preempt-off", "irqs-off", "nested", "fault", "signal", "notifier",
+        "syscall", "mutex", "rwsem-read", "rwsem-write", "semaphore", "spinlock", "spinlock-irq", "spinlock-bh", "rwlock-write", "rcu", "preempt-off", "irqs-off", "nested", "journal", "plug", "fault", "signal", "notifier",
         "fork", "release", "exec", "module-init", "module-exit",
     ];
 
@@ -20,7 +20,7 @@ public sealed record MatrixCell(string Cause, string Context)
         ["init", "kthread", "work", "irq-thread", "timer", "tasklet", "napi", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq", "idle"];
 
     private static readonly string[] Causes =
-        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "stack-smash", "readonly-write", "module-text", "kernel-text"];
+        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "refcount", "stack-smash", "readonly-write", "module-text", "kernel-text"];
 
     /// <summary>Contexts in which a loop gives way to nobody.</summary>
     private static readonly string[] Atomic =
@@ -33,7 +33,7 @@ public sealed record MatrixCell(string Cause, string Context)
     ];
 
     /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
-    private static readonly string[] Attacks = ["stack-smash", "readonly-write"];
+    private static readonly string[] Attacks = ["stack-smash", "readonly-write", "refcount"];
 
     /// <summary>Every crash in every context.</summary>
     public static IReadOnlyList<MatrixCell> All { get; } = [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context)))];
@@ -59,7 +59,10 @@ public sealed record MatrixCell(string Cause, string Context)
     public bool MaySurvive => HasProcess && Array.IndexOf(Attacks, Cause) < 0;
 
     /// <summary>The shell command that crashes so.</summary>
-    public string Command => $"echo {(Cause == "warn" ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {Provoke}";
+    public string Command => $"echo {(Cause is "warn" or "refcount" ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
+
+    /// <summary>Each warning of a reference count is made once only (lib/refcount.c), until this is written.</summary>
+    private const string WarnAgain = "mount -t debugfs none /sys/kernel/debug 2> /dev/null; echo 1 > /sys/kernel/debug/clear_warn_once; ";
 
     private string Provoke => Context switch
     {

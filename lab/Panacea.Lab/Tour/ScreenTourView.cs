@@ -142,7 +142,7 @@ public sealed class ScreenTourView(IAnsiConsole console) : ITourView
     {
         "error-return" => "error return",
         "unwind" => "unwinding",
-        "kill" => "quarantine",
+        "kill" or "freeze" => "quarantine",
         _ => repair,
     };
 

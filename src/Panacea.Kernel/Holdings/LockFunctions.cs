@@ -36,6 +36,12 @@ public enum HoldingKind
     /// <summary>An RCU read-side critical section.</summary>
     Rcu,
 
+    /// <summary>A handle of a jbd2 transaction, which current->journal_info points to: the file system comes to a standstill where nobody ends it (fs/jbd2/transaction.c).</summary>
+    Journal,
+
+    /// <summary>A plug on the stack, which current->plug points to: block requests wait in it to be sent (block/blk-core.c).</summary>
+    Plug,
+
     /// <summary>Something that a function takes which is not one of these: it can't be given back.</summary>
     Other,
 }
@@ -140,17 +146,26 @@ public static class LockFunctions
         ["_raw_write_unlock_bh"] = Give(HoldingKind.RwlockWriteBh),
         ["__rcu_read_lock"] = Take(HoldingKind.Rcu),
         ["__rcu_read_unlock"] = Give(HoldingKind.Rcu),
+        ["jbd2__journal_start"] = Take(HoldingKind.Journal),
+        ["jbd2_journal_start"] = Take(HoldingKind.Journal),
+        ["__ext4_journal_start_sb"] = Take(HoldingKind.Journal),
+        ["__ext4_journal_start_reserved"] = Take(HoldingKind.Journal),
+        ["jbd2_journal_stop"] = Give(HoldingKind.Journal),
+        ["__ext4_journal_stop"] = Give(HoldingKind.Journal),
+        ["blk_start_plug"] = Take(HoldingKind.Plug),
+        ["blk_start_plug_nr_ios"] = Take(HoldingKind.Plug),
+        ["blk_finish_plug"] = Give(HoldingKind.Plug),
     };
 
     /// <summary>Functions that come back holding something that is not in the table: what they took can't be given back. Prefixes of symbol names.</summary>
     private static readonly string[] Others =
     [
-        "ww_mutex_lock", "ww_mutex_trylock", "rt_mutex_lock", "rt_mutex_trylock", "percpu_down_", "__percpu_down_", "jbd2__journal_start", "jbd2_journal_start", "__ext4_journal_start", "lock_sock", "release_sock_nested",
+        "ww_mutex_lock", "ww_mutex_trylock", "rt_mutex_lock", "rt_mutex_trylock", "percpu_down_", "__percpu_down_", "jbd2_journal_start_", "__ext4_journal_start", "lock_sock", "release_sock_nested",
         "lock_page", "folio_lock", "__folio_lock", "bit_spin_lock", "srcu_read_lock", "__srcu_read_lock", "kernfs_get_active", "queued_spin_lock", "native_queued_spin_lock",
         "preempt_disable", "local_bh_disable", "__local_bh_disable", "queue_write_lock", "queued_read_lock", "queued_write_lock", "downgrade_write", "rtnl_lock", "rtnl_trylock", "console_lock", "console_trylock",
         "cpus_read_lock", "cpus_write_lock", "get_online_cpus", "lock_rename", "vfs_rename_lock", "lock_two_", "mnt_want_write", "__mnt_want_write", "sb_start_", "__sb_start_write", "file_start_write", "kernel_fpu_begin",
         "device_lock", "task_rq_lock", "__task_rq_lock", "lock_timer_base", "__lock_task_sighand", "lock_task_sighand", "blk_queue_enter", "blk_mq_freeze_queue", "seq_lock", "write_seqlock", "module_mutex_lock", "lock_system_sleep",
-        "local_lock", "migrate_disable", "pagefault_disable", "kmap_atomic", "blk_start_plug", "memalloc_",
+        "local_lock", "migrate_disable", "pagefault_disable", "kmap_atomic", "memalloc_",
     ];
 
     /// <summary>What a call of a function does.</summary>
@@ -183,8 +198,21 @@ public static class LockFunctions
         HoldingKind.RwlockReadBh => "_raw_read_unlock_bh",
         HoldingKind.RwlockWriteBh => "_raw_write_unlock_bh",
         HoldingKind.Rcu => "__rcu_read_unlock",
+        HoldingKind.Journal => "jbd2_journal_stop",
+        HoldingKind.Plug => "blk_finish_plug",
         _ => null,
     };
+
+    /// <summary>The member of task_struct that points to what is held, where that is the task's own and not a lock; null for the others.</summary>
+    public static string? TaskMemberOf(HoldingKind kind) => kind switch
+    {
+        HoldingKind.Journal => "task_struct.journal_info",
+        HoldingKind.Plug => "task_struct.plug",
+        _ => null,
+    };
+
+    /// <summary>Giving it back may sleep.</summary>
+    public static bool ReleaseSleeps(HoldingKind kind) => kind is HoldingKind.Journal or HoldingKind.Plug;
 
     /// <summary>What holding it adds to the CPU's preempt count (include/linux/preempt.h: PREEMPT_OFFSET 1, SOFTIRQ_DISABLE_OFFSET 0x200).</summary>
     public static int PreemptCountOf(HoldingKind kind) => kind switch

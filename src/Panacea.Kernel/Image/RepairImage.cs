@@ -96,6 +96,14 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
             && (address = symbol.AddressAt(Meta.TextBase)) != 0;
     }
 
+    /// <summary>The address of a module's symbol.</summary>
+    public bool TryFindModuleSymbol(string module, string name, out ulong address)
+    {
+        address = 0;
+        return _owners.Values.FirstOrDefault(o => o.Module?.Name == module) is { Symbols: { } table } owner && table.TryFindByName(name, out Symbol symbol) && !symbol.IsAbsolute
+            && (address = symbol.AddressAt(owner.SymbolBase)) != 0;
+    }
+
     /// <summary>The offset of a per-CPU variable from a CPU's base.</summary>
     public bool TryFindPerCpuSymbol(string name, out ulong offset)
     {

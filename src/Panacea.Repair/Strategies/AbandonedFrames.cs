@@ -84,7 +84,45 @@ internal sealed record AbandonedFrames(
             locks.AddRange(own);
         }
 
+        OfTask(evidence, analysis, outermost, locks, doubts);
         return new AbandonedFrames(locks, preempt, interrupts, reference, doubts);
+    }
+
+    /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>
+    private static void OfTask(CrashEvidence evidence, HoldingsAnalysis analysis, int outermost, List<HeldLock> locks, List<string> doubts)
+    {
+        if (!evidence.IsTasksOwn)
+            return;
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+
+        // A plug lies in the frame of whoever began it.
+        if (OfTask(evidence, HoldingKind.Plug) is { } plug && !locks.Exists(l => l.Kind == HoldingKind.Plug) && frames[outermost].Cfa is { } end && plug < end && plug >= frames[0].Sp)
+            locks.Add(new HeldLock(HoldingKind.Plug, plug, evidence.LocationOf(frames[outermost])?.Name ?? "it", NameOf(HoldingKind.Plug)));
+        if (OfTask(evidence, HoldingKind.Journal) is null || locks.Exists(l => l.Kind == HoldingKind.Journal))
+            return;
+        for (int i = outermost + 1; i < frames.Count && frames[i].Reliability == FrameReliability.Exact; i++)
+        {
+            if (evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts function) && analysis.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _)
+                && holdings.Held.Any(h => h.Kind == HoldingKind.Journal))
+                return;
+        }
+
+        doubts.Add("a journal handle is open, and no function further out is seen to end it");
+    }
+
+    /// <summary>What a member of task_struct points to; null where that is nothing, or can't be read.</summary>
+    private static ulong? OfTask(CrashEvidence evidence, HoldingKind kind)
+    {
+        if (evidence.Task is not { } task || LockFunctions.TaskMemberOf(kind) is not { } member)
+            return null;
+        try
+        {
+            return evidence.Kernel.Read(task.Address, member) is > 0 and var pointer ? pointer : null;
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            return null;
+        }
     }
 
     /// <summary>An analysis of what frames of this crash hold.</summary>
@@ -125,6 +163,25 @@ internal sealed record AbandonedFrames(
             return;
         }
 
+        if (LockFunctions.TaskMemberOf(holding.Kind) is not null)
+        {
+            if (!evidence.IsTasksOwn || OfTask(evidence, holding.Kind) is not { } own)
+            {
+                if (sure)
+                    doubts.Add($"{name} should hold a {NameOf(holding.Kind)}, and its task says otherwise");
+            }
+            else if (sure)
+            {
+                locks.Add(new HeldLock(holding.Kind, own, name, NameOf(holding.Kind)));
+            }
+            else
+            {
+                doubts.Add($"{name} may hold a {NameOf(holding.Kind)}");
+            }
+
+            return;
+        }
+
         ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
         if (!LockArguments.TryFind(evidence.Analysis, function, frame.Point, registers, holding, Read, out ulong address))
         {
@@ -158,6 +215,8 @@ internal sealed record AbandonedFrames(
         HoldingKind.RwsemRead or HoldingKind.RwsemWrite => "rw_semaphore",
         HoldingKind.Semaphore => "semaphore",
         HoldingKind.Spinlock or HoldingKind.SpinlockBh => "spinlock",
+        HoldingKind.Journal => "journal handle",
+        HoldingKind.Plug => "block plug",
         _ => "rwlock",
     };
 

@@ -23,9 +23,15 @@ public sealed class KillBySignalStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}: there is no process to signal");
         if (task.Tgid == 1)
             return StrategyVerdict.Declines("the crash is in init, which the kernel can't live without");
-        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow || evidence.FaultyFrame is null)
+        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
             return StrategyVerdict.Declines("the stack can't be unwound");
-        StrategyVerdict unwound = UnwindStrategy.Unwind(evidence, Kind, withFaulty: true, acceptsDoubt: false);
+
+        // Where the kernel would have gone on but for a setting, it goes on, and only the process does not.
+        StrategyVerdict unwound = SettingStrategy.Return(evidence, Kind);
+        if (unwound.Plan is null && evidence.FaultyFrame is null)
+            return StrategyVerdict.Declines("the stack can't be unwound");
+        if (unwound.Plan is null)
+            unwound = UnwindStrategy.Unwind(evidence, Kind, withFaulty: true, acceptsDoubt: false);
         if (unwound.Plan is not { } plan)
             return unwound;
         try
@@ -41,7 +47,7 @@ public sealed class KillBySignalStrategy : IRepairStrategy
                 Kind = Kind,
                 Writes = [.. signal, .. plan.Writes],
                 Lost = [$"process {task.Tgid} ({task.Comm})"],
-                Explanation = $"process {task.Tgid} ({task.Comm}) dies of SIGKILL before it gets back to user space: {plan.Explanation.Replace("; the process lives", "", StringComparison.Ordinal)}",
+                Explanation = $"process {task.Tgid} ({task.Comm}) dies of SIGKILL before it gets back to user space: {plan.Explanation.Replace("; the process lives", "", StringComparison.Ordinal).Replace("; nothing is lost", "", StringComparison.Ordinal)}",
             });
         }
         catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)

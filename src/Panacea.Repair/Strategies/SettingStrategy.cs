@@ -1,5 +1,6 @@
 using Panacea.Diagnosis;
 using Panacea.Kernel.Unwind;
+using Panacea.Target;
 
 namespace Panacea.Repair.Strategies;
 
@@ -12,37 +13,68 @@ public sealed class SettingStrategy : IRepairStrategy
     /// <summary>Frames of panic() itself and of what leads to it.</summary>
     private const int MaxFrames = 4;
 
-    /// <summary>Functions that return nothing and call panic() for a setting alone: kernel/panic.c, kernel/rcu/tree_stall.h, arch/x86/kernel/nmi.c.</summary>
-    private static readonly Dictionary<string, string> Settings = new(StringComparer.Ordinal)
+    /// <summary>A function that calls panic() for a setting alone.</summary>
+    /// <param name="Name">The setting, a sysctl or a boot parameter.</param>
+    /// <param name="Result">What the function returns where the setting is not set; null where it returns nothing.</param>
+    /// <param name="Variable">A variable of the kernel that has to be cleared, because the function will be called again until it has done its work; null where there is none.</param>
+    private sealed record Setting(string Name, ulong? Result = null, string? Variable = null);
+
+    /// <summary>kernel/panic.c, kernel/rcu/tree_stall.h, arch/x86/kernel/nmi.c; kernel/watchdog.c, where the timer has been forwarded before anything is looked at and HRTIMER_RESTART is 1;
+    /// mm/oom_kill.c, where true has the allocation tried again.</summary>
+    private static readonly Dictionary<string, Setting> Settings = new(StringComparer.Ordinal)
     {
-        ["check_panic_on_warn"] = "panic_on_warn",
-        ["panic_on_rcu_stall"] = "panic_on_rcu_stall",
-        ["unknown_nmi_error"] = "unknown_nmi_panic or panic_on_unrecovered_nmi",
-        ["io_check_error"] = "panic_on_io_nmi",
-        ["pci_serr_error"] = "panic_on_unrecovered_nmi",
+        ["check_panic_on_warn"] = new("panic_on_warn"),
+        ["panic_on_rcu_stall"] = new("panic_on_rcu_stall"),
+        ["unknown_nmi_error"] = new("unknown_nmi_panic or panic_on_unrecovered_nmi"),
+        ["io_check_error"] = new("panic_on_io_nmi"),
+        ["pci_serr_error"] = new("panic_on_unrecovered_nmi"),
+        ["watchdog_timer_fn"] = new("softlockup_panic", 1),
+        ["out_of_memory"] = new("panic_on_oom", 1, "sysctl_panic_on_oom"),
     };
 
     /// <inheritdoc/>
     public RepairKind Kind => RepairKind.GoOn;
 
     /// <inheritdoc/>
-    public StrategyVerdict Evaluate(CrashEvidence evidence)
+    public StrategyVerdict Evaluate(CrashEvidence evidence) =>
+        evidence.Context == CrashContext.Process && Attacks.WhatItMeans(evidence) is { } attack
+            ? StrategyVerdict.Declines($"{attack}: such a process does not go on")
+            : Return(evidence, Kind);
+
+    /// <summary>The function that asks for the setting returns.</summary>
+    internal static StrategyVerdict Return(CrashEvidence evidence, RepairKind kind)
     {
-        if (evidence.Point.Symbol == "oops_end")
+        if (evidence.Point.Symbol is "oops_end" or Hang.Point)
             return StrategyVerdict.Declines("it is no panic that a setting asked for");
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         for (int i = 0; i < frames.Count && i < MaxFrames && frames[i].Reliability == FrameReliability.Exact; i++)
         {
-            string function = evidence.LocationOf(frames[i])?.Name ?? "";
-            int dot = function.IndexOf('.', StringComparison.Ordinal);
-            if (!Settings.TryGetValue(dot > 0 ? function[..dot] : function, out string? setting))
+            string name = evidence.LocationOf(frames[i])?.Name ?? "";
+            int dot = name.IndexOf('.', StringComparison.Ordinal);
+            string function = dot > 0 ? name[..dot] : name;
+            if (!Settings.TryGetValue(function, out Setting? setting))
                 continue;
-            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(function, null, "", null), Kind, acceptsDoubt: true);
-            return verdict.Plan is not { } plan ? verdict : StrategyVerdict.Applies(plan with
+            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(function, setting.Result, $"{setting.Result}", null), kind, acceptsDoubt: true);
+            if (verdict.Plan is not { } plan)
+                return verdict;
+            if (setting.Variable is not { } variable)
             {
-                Explanation = $"{function} returns, as it does where {setting} is not set; nothing is lost",
-                Lost = [],
-                Risks = ["what the kernel has warned of is as it was"],
+                return StrategyVerdict.Applies(plan with
+                {
+                    Explanation = $"{function} returns, as it does where {setting.Name} is not set; nothing is lost",
+                    Lost = [],
+                    Risks = ["what the kernel has warned of is as it was"],
+                });
+            }
+
+            if (!evidence.Kernel.HasSymbol(variable))
+                return StrategyVerdict.Declines($"{setting.Name} can't be cleared: this kernel has no {variable}");
+            return StrategyVerdict.Applies(plan with
+            {
+                Writes = [.. plan.Writes, new PlannedWrite(new VirtualAddress(evidence.Kernel.Symbol(variable)), new byte[4], $"{setting.Name}: 0")],
+                Explanation = $"{setting.Name} is cleared and {function} returns, so that it is called again and does what it does without the setting",
+                Lost = [$"{setting.Name} is 0 from now on"],
+                Risks = ["what the kernel would have died of is as it was"],
             });
         }
 
