@@ -65,6 +65,7 @@ public static class IncidentReport
         RepairKind.GoOn => "going on as without the setting that made it a panic",
         RepairKind.Unwind => "unwinding to a place where returning is safe",
         RepairKind.Kill => "taking the offending process out",
+        RepairKind.Freeze => "putting the offending thread to sleep for ever",
         _ => MarkdownReport.Kebab(repair),
     };
 

@@ -25,6 +25,9 @@ public enum RepairKind
 
     /// <summary>The offending process was killed.</summary>
     Kill,
+
+    /// <summary>The offending thread sleeps for ever where it stood.</summary>
+    Freeze,
 }
 
 /// <summary>Bytes to be written into guest memory.</summary>

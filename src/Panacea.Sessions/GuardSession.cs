@@ -376,7 +376,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private bool MayUse(RepairKind kind, CrashEvidence evidence) => options.Mode switch
     {
         GuardMode.Observe => false,
-        GuardMode.Quarantine => kind == RepairKind.Kill,
+        GuardMode.Quarantine => kind is RepairKind.Kill or RepairKind.Freeze,
         _ => true,
     } && Incidents.MayUse(kind, evidence);
 

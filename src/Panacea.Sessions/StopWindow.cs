@@ -49,7 +49,10 @@ internal sealed record StopResult
 internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kernel)
 {
     private readonly List<TimelineEntry> _timeline = new(8);
-    private static readonly TimeSpan StepPatience = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>How long a further step of a repair is waited for. The guest runs meanwhile, and on a host that has too much to do a vCPU may not get to run for a while.</summary>
+    private static readonly TimeSpan StepPatience = TimeSpan.FromSeconds(3);
+
     private readonly List<string> _errors = [];
     private readonly List<IHeldGuest> _stops = new(2);
     private IReadOnlyList<JournalEntry> _journal = [];

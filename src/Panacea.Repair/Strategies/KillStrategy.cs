@@ -1,4 +1,5 @@
 using Panacea.Diagnosis;
+using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -41,9 +42,7 @@ public sealed class KillStrategy : IRepairStrategy
         if (evidence.Context == CrashContext.KernelThread)
             risks.Add("a kernel thread ends, and nobody starts it again");
         AbandonedFrames abandoned = Abandoned(evidence);
-        risks.AddRange(abandoned.Doubts.Count > 0 ? abandoned.Doubts.Take(MaxDoubts).Select(d => $"{d}, which then stays held") : []);
-        if (evidence.PreemptWord is { } word && word > abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
-            risks.Add("the process was in an atomic section: a spinlock that it held may stay locked");
+        risks.AddRange(Doubts(evidence, abandoned));
 
         // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself. The functions that
         // give locks back need room below it that the trap's registers do not lie in: that of the abandoned frames.
@@ -52,21 +51,36 @@ public sealed class KillStrategy : IRepairStrategy
             stack = Math.Max(stack, evidence.Stack.Frames[LastAbandoned(evidence, evidence.FaultyFrame!.Value)].Sp);
         stack = (stack & ~15UL) - 8;
         bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
-        var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned);
+        var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned)
+        {
+            CallStack = abandoned.Locks.Any(l => l.Kind == HoldingKind.Plug) ? ReturnPlan.StackBelow(evidence) : null,
+        };
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
-        string given = abandoned.Locks.Count == 0 ? "" : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
         return StrategyVerdict.Applies(plan with
         {
             Kind = Kind,
-            Explanation = $"{who} is killed through {path}{given}; the rest of the OS goes on",
+            Explanation = $"{who} is killed through {path}{Given(abandoned)}; the rest of the OS goes on",
             Lost = lost,
             Risks = risks,
         });
     }
 
+    /// <summary>", after … was given back": the middle of a sentence; empty where nothing was.</summary>
+    internal static string Given(AbandonedFrames abandoned) => abandoned.Locks.Count == 0 ? ""
+        : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
+
+    /// <summary>What may stay held when none of the functions comes back.</summary>
+    internal static IEnumerable<string> Doubts(CrashEvidence evidence, AbandonedFrames abandoned)
+    {
+        foreach (string doubt in abandoned.Doubts.Take(MaxDoubts))
+            yield return $"{doubt}, which then stays held";
+        if (evidence.PreemptWord is { } word && word > abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
+            yield return "the task was in an atomic section: a spinlock that it held may stay locked";
+    }
+
     /// <summary>What all functions of the crashed stack hold: none of them comes back.</summary>
-    private static AbandonedFrames Abandoned(CrashEvidence evidence)
+    internal static AbandonedFrames Abandoned(CrashEvidence evidence)
     {
         if (evidence.FaultyFrame is not { } faulty)
             return AbandonedFrames.Unknown(evidence.WhyNoFaultyFrame ?? "which functions hold what can't be told");

@@ -85,11 +85,16 @@ internal static class ReturnCandidate
         int added = abandoned.PreemptCount + abandoned.PreemptCountOfLocks;
         if (doubts.Count > 0 && !acceptsDoubt)
             return StrategyVerdict.Declines($"{doubts[0]}, which nobody would give back");
-        if (!ReturnPlan.TryMake(evidence, Landing.OfReturn(state, result.Value, interrupts, result.Boundary?.PreemptCount, abandoned), out RepairPlan plan, out string whyNot))
+
+        // A plug lies in the abandoned frames: what gives it back must not overwrite it.
+        Landing landing = Landing.OfReturn(state, result.Value, interrupts, result.Boundary?.PreemptCount, abandoned) with
+        {
+            CallStack = abandoned.Locks.Any(l => l.Kind == HoldingKind.Plug) ? ReturnPlan.StackBelow(evidence) : null,
+        };
+        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
 
         string caller = evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}";
-        string given = abandoned.Locks.Count == 0 ? "" : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
         string returns = result.Value is null ? "returns" : $"returns {result.Shown}";
         var risks = new List<string> { "what the function had half done stays half done" };
         if (abandoned.MayCountReference)
@@ -102,7 +107,7 @@ internal static class ReturnCandidate
         return StrategyVerdict.Applies(plan with
         {
             Kind = kind,
-            Explanation = $"{result.Function} {returns} to {caller}{given}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
+            Explanation = $"{result.Function} {returns} to {caller}{KillStrategy.Given(abandoned)}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
             Lost = result.Boundary is { } lost ? [lost.Lost] : [],
             Risks = risks,
         });

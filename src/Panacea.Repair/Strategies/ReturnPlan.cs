@@ -19,6 +19,12 @@ namespace Panacea.Repair.Strategies;
 internal sealed record Landing(
     ulong Rip, ulong Rsp, IReadOnlyList<(Gpr Register, ulong Value)> CalleeSaved, WritableRegister Register, ulong Value, bool Interrupts, uint? PreemptCount, AbandonedFrames Abandoned)
 {
+    /// <summary>Where the functions that give something back have their frames, below what is not to be overwritten; null where that is right below <see cref="Rsp"/>, in the abandoned frames.</summary>
+    public ulong? CallStack { get; init; }
+
+    /// <summary>Memory to be written when everything has been given back, before it goes on.</summary>
+    public IReadOnlyList<PlannedWrite> AtEnd { get; init; } = [];
+
     /// <summary>The return of an abandoned function to its caller.</summary>
     /// <param name="state">Registers and stack as they are when it has just returned.</param>
     /// <param name="result">Its result; null where it has none.</param>
@@ -41,6 +47,7 @@ internal sealed record Landing(
 internal static class ReturnPlan
 {
     private const ulong InterruptFlag = 1 << 9;
+    private const string Arrival = "the return from the trap";
 
     /// <summary>The plan's writes, registers and further steps; kind, explanation, losses and risks are the caller's.</summary>
     /// <returns>False where it can't be done, and why.</returns>
@@ -55,17 +62,30 @@ internal static class ReturnPlan
         ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
         ulong atEnd = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
         List<PlannedRegister> first = [.. target.CalleeSaved.Select(r => new PlannedRegister(vcpu, (WritableRegister)(int)r.Register, r.Value, "callee-saved register as the caller left it"))];
-        if (calls.Count == 0)
+        if (target.CallStack is { } below)
+        {
+            // The trap's own frames lie there until it has returned: so the CPU is stopped once more where it goes on, before anything is written.
+            first.AddRange(Arrive(vcpu, target, below, atCrash));
+            for (int i = 0; i < calls.Count; i++)
+            {
+                steps.Add(new PlannedContinuation(
+                    target.Rip, below, Call(vcpu, target, calls[i], LockFunctions.ReleaseSleeps(calls[i].Lock.Kind) ? atEnd : ReturnState.CleanFlags(atCrash)), [Slot(target)], i == 0 ? Arrival : Back(calls[i - 1].Lock)));
+            }
+
+            steps.Add(new PlannedContinuation(target.Rip, below, End(vcpu, target, atEnd), target.AtEnd, calls.Count == 0 ? Arrival : Back(calls[^1].Lock)));
+        }
+        else if (calls.Count == 0)
         {
             first.AddRange(End(vcpu, target, atEnd));
         }
         else
         {
             writes.Add(Slot(target));
-            first.AddRange(Call(vcpu, target, calls[0], ReturnState.CleanFlags(atCrash)));
+            ulong? FlagsOf(int i) => LockFunctions.ReleaseSleeps(calls[i].Lock.Kind) ? atEnd : i == 0 ? ReturnState.CleanFlags(atCrash) : null;
+            first.AddRange(Call(vcpu, target, calls[0], FlagsOf(0)));
             for (int i = 1; i < calls.Count; i++)
-                steps.Add(new PlannedContinuation(target.Rip, target.Rsp, Call(vcpu, target, calls[i], null), [Slot(target)], $"the return from giving back {calls[i - 1].Lock.Shown}"));
-            steps.Add(new PlannedContinuation(target.Rip, target.Rsp, End(vcpu, target, atEnd), [], $"the return from giving back {calls[^1].Lock.Shown}"));
+                steps.Add(new PlannedContinuation(target.Rip, target.Rsp, Call(vcpu, target, calls[i], FlagsOf(i)), [Slot(target)], Back(calls[i - 1].Lock)));
+            steps.Add(new PlannedContinuation(target.Rip, target.Rsp, End(vcpu, target, atEnd), [], Back(calls[^1].Lock)));
         }
 
         if (evidence.Point.Symbol != "oops_end")
@@ -93,6 +113,14 @@ internal static class ReturnPlan
         return true;
     }
 
+    /// <summary>A stack pointer below everything that the crashed functions have on their stack.</summary>
+    public static ulong StackBelow(CrashEvidence evidence)
+    {
+        const ulong room = 128;
+        ulong lowest = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
+        return (lowest - room) & ~15UL;
+    }
+
     private static bool TryCalls(CrashEvidence evidence, IReadOnlyList<HeldLock> locks, out List<(ulong, HeldLock)> calls, out string whyNot)
     {
         calls = [];
@@ -100,17 +128,21 @@ internal static class ReturnPlan
         foreach (HeldLock held in locks)
         {
             string? release = LockFunctions.ReleaseOf(held.Kind);
-            if (release is null || !evidence.Kernel.HasSymbol(release))
+            if (release is null || !TryFindFunction(evidence, release, out ulong function))
             {
                 whyNot = $"{held.Holder} holds {held.Shown}, and this kernel has no function to give it back";
                 return false;
             }
 
-            calls.Add((evidence.Kernel.Symbol(release), held));
+            calls.Add((function, held));
         }
 
         return true;
     }
+
+    /// <summary>In the kernel, or in the module that journals for file systems.</summary>
+    private static bool TryFindFunction(CrashEvidence evidence, string name, out ulong address) =>
+        evidence.Kernel.Image.TryFindSymbol(name, out address) || (name.StartsWith("jbd2_", StringComparison.Ordinal) && evidence.Kernel.Image.TryFindModuleSymbol("jbd2", name, out address));
 
     /// <summary>The write that makes the preempt count right, but for what the kernel's functions that give locks back take off it themselves.</summary>
     private static bool TryPreemptCount(CrashEvidence evidence, Landing target, out PlannedWrite? write, out string whyNot)
@@ -149,8 +181,18 @@ internal static class ReturnPlan
     {
         byte[] bytes = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, target.Rip);
-        return new PlannedWrite(new VirtualAddress(target.Rsp - 8), bytes, "return address");
+        return new PlannedWrite(new VirtualAddress((target.CallStack ?? target.Rsp) - 8), bytes, "return address");
     }
+
+    private static string Back(HeldLock held) => $"the return from giving back {held.Shown}";
+
+    /// <summary>Where it goes on, not to run there yet: with interrupts off, so that none uses the stack.</summary>
+    private static PlannedRegister[] Arrive(int vcpu, Landing target, ulong stack, ulong flags) =>
+    [
+        new(vcpu, WritableRegister.Rflags, ReturnState.CleanFlags(flags) & ~InterruptFlag, "flags"),
+        new(vcpu, WritableRegister.Rsp, stack, "stack for giving things back"),
+        new(vcpu, WritableRegister.Rip, target.Rip, "where it goes on"),
+    ];
 
     private static List<PlannedRegister> End(int vcpu, Landing target, ulong flags) =>
     [
@@ -165,7 +207,7 @@ internal static class ReturnPlan
         var registers = new List<PlannedRegister>(5)
         {
             new(vcpu, WritableRegister.Rdi, call.Lock.Address, call.Lock.Shown),
-            new(vcpu, WritableRegister.Rsp, target.Rsp - 8, "stack as of a call"),
+            new(vcpu, WritableRegister.Rsp, (target.CallStack ?? target.Rsp) - 8, "stack as of a call"),
             new(vcpu, WritableRegister.Rip, call.Function, LockFunctions.ReleaseOf(call.Lock.Kind)!),
         };
         if (flags is { } f)

@@ -41,6 +41,10 @@ public sealed class UnwindStrategy : IRepairStrategy
             // Beyond a trap, an interrupt or a change of stacks lies what was interrupted: it is not to blame, and it is not to be abandoned.
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
                 break;
+
+            // A task that is half gone can't go on.
+            if (evidence.LocationOf(frames[i])?.Name is "do_exit" or "make_task_dead")
+                break;
             if (!ReturnCandidate.TryResult(evidence, i, out ReturnResult result, out _) || (i == faulty && result.Boundary is null && !withFaulty))
                 continue;
             StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, result, kind, acceptsDoubt);

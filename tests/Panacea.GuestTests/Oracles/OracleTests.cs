@@ -71,9 +71,9 @@ public abstract partial class OracleTests(DeadDump dump)
         List<(string Address, string Location)> ours = Frames(dead);
         List<string> their = [.. theirs[Hex(dead, "task")].Where(a => a.AsSpan().Trim('0').Length > 0)];
 
-        // In the same order; crash leaves out what the compiler has split off a function (NAME.cold), what was called from panic(), and a NULL that was called. Of 6.1's it now and then shows the
-        // first two frames alone.
-        Assert.True(their.Count > 1, $"{their.Count} frames");
+        // In the same order; crash leaves out what the compiler has split off a function (NAME.cold), what was called from panic(), and a NULL that was called. Now and then it shows the
+        // first one or two frames alone.
+        Assert.NotEmpty(their);
         Assert.Equal(their, ours.Select(f => f.Address).Where(their.Contains));
         int panic = ours.FindIndex(f => f.Location.StartsWith("panic+", StringComparison.Ordinal) || f.Location.StartsWith("vpanic+", StringComparison.Ordinal));
         Assert.True(panic >= 0, $"{dead}");

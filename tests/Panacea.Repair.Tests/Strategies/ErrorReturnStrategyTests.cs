@@ -111,6 +111,45 @@ public sealed class ErrorReturnStrategyTests
         Assert.Equal(MinusEio, back.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
     }
 
+    /// <summary>task_struct says which handle it is. It is ended with interrupts on: that may sleep.</summary>
+    [Fact]
+    public void A_journal_handle_is_ended()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_journal", Prepare = (kernel, task) => Points(kernel, task, "journal_info", 0xffff_8880_0123_4560) });
+        RepairPlan plan = Plan(g);
+        Assert.Contains("after journal handle was given back", plan.Explanation, StringComparison.Ordinal);
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["jbd2_journal_stop"], 0xffff_8880_0123_4560UL, true), (next.Ip, next.Gpr[Gpr.Rdi], next.InterruptsEnabled));
+    }
+
+    /// <summary>Somebody further in has come back with it open: it is not known who is to end it.</summary>
+    [Fact]
+    public void A_journal_handle_that_nobody_is_seen_to_have_begun_is_a_doubt()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Prepare = (kernel, task) => Points(kernel, task, "journal_info", 0xffff_8880_0123_4560) });
+        Assert.Contains("a journal handle is open", new ErrorReturnStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
+    }
+
+    /// <summary>The plug lies in the abandoned frames: what sends off its requests runs below them.</summary>
+    [Fact]
+    public void A_plug_is_finished_below_the_frames_that_it_lies_in()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_plug", Prepare = (kernel, task) => Points(kernel, task, "plug", kernel.Victim.StackTop - 0x300) });
+        RepairPlan plan = Plan(g);
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, false), (next.Ip, next.InterruptsEnabled));
+        Assert.True(next.Sp < g.Crash.FaultSp);
+        Assert.Equal(g.Guest["blk_finish_plug"], plan.Continuations[0].Registers.Single(r => r.Register == WritableRegister.Rip).Value);
+        Assert.Equal((g.Crash.ReturnAddress, next.Sp), (plan.Continuations[1].Address, plan.Continuations[1].StackPointer));
+        Assert.Equal(g.Crash.ReturnSp, plan.Continuations[1].Registers.Single(r => r.Register == WritableRegister.Rsp).Value);
+    }
+
+    private static Dictionary<Gpr, ulong> Points(SyntheticKernel kernel, SyntheticTask task, string member, ulong pointer)
+    {
+        kernel.Put(task.Address, $"task_struct.{member}", pointer);
+        return [];
+    }
+
     [Theory]
     [InlineData(true)]
     [InlineData(false)]

@@ -22,6 +22,20 @@ public sealed class SettingStrategyTests
         Assert.Equal(g.Guest["ct_warned:back:check_panic_on_warn"], plan.Registers.Single(r => r.Register == WritableRegister.Rip).Value);
     }
 
+    /// <summary>The watchdog's timer goes on; where memory has run out the setting itself is cleared, or the kernel would come by again and again.</summary>
+    [Theory]
+    [InlineData("watchdog_timer_fn", "softlockup_panic", false)]
+    [InlineData("out_of_memory", "panic_on_oom", true)]
+    public void A_function_with_a_result_returns_what_it_returns_without_the_setting(string function, string setting, bool clears)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function, Preempt = clears ? 0u : 0x1_0000 });
+        RepairPlan plan = new SettingStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Contains(setting, plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal(1UL, plan.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
+        Assert.Equal(clears, plan.Writes.Any(w => w.Address.Value == g.Guest["sysctl_panic_on_oom"] && w.Bytes.Span is [0, 0, 0, 0]));
+        Assert.Equal(clears, plan.Lost.Count == 1);
+    }
+
     [Fact]
     public void Another_panic_is_none_of_its_business()
     {

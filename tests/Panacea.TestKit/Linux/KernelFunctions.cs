@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "out_of_memory"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -57,8 +57,9 @@ internal static class KernelFunctions
         foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
             text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
         Sleepers(text);
+        Through(text, "msleep", "schedule");
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
-        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock"])
+        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
         foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll"])
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
@@ -71,6 +72,10 @@ internal static class KernelFunctions
         text.Add("ct_bug", w => { w.Depth(8); w.A.push(rbx); w.Depth(16); w.A.mov(rbx, rdi); w.At("fault"); w.A.ud2(); });
         text.Add("ct_div", w => w.Frame(() => { w.At("fault"); w.A.div(ecx); }));
         text.Add("ct_locked", w => w.Frame(() => { w.Call("_raw_spin_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_journal", w => w.Frame(() => { w.Call("jbd2_journal_start"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_plug", w => w.Frame(() => { w.Call("blk_start_plug"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        Through(text, "watchdog_timer_fn", "panic");
+        Through(text, "out_of_memory", "panic");
         text.Add("ct_mutexed", w => w.Frame(() => { w.Call("mutex_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.mov(rdi, rbx); w.Call("mutex_unlock"); }));
         text.Add("ct_irqs", w => w.Frame(() => { w.A.cli(); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.sti(); }));
         text.Add("ct_preempt", w => w.Frame(() => { w.A.inc(__dword_ptr.gs[text["preempt count"]]); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));

@@ -15,7 +15,7 @@ internal static partial class KernelTypes
         t.Struct("task_struct",
         [
             ("thread_info", t.Known("thread_info")), ("__state", t.U32), ("stack", t.Pointer), ("flags", t.U32), ("tasks", list), ("mm", t.Pointer), ("exit_state", t.S32),
-            ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)),
+            ("pid", t.S32), ("tgid", t.S32), ("real_parent", t.Pointer), ("thread_node", list), ("signal", t.Pointer), ("comm", t.Array(t.Char, 16)), ("journal_info", t.Pointer), ("plug", t.Pointer),
             .. scheduled, .. resources, .. Families(t, list, shape), .. counted,
             ("pending", t.Struct("sigpending", ("list", list), ("signal", t.Struct("sigset_t", ("sig", t.Array(t.U64, 1)))))),
         ]);
@@ -35,7 +35,7 @@ internal static partial class KernelTypes
                 t.Function(name, returns(t));
         }
 
-        foreach (string name in (string[])["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "vfs_write", "ctm_write"])
+        foreach (string name in (string[])["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "vfs_write", "ctm_write"])
             t.Function(name, t.S64);
         return t;
     }
