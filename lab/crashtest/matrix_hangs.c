@@ -2,6 +2,7 @@
 /* How to hang: functions that never come back. They go on where the stack is taken from under them. */
 #include <linux/delay.h>
 #include <linux/kthread.h>
+#include <linux/mutex.h>
 #include <linux/spinlock.h>
 
 #include "matrix.h"
@@ -71,12 +72,71 @@ static void crashtest_prepare_abba(void)
 	wake_up_process(task);
 }
 
+static DEFINE_MUTEX(crashtest_mutex_a);
+static DEFINE_MUTEX(crashtest_mutex_b);
+
+static CRASHTEST_FRAME void crashtest_hang_mutex_twice(void)
+{
+	mutex_lock(&crashtest_mutex_a);
+	mutex_lock(&crashtest_mutex_a);
+	mutex_unlock(&crashtest_mutex_a);
+	mutex_unlock(&crashtest_mutex_a);
+}
+
+static CRASHTEST_FRAME int crashtest_hang_mutex_b_then_a(void *unused)
+{
+	mutex_lock(&crashtest_mutex_b);
+	while (!mutex_is_locked(&crashtest_mutex_a))
+		msleep(1);
+	mutex_lock(&crashtest_mutex_a);
+	mutex_unlock(&crashtest_mutex_a);
+	mutex_unlock(&crashtest_mutex_b);
+	return 0;
+}
+
+static CRASHTEST_FRAME void crashtest_hang_mutex_abba(void)
+{
+	mutex_lock(&crashtest_mutex_a);
+	while (!mutex_is_locked(&crashtest_mutex_b))
+		msleep(1);
+	mutex_lock(&crashtest_mutex_b);
+	mutex_unlock(&crashtest_mutex_b);
+	mutex_unlock(&crashtest_mutex_a);
+}
+
+static void crashtest_prepare_mutex_abba(void)
+{
+	kthread_run(crashtest_hang_mutex_b_then_a, NULL, "crashtest_ba");
+}
+
+/* Ends without giving it back. */
+static CRASHTEST_FRAME int crashtest_hang_mutex_owner(void *unused)
+{
+	mutex_lock(&crashtest_mutex_b);
+	return 0;
+}
+
+static void crashtest_prepare_mutex_orphan(void)
+{
+	kthread_run(crashtest_hang_mutex_owner, NULL, "crashtest_owner");
+	while (!mutex_is_locked(&crashtest_mutex_b))
+		msleep(1);
+}
+
+static CRASHTEST_FRAME void crashtest_hang_mutex_orphan(void)
+{
+	mutex_lock(&crashtest_mutex_b);
+	mutex_unlock(&crashtest_mutex_b);
+}
+
 size_t crashtest_hang_held(char *text, size_t size)
 {
-	return scnprintf(text, size, "%s%s", spin_is_locked(&crashtest_hang_a) ? " hang-a" : "", spin_is_locked(&crashtest_hang_b) ? " hang-b" : "");
+	return scnprintf(text, size, "%s%s%s%s", spin_is_locked(&crashtest_hang_a) ? " hang-a" : "", spin_is_locked(&crashtest_hang_b) ? " hang-b" : "",
+		mutex_is_locked(&crashtest_mutex_a) ? " mutex-a" : "", mutex_is_locked(&crashtest_mutex_b) ? " mutex-b" : "");
 }
 
 const struct crashtest_cause crashtest_hangs[] = {
 	{ "loop", crashtest_hang_loop }, { "calling-loop", crashtest_hang_calling }, { "spin-twice", crashtest_hang_spin_twice },
-	{ "spin-abba", crashtest_hang_spin_abba, crashtest_prepare_abba }, {}
+	{ "spin-abba", crashtest_hang_spin_abba, crashtest_prepare_abba }, { "mutex-twice", crashtest_hang_mutex_twice },
+	{ "mutex-abba", crashtest_hang_mutex_abba, crashtest_prepare_mutex_abba }, { "mutex-orphan", crashtest_hang_mutex_orphan, crashtest_prepare_mutex_orphan }, {}
 };

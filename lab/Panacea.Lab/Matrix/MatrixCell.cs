@@ -30,6 +30,7 @@ public sealed record MatrixCell(string Cause, string Context)
     private static readonly (string Cause, string[] Contexts)[] Hanging =
     [
         ("loop", Atomic), ("calling-loop", Atomic), ("spin-twice", ["syscall", "mutex", "spinlock-irq", "rcu", "release", "kthread", "work", "timer", "irq"]), ("spin-abba", ["syscall", "mutex", "spinlock-bh"]),
+        ("mutex-twice", ["syscall", "mutex", "rwsem-write", "semaphore", "kthread", "work"]), ("mutex-abba", ["syscall", "mutex", "rwsem-write"]), ("mutex-orphan", ["syscall", "rwsem-read", "release"]),
     ];
 
     /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
@@ -47,7 +48,7 @@ public sealed record MatrixCell(string Cause, string Context)
 
     /// <summary>Every hang, and of the loops those contexts that differ in kind.</summary>
     public static IReadOnlyList<MatrixCell> HangSample { get; } =
-        [new("loop", "preempt-off"), new("calling-loop", "spinlock-irq"), new("loop", "timer"), new("calling-loop", "irq"), new("spin-twice", "syscall"), new("spin-abba", "mutex")];
+        [new("loop", "preempt-off"), new("calling-loop", "spinlock-irq"), new("loop", "timer"), new("calling-loop", "irq"), new("spin-twice", "syscall"), new("spin-abba", "mutex"), new("mutex-twice", "syscall"), new("mutex-abba", "mutex"), new("mutex-orphan", "syscall")];
 
     /// <summary>cause@context.</summary>
     public string Name => $"{Cause}@{Context}";
