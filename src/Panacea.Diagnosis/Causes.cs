@@ -59,6 +59,7 @@ internal static partial class Causes
             CrashKind.ListCorruption => $"{where} found a linked list whose pointers do not agree: an entry was freed, or added or deleted twice, or overwritten",
             CrashKind.Usercopy => $"{where} copied beyond the end of an object, to or from user space",
             CrashKind.HardLockup => $"{where} has not let the processor take an interrupt for seconds",
+            CrashKind.HungTask => $"{where} waits for a lock that it will never get",
             CrashKind.SoftLockup => $"{where} has not let the processor run anything else for seconds",
             CrashKind.Panic => panic is null ? $"{where} called panic()" : $"{where} called panic(\"{panic}\")",
             _ => $"{where} trapped in a way that could not be told",

@@ -112,7 +112,12 @@ public sealed class CrashReporter(TargetLimits limits)
     {
         var findings = new List<Finding>();
         if (evidence.Hang is { } hang)
-            findings.Add(new Finding(hang.Kind == CrashKind.HardLockup ? "hang.irqs-off" : "hang.no-switch", $"the vCPU has run for {hang.Ran.TotalSeconds:0.0} s without getting on", hang.Evidence, Confidence.High));
+        {
+            findings.Add(hang.Wait is not null
+                ? new Finding(hang.IsOwnerGone ? "hang.orphan" : "hang.deadlock", hang.IsOwnerGone ? "the owner of the lock is no task any more" : "the tasks wait for each other", hang.Evidence, Confidence.High)
+                : new Finding(hang.Kind == CrashKind.HardLockup ? "hang.irqs-off" : "hang.no-switch", $"the vCPU has run for {hang.Ran.TotalSeconds:0.0} s without getting on", hang.Evidence, Confidence.High));
+        }
+
         if (evidence.PreemptCount is > 0 and { } count)
         {
             findings.Add(new Finding(

@@ -1,15 +1,23 @@
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 
 namespace Panacea.Diagnosis;
 
-/// <summary>What was seen from outside of a CPU that does not get on.</summary>
-/// <param name="Kind"><see cref="CrashKind.HardLockup"/>: interrupts are off and its timer does not tick. <see cref="CrashKind.SoftLockup"/>: it ticks, and nothing else gets to run.</param>
-/// <param name="Ran">Processor time that its vCPU has used on the host since it last got on.</param>
+/// <summary>What was seen from outside of a CPU or a task that does not get on.</summary>
+/// <param name="Kind"><see cref="CrashKind.HardLockup"/>: interrupts are off and its timer does not tick. <see cref="CrashKind.SoftLockup"/>: it ticks, and nothing else gets to run.
+/// <see cref="CrashKind.HungTask"/>: the task sleeps for what it will never get.</param>
+/// <param name="Ran">Processor time that its vCPU has used on the host since it last got on; zero of a task, which uses none.</param>
 /// <param name="Evidence">What was measured, for the record.</param>
 public sealed record Hang(CrashKind Kind, TimeSpan Ran, IReadOnlyList<string> Evidence)
 {
     /// <summary>What stands for the death point in records of hangs, which pass none.</summary>
     public const string Point = "hang";
+
+    /// <summary>What the task sleeps for; null of a CPU.</summary>
+    public LockWait? Wait { get; init; }
+
+    /// <summary>What it sleeps for is held by somebody who is no task any more.</summary>
+    public bool IsOwnerGone { get; init; }
 
     /// <summary>The function that loops: the innermost activation that is on the stack at every moment. What it calls comes and goes.</summary>
     /// <param name="now">The stack.</param>

@@ -8,7 +8,7 @@ public sealed class LadderTests
 {
     [Fact]
     public void The_rung_that_loses_least_comes_first() =>
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Kill, RepairKind.Freeze], Ladder.All.Select(s => s.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Kill, RepairKind.Freeze], Ladder.All.Select(s => s.Kind));
 
     [Fact]
     public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()

@@ -52,6 +52,13 @@ internal sealed record AbandonedFrames(
             }
 
             string name = function.Main.Name;
+            if (i < faulty && evidence.Hang is { Wait: not null })
+            {
+                // It stands where the scheduler has come back with preemption off (kernel/sched/core.c, schedule_preempt_disabled); its place in the queue is another matter.
+                preempt += i == 0 && evidence.PreemptCount == 1 ? 1 : 0;
+                continue;
+            }
+
             if (i < faulty && name.Contains("_lock_slowpath", StringComparison.Ordinal))
                 continue;
             if (i < faulty && LockFunctions.Find(name) is { Takes: true, Kind: not HoldingKind.Other } wanted)

@@ -54,10 +54,10 @@ internal static class ReturnPlan
     public static bool TryMake(CrashEvidence evidence, Landing target, out RepairPlan plan, out string whyNot)
     {
         plan = new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = [], Lost = [], Risks = [] };
-        if (!SpinWait.TryLeave(evidence, out PlannedWrite? leave, out whyNot) || !TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
+        if (!SpinWait.TryLeave(evidence, out IReadOnlyList<PlannedWrite> leave, out whyNot) || !TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
             return false;
         int vcpu = evidence.Vcpu.Vcpu;
-        List<PlannedWrite> writes = [.. new[] { leave, count }.OfType<PlannedWrite>()];
+        List<PlannedWrite> writes = [.. leave, .. count is null ? [] : new[] { count }];
         var steps = new List<PlannedContinuation>();
         ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
         ulong atEnd = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);

@@ -7,7 +7,7 @@ using Panacea.Target;
 namespace Panacea.Repair.Strategies;
 
 /// <summary>
-/// A CPU that is to leave off waiting for a spinlock. One that waits by testing the word leaves no trace in it; the first of several waiters has set the pending byte, which is taken back; those
+/// A CPU that is to leave off waiting for a spinlock, or a task for a mutex. A CPU that waits by testing the word leaves no trace in it; the first of several waiters has set the pending byte, which is taken back; those
 /// behind it stand in a queue that can't be left (kernel/locking/qspinlock.c, include/asm-generic/qspinlock_types.h).
 /// </summary>
 internal static class SpinWait
@@ -16,13 +16,15 @@ internal static class SpinWait
 
     /// <summary>What has to be written so that nobody thinks any more that the CPU waits.</summary>
     /// <param name="evidence">A CPU that hangs; of a crash there is nothing to do.</param>
-    /// <param name="write">Null where nothing has to be written.</param>
+    /// <param name="writes">Empty where nothing has to be written.</param>
     /// <param name="whyNot">Why it can't be done.</param>
-    public static bool TryLeave(CrashEvidence evidence, out PlannedWrite? write, out string whyNot)
+    public static bool TryLeave(CrashEvidence evidence, out IReadOnlyList<PlannedWrite> writes, out string whyNot)
     {
-        (write, whyNot) = (null, "");
-        if (evidence.Hang is null || evidence.FaultyFrame is not { } faulty)
+        (writes, whyNot) = ([], "");
+        if (evidence.Hang is not { } hang || evidence.FaultyFrame is not { } faulty)
             return true;
+        if (hang.Wait is { } wait)
+            return MutexWait.TryLeave(evidence.Kernel, wait, out writes, out whyNot);
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         for (int i = 0; i < faulty; i++)
         {
@@ -49,7 +51,7 @@ internal static class SpinWait
             }
 
             if ((word & PendingMask) != 0)
-                write = new PlannedWrite(new VirtualAddress(address + 1), new byte[1], "pending byte of the spinlock: nobody waits for it any more");
+                writes = [new PlannedWrite(new VirtualAddress(address + 1), new byte[1], "pending byte of the spinlock: nobody waits for it any more")];
             return true;
         }
 
