@@ -32,6 +32,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private ArmedKernel? _armed;
     private string? _moduleSignature, _incomplete;
     private HangWatch? _hangs;
+    private StuckWatch? _stuck;
     private long _modulesLookedAt;
     private bool _isLost;
 
@@ -170,6 +171,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _hangs = options.HangsAfter is { } after ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
+        _stuck = options.HangsAfter is { } forLong ? new StuckWatch(forLong, ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
         Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
@@ -276,7 +278,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         if (_target.Disarm() is { } stray)
             stray.Resume();
         _armed?.Dispose();
-        (_armed, _hangs) = (null, null);
+        (_armed, _hangs, _stuck) = (null, null, null);
         DropRetired();
 
         // The machine that comes up may be laid out in another way: memory that was plugged in, a region that the firmware moves.
@@ -384,7 +386,11 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private void LookForHangs()
     {
         if (_hangs is not { } watch || watch.Look() is not { Count: > 0 } hanging)
+        {
+            LookForStuckTasks();
             return;
+        }
+
         Incidents.CancelCheckUps();
         string? warning = RefreshModules(isStill: false);
         var at = DateTimeOffset.UtcNow;
@@ -397,6 +403,22 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             watch.Told(hanging);
         else
             watch.Forget();
+        Conclude(id, at, stop, found: false);
+    }
+
+    /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
+    private void LookForStuckTasks()
+    {
+        if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap) is not { } stuck)
+            return;
+        Incidents.CancelCheckUps();
+        var at = DateTimeOffset.UtcNow;
+        string id = IncidentBuilder.NewId(at);
+        StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, MayUse, Stopwatch.GetTimestamp());
+        if (stop is null)
+            return;
+        if (stop.Applied is null)
+            watch.Tell(stuck);
         Conclude(id, at, stop, found: false);
     }
 

@@ -1,0 +1,128 @@
+using Panacea.Kernel;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
+using Panacea.Target;
+
+namespace Panacea.Sessions.Hangs;
+
+/// <summary>A task that sleeps for a mutex that it will never get.</summary>
+/// <param name="Wait">What it waits for.</param>
+/// <param name="Task">The task.</param>
+/// <param name="Switches">How often it had been switched to and from.</param>
+/// <param name="IsOwnerGone">The owner is no task any more; else it waits, over others or not, for itself.</param>
+/// <param name="Told">The chain, in words.</param>
+internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, bool IsOwnerGone, IReadOnlyList<string> Told);
+
+/// <summary>
+/// Sees from outside that tasks wait for each other, or for somebody who is gone. In the usual case only the run queues' counts of uninterruptible tasks are read; where they say that some sleep so for
+/// long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, or an owner that no longer exists, is.
+/// </summary>
+/// <param name="after">How long a task has to have slept.</param>
+/// <param name="elapsed">How long ago a moment of the session's clock was.</param>
+/// <param name="now">The session's clock.</param>
+/// <param name="limits">Ceilings.</param>
+internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, Func<long> now, TargetLimits limits)
+{
+    private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>TASK_UNINTERRUPTIBLE and TASK_NOLOAD (include/linux/sched.h).</summary>
+    private const uint Uninterruptible = 2, NoLoad = 0x400;
+
+    private readonly Dictionary<ulong, (ulong Switches, long Since)> _sleepers = [];
+    private readonly HashSet<(ulong Task, ulong Lock, ulong Switches)> _told = [];
+    private long _lookedAt;
+
+    /// <summary>Looks, where it is time to.</summary>
+    /// <returns>A task that is stuck and was not told of before; null in the usual case.</returns>
+    public StuckTask? Look(LinuxKernel kernel, CodeMap code)
+    {
+        if (elapsed(_lookedAt) < Step)
+            return null;
+        _lookedAt = now();
+        try
+        {
+            if (Uninterruptibles(kernel) <= 0)
+            {
+                _sleepers.Clear();
+                _told.Clear();
+                return null;
+            }
+
+            List<LinuxTask> tasks = Tasks.Enumerate(kernel, limits);
+            return Follow(kernel, tasks) ? Find(kernel, tasks, new TaskBacktraces(kernel, limits, code)) : null;
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            // The guest runs meanwhile: what did not fit together now may at the next look.
+            return null;
+        }
+    }
+
+    /// <summary>It was told of: not again until it has got on.</summary>
+    public void Tell(StuckTask task) => _told.Add((task.Wait.Task, task.Wait.Lock, task.Switches));
+
+    /// <summary>How often a task has been switched to and from.</summary>
+    public static ulong SwitchesOf(LinuxKernel kernel, ulong task) => unchecked(kernel.Read(task, "task_struct.nvcsw") + kernel.Read(task, "task_struct.nivcsw"));
+
+    /// <summary>Each run queue counts those that fell asleep on it and takes off those that wake on it: only the sum means something (kernel/sched/loadavg.c).</summary>
+    private static long Uninterruptibles(LinuxKernel kernel)
+    {
+        long sum = 0;
+        for (int cpu = 0; cpu < kernel.Image.Meta.PerCpuBases.Count; cpu++)
+            sum += unchecked((int)kernel.Read(PerCpu.Address(kernel, "runqueues", cpu), "rq.nr_uninterruptible"));
+        return sum;
+    }
+
+    /// <returns>True where some have slept for long enough.</returns>
+    private bool Follow(LinuxKernel kernel, List<LinuxTask> tasks)
+    {
+        bool any = false;
+        var seen = new HashSet<ulong>();
+        foreach (LinuxTask task in tasks)
+        {
+            uint state = TaskDetails.RawStateOf(kernel, task.Address);
+            if ((state & Uninterruptible) == 0 || (state & NoLoad) != 0 || TaskDetails.IsRunning(kernel, task.Address))
+                continue;
+            seen.Add(task.Address);
+            ulong switches = SwitchesOf(kernel, task.Address);
+            if (!_sleepers.TryGetValue(task.Address, out (ulong Switches, long Since) known) || known.Switches != switches)
+                _sleepers[task.Address] = known = (switches, _lookedAt);
+            any |= IsLong(known.Since);
+        }
+
+        foreach (ulong gone in _sleepers.Keys.Where(t => !seen.Contains(t)).ToList())
+            _sleepers.Remove(gone);
+        return any;
+    }
+
+    private bool IsLong(long since) => elapsed(since) >= after * 0.7;
+
+    private StuckTask? Find(LinuxKernel kernel, List<LinuxTask> tasks, TaskBacktraces backtraces)
+    {
+        var byAddress = tasks.ToDictionary(t => t.Address);
+        foreach (WaitChain chain in WaitGraph.Build(kernel, tasks, backtraces, limits).Chains)
+        {
+            bool isRing = chain.End == ChainEnd.Deadlock && chain.Links.Any(l => l.Wait.Task == chain.Last);
+            if ((!isRing && chain.End != ChainEnd.OwnerGone) || chain.Links.Any(l => !_sleepers.TryGetValue(l.Wait.Task, out var sleeper) || !IsLong(sleeper.Since)))
+                continue;
+
+            // Of a ring, a process rather than a kernel thread gives way; what an owner that is gone held goes to who waits for it.
+            IEnumerable<LockEdge> candidates = isRing ? chain.Links.OrderBy(l => byAddress[l.Wait.Task].IsKernelThread ? 1 : 0) : [chain.Links[^1]];
+            foreach (LockEdge edge in candidates.Where(e => e.Wait.Kind == LockKind.Mutex))
+            {
+                (ulong switches, _) = _sleepers[edge.Wait.Task];
+                if (!_told.Contains((edge.Wait.Task, edge.Wait.Lock, switches)))
+                    return new StuckTask(edge.Wait, byAddress[edge.Wait.Task], switches, !isRing, [.. chain.Links.Select(l => Words(l, byAddress))]);
+            }
+        }
+
+        return null;
+    }
+
+    private static string Words(LockEdge edge, Dictionary<ulong, LinuxTask> tasks)
+    {
+        string Name(ulong task) => tasks.TryGetValue(task, out LinuxTask? t) ? $"task {t.Pid} ({t.Comm})" : $"0x{task:x}, which is no task any more";
+        string name = edge.Symbol?.ToString() ?? $"0x{edge.Wait.Lock:x}";
+        return $"{Name(edge.Wait.Task)} waits for {edge.Wait.Kind.ToString().ToLowerInvariant()} {name}, held by {Name(edge.State?.Owner ?? 0)}";
+    }
+}
