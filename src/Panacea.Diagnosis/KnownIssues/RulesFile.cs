@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Panacea.Formats.Yaml;
 using Panacea.Kernel.Code;
 
 namespace Panacea.Diagnosis.KnownIssues;
@@ -43,7 +44,7 @@ public static class RulesFile
     {
         if (bytes.Length > MaxBytes)
             throw new RulesFileException($"{file}: it is larger than {MaxBytes >> 20} MiB");
-        YamlNode root = YamlTree.Read(Encoding.UTF8.GetString(bytes).TrimStart('\ufeff'), file);
+        YamlNode root = Tree(file, Encoding.UTF8.GetString(bytes).TrimStart('\ufeff'));
         YamlMap document = root as YamlMap ?? throw Wrong(file, root, "the file has to be a mapping with a list 'rules'");
         Members(file, document, "the file", ["rules"]);
         YamlNode list = Member(document, "rules") ?? throw Wrong(file, root, "the list 'rules' is missing");
@@ -55,6 +56,22 @@ public static class RulesFile
             if (rules.Find(r => r.Id == rule.Id) is { } other)
                 throw Wrong(file, item, $"the id '{rule.Id}' is taken by the rule at {other.Place}");
             rules.Add(rule);
+        }
+    }
+
+    private static YamlNode Tree(string file, string text)
+    {
+        try
+        {
+            var refused = new List<YamlMistake>();
+            YamlNode? root = YamlTree.Read(text, "a rules file", refused);
+            if (refused is [{ } first, ..])
+                throw new YamlFileException(first);
+            return root ?? throw new RulesFileException($"{file}:1: the file is empty; it has to have a list 'rules'");
+        }
+        catch (YamlFileException e)
+        {
+            throw new RulesFileException($"{file}:{e.Mistake.Line}: {e.Mistake.Sentence}");
         }
     }
 
