@@ -84,7 +84,7 @@ internal sealed class ArmedKernel : IDisposable
         {
             CrashEvidence evidence = Capture.Capture(memory, registers, Points[^1]);
             Capture.TouchForReport(evidence);
-            Repair.Ladder.Choose(evidence, (_, _) => true, out _);
+            Repair.Ladder.Choose(evidence, (_, _) => null, out _);
             new CrashReporter(_limits).Write(evidence);
         }
         catch (Exception)

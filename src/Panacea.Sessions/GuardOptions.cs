@@ -1,4 +1,6 @@
 using Panacea.Diagnosis.KnownIssues;
+using Panacea.Repair;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Sessions;
 
@@ -7,6 +9,9 @@ public sealed record GuardOptions
 {
     /// <summary>How much Panacea may do.</summary>
     public GuardMode Mode { get; init; } = GuardMode.Full;
+
+    /// <summary>The repairs that may be used, of those that <see cref="Mode"/> allows; null for all of them.</summary>
+    public IReadOnlyList<RepairKind>? Rungs { get; init; }
 
     /// <summary>How long after a repair the guest is watched before the repair counts as good.</summary>
     public TimeSpan HealthWindow { get; init; } = TimeSpan.FromSeconds(2);
@@ -19,14 +24,23 @@ public sealed record GuardOptions
     public int RepairLimit { get; init; } = 100;
 
     /// <summary>The time that <see cref="RepairLimit"/> is for.</summary>
-    public static TimeSpan RepairLimitWindow { get; } = TimeSpan.FromMinutes(10);
-
-    /// <summary>How long after its onset a hang of a CPU is to be seen; null where nobody looks for hangs.</summary>
-    public TimeSpan? HangsAfter { get; init; } = TimeSpan.FromSeconds(2);
+    public TimeSpan RepairLimitWindow { get; init; } = TimeSpan.FromMinutes(10);
 
     /// <summary>After a repair the kernel's structures are checked while the guest runs. Off unless asked for: a check-up takes seconds of processor time, and a crash that comes meanwhile stands
     /// some milliseconds longer.</summary>
     public bool CheckUp { get; init; }
+
+    /// <summary>What is done with a process that has to be taken out.</summary>
+    public QuarantineKind Quarantine { get; init; }
+
+    /// <summary>What is done with a guest that can't be repaired.</summary>
+    public FallbackPolicy Fallback { get; init; } = new();
+
+    /// <summary>Whether and when a guest counts as hanging.</summary>
+    public HangPolicy Hangs { get; init; } = new();
+
+    /// <summary>The policy file that said so and the line of the VM's entry in it, <c>/etc/panacea/policy.yaml:12</c>; without a line where the defaults hold; null without a file.</summary>
+    public string? PolicySource { get; init; }
 
     /// <summary>Rules that crashes are held against after the guest goes on.</summary>
     public KnownIssueMatcher KnownIssues { get; init; } = KnownIssueMatcher.None;

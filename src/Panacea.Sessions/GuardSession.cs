@@ -4,6 +4,7 @@ using Panacea.Diagnosis;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
 using Panacea.Sessions.Hangs;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Qmp;
@@ -45,7 +46,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     /// <summary>The clock of health windows and pauses; what the guest's standstill is measured by is QEMU's and the system's own.</summary>
     internal TimeProvider Time { get; init; } = TimeProvider.System;
 
-    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options.Mode, options.KnownIssues), sink, options.HealthWindow, options.RepairLimit, ticks => Time.GetElapsedTime(ticks));
+    private OpenIncidents Incidents => _incidents ??= new(new IncidentBuilder(_vm, options), sink, options, ticks => Time.GetElapsedTime(ticks));
 
     private enum Next
     {
@@ -170,8 +171,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
-        _hangs = options.HangsAfter is { } after ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
-        _stuck = options.HangsAfter is { } forLong ? new StuckWatch(forLong, ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
+        _hangs = options.Hangs is { Detect: true, After: var after } ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
+        _stuck = options.Hangs is { Detect: true, After: var forLong } ? new StuckWatch(forLong, ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
         Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
@@ -334,7 +335,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         string? warning = RefreshModules(isStill: true);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, MayUse, seen);
+        StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, WhyNot, seen);
         Warn(warning);
         Conclude(id, at, stop, found);
     }
@@ -374,13 +375,12 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         return (sum, "qemu");
     }
 
-    /// <summary>The rungs that the mode allows, less those that have failed on the task that stands there now.</summary>
-    private bool MayUse(RepairKind kind, CrashEvidence evidence) => options.Mode switch
-    {
-        GuardMode.Observe => false,
-        GuardMode.Quarantine => kind is RepairKind.Kill or RepairKind.Freeze,
-        _ => true,
-    } && Incidents.MayUse(kind, evidence);
+    /// <summary>Why a rung may not be used: the mode, the policy, or that it has failed on the task that stands there now.</summary>
+    private RungBar? WhyNot(RepairKind kind, CrashEvidence evidence) =>
+        !GuardPolicy.Allows(options.Mode, kind) ? new RungBar(RungVerdict.NotAllowed, $"not allowed: by mode {GuardPolicy.Name(options.Mode)}")
+        : kind == RepairKind.Kill && options.Quarantine == QuarantineKind.Freeze ? new RungBar(RungVerdict.NotAllowed, "not allowed: by policy quarantine: freeze")
+        : options.Rungs is { } rungs && !rungs.Contains(kind) ? new RungBar(RungVerdict.NotAllowed, "not allowed: by policy rungs")
+        : Incidents.WhyNot(kind, evidence);
 
     /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
     private void LookForHangs()
@@ -395,7 +395,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         string? warning = RefreshModules(isStill: false);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, _armed!).HandleHang(hanging, MayUse, Stopwatch.GetTimestamp());
+        StopResult? stop = new StopWindow(_target, _armed!).HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
         Warn(warning);
         if (stop is null)
             return;
@@ -414,7 +414,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         Incidents.CancelCheckUps();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, MayUse, Stopwatch.GetTimestamp());
+        StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
         if (stop is null)
             return;
         if (stop.Applied is null)
@@ -444,7 +444,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         var pending = new PendingIncident
         {
             Id = id, At = at, Stop = stop, StoppedUs = stoppedUs, StoppedSource = source, Report = report, Console = console, Errors = errors, Watch = watch, Kernel = _armed,
-            WatchStartedTicks = Time.GetTimestamp(),
+            WatchStartedTicks = Time.GetTimestamp(), RepairsBefore = Incidents.RepairsInWindow,
             Settled = stop is { Lost: { } lost, Applied: not null } ? (IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified")
                 : watch is null ? (stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)) : null,
             Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!, _target.Memory, stop.Evidence, _limits) : null,
@@ -456,9 +456,9 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private string WhyNothing(StopResult stop) =>
         stop.Errors.Count > 0 ? $"Panacea failed ({stop.Errors[0]}); the guest went on to what it would have done alone"
         : options.Mode == GuardMode.Observe ? "the guard only observes"
-        : Incidents.IsLimitReached ? $"the guest has been repaired {options.RepairLimit} times within {GuardOptions.RepairLimitWindow.TotalMinutes:0} minutes (--repair-limit)"
-        : stop.Ladder.Count == 0 ? "no repair that may be used is left"
-        : string.Join("; ", stop.Ladder.Select(v => v.Verdict.WhyNot));
+        : Incidents.IsLimitReached ? $"the guest has been repaired {options.RepairLimit} times within {Durations.Format(options.RepairLimitWindow)} (repair limit)"
+        : stop.Ladder.All(v => v.Bar is not null) ? "no repair that may be used is left"
+        : string.Join("; ", stop.Ladder.Where(v => v.Bar is null).Select(v => v.Verdict.WhyNot));
 
     /// <returns>What to warn of, or null.</returns>
     private string? RefreshModules(bool isStill)

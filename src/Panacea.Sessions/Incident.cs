@@ -4,6 +4,7 @@ using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Sessions;
 
@@ -17,7 +18,8 @@ public sealed record TimelineEntry(string Step, long AtUs);
 /// <param name="Applied">It was chosen.</param>
 /// <param name="Explanation">What it did, or why it did not apply.</param>
 /// <param name="Risks">What may go wrong after it.</param>
-public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks);
+/// <param name="Verdict">What came of it; null in records of earlier versions.</param>
+public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks, RungVerdict? Verdict = null);
 
 /// <summary>One change that was made to the guest.</summary>
 /// <param name="Where">Guest-virtual address or register.</param>
@@ -48,6 +50,9 @@ public sealed record Incident
 
     /// <summary>Mode of the guard.</summary>
     public required GuardMode Mode { get; init; }
+
+    /// <summary>What else held for the VM; null in records of earlier versions.</summary>
+    public PolicyInForce? Policy { get; init; }
 
     /// <summary>Symbol of the death point.</summary>
     public required string DeathPoint { get; init; }

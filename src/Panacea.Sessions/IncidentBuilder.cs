@@ -6,6 +6,7 @@ using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 
 namespace Panacea.Sessions;
@@ -47,6 +48,9 @@ internal sealed class PendingIncident
     /// <summary>When the watch began, by the session's clock.</summary>
     public long WatchStartedTicks { get; init; }
 
+    /// <summary>Repairs that counted for the limit when this crash came.</summary>
+    public int RepairsBefore { get; init; }
+
     /// <summary>For how long an operator has paused the guest since.</summary>
     public TimeSpan Paused { get; set; }
 
@@ -80,9 +84,8 @@ internal sealed class PendingIncident
 
 /// <summary>Makes incident records.</summary>
 /// <param name="vm">The VM.</param>
-/// <param name="mode">The guard's mode.</param>
-/// <param name="knownIssues">Rules that the incident is held against when everything about it is known.</param>
-internal sealed class IncidentBuilder(string vm, GuardMode mode, KnownIssueMatcher knownIssues)
+/// <param name="options">How the VM is guarded; has the rules that the incident is held against when everything about it is known.</param>
+internal sealed class IncidentBuilder(string vm, GuardOptions options)
 {
     /// <summary>UTC time and a random part: sorts by time, unique across guards.</summary>
     public static string NewId(DateTimeOffset at) => $"{at:yyyyMMdd-HHmmss}-{Random.Shared.Next(0x10000):x4}";
@@ -120,10 +123,9 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode, KnownIssueMatch
             timeline.Add(new TimelineEntry("health-verified", (long)Stopwatch.GetElapsedTime(stop.StartedTicks).TotalMicroseconds));
         return new Incident
         {
-            Id = pending.Id, Vm = vm, At = pending.At, Mode = mode, DeathPoint = stop.Point.Symbol, Repair = pending.Repair, Outcome = outcome, OutcomeReason = reason,
+            Id = pending.Id, Vm = vm, At = pending.At, Mode = options.Mode, Policy = PolicyInForce.Of(options, pending.RepairsBefore), DeathPoint = stop.Point.Symbol, Repair = pending.Repair, Outcome = outcome, OutcomeReason = reason,
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
-            Ladder = [.. stop.Ladder.Select(v => new LadderStep(
-                v.Kind, v.Verdict.Plan is not null && ReferenceEquals(v.Verdict.Plan, stop.Applied), v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? []))],
+            Ladder = [.. stop.Ladder.Select(v => Step(v, stop.Applied))],
             Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = checkUp, Report = report, Machine = machine?.State, KnownIssues = known,
             Console = pending.Console, Errors = errors,
         };
@@ -139,7 +141,7 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode, KnownIssueMatch
             return [];
         try
         {
-            return knownIssues.Find(report, pending.Kernel?.Image.Meta.Banner, checkUp?.Findings ?? []);
+            return options.KnownIssues.Find(report, pending.Kernel?.Image.Meta.Banner, checkUp?.Findings ?? []);
         }
         catch (Exception e)
         {
@@ -147,6 +149,13 @@ internal sealed class IncidentBuilder(string vm, GuardMode mode, KnownIssueMatch
             errors.Add($"known issues: {e.GetType().Name}: {e.Message}");
             return [];
         }
+    }
+
+    private static LadderStep Step(LadderVerdict v, RepairPlan? applied)
+    {
+        bool taken = v.Verdict.Plan is { } plan && ReferenceEquals(plan, applied);
+        RungVerdict verdict = v.Bar?.Verdict ?? (taken ? RungVerdict.Taken : v.Verdict.Plan is null ? RungVerdict.Declined : RungVerdict.NotApplied);
+        return new LadderStep(v.Kind, taken, v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? [], verdict);
     }
 
     private static JournalLine Line(JournalEntry entry) =>

@@ -1,22 +1,22 @@
 using Panacea.Diagnosis;
 using Panacea.Repair;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Sessions;
 
 /// <summary>Incidents between the resume and the record: those whose guest's health is being watched, and those that wait only for what is being read of the machine.</summary>
 /// <param name="builder">Makes the records.</param>
 /// <param name="sink">Where they go.</param>
-/// <param name="healthWindow">For how long health is watched.</param>
-/// <param name="repairLimit">Repairs within <see cref="GuardOptions.RepairLimitWindow"/>; 0 for no limit.</param>
+/// <param name="options">For how long health is watched, and how often the guest may be repaired.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
-internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, TimeSpan healthWindow, int repairLimit, Func<long, TimeSpan> elapsed)
+internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, GuardOptions options, Func<long, TimeSpan> elapsed)
 {
     /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
     private const int MaxRepeats = 3;
 
     private readonly List<PendingIncident> _open = [];
     private readonly Queue<long> _repairs = new();
-    private readonly HashSet<(ulong Task, int Pid, RepairKind Kind)> _failed = [];
+    private readonly Dictionary<(ulong Task, int Pid, RepairKind Kind), string> _failed = [];
 
     /// <summary>There are some.</summary>
     public bool Any => _open.Count > 0;
@@ -32,23 +32,32 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     /// <summary>Another kernel runs now: what failed on a task of the last one says nothing.</summary>
     public void Forget() => _failed.Clear();
 
-    /// <summary>The guest has been repaired as often as it may be.</summary>
-    public bool IsLimitReached
+    /// <summary>Repairs of late: within <see cref="GuardOptions.RepairLimitWindow"/>.</summary>
+    public int RepairsInWindow
     {
         get
         {
-            while (_repairs.TryPeek(out long oldest) && elapsed(oldest) >= GuardOptions.RepairLimitWindow)
+            while (_repairs.TryPeek(out long oldest) && elapsed(oldest) >= options.RepairLimitWindow)
                 _repairs.Dequeue();
-            return repairLimit > 0 && _repairs.Count >= repairLimit;
+            return _repairs.Count;
         }
     }
 
-    /// <summary>A rung has not failed on the task that stands there now, and the guest may be repaired once more.</summary>
-    public bool MayUse(RepairKind kind, CrashEvidence evidence) =>
-        !IsLimitReached
-        && !(evidence is { IsTasksOwn: true, Task: { } task } && _failed.Contains((task.Address, task.Pid, kind)))
-        && !Watched.Any(p => p.Repair == kind && p.Undid(evidence))
-        && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats;
+    /// <summary>The guest has been repaired as often as it may be.</summary>
+    public bool IsLimitReached => options.RepairLimit > 0 && RepairsInWindow >= options.RepairLimit;
+
+    /// <summary>Why a rung may not be used: it has failed on the task that stands there now, or the guest may not be repaired once more. Null where it may.</summary>
+    public RungBar? WhyNot(RepairKind kind, CrashEvidence evidence)
+    {
+        if (IsLimitReached)
+            return new RungBar(RungVerdict.NotAllowed, $"not allowed: by the repair limit, {RepairsInWindow} repair{(RepairsInWindow == 1 ? "" : "s")} within {Durations.Format(options.RepairLimitWindow)}");
+        if (evidence is { IsTasksOwn: true, Task: { } task } && _failed.TryGetValue((task.Address, task.Pid, kind), out string? id))
+            return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {id}");
+        if (Watched.FirstOrDefault(p => p.Repair == kind && p.Undid(evidence)) is { } undone)
+            return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {undone.Id}: it has died again before it was back in user space");
+        return Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats ? null
+            : new RungBar(RungVerdict.FailedBefore, $"failed before: used {MaxRepeats} times at this place within the health window, and it was come to again");
+    }
 
     /// <summary>Opens one. One that is settled is closed as soon as nothing is being read of the machine any more.</summary>
     public void Add(PendingIncident incident)
@@ -66,7 +75,7 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     /// <summary>Closes those that are due.</summary>
     public void Look()
     {
-        foreach (PendingIncident incident in Watched.Where(p => elapsed(p.WatchStartedTicks) - p.Paused >= healthWindow).ToList())
+        foreach (PendingIncident incident in Watched.Where(p => elapsed(p.WatchStartedTicks) - p.Paused >= options.HealthWindow).ToList())
         {
             HealthResult health = incident.Watch!.Look();
             Close(
@@ -116,7 +125,7 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
         foreach (PendingIncident earlier in Watched.Where(p => p.Undid(now.Stop.Evidence!)).ToList())
         {
             if (earlier.Stop.Evidence?.Task is { } task)
-                _failed.Add((task.Address, task.Pid, earlier.Repair));
+                _failed[(task.Address, task.Pid, earlier.Repair)] = earlier.Id;
             Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
         }
     }

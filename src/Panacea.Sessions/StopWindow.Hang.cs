@@ -22,10 +22,10 @@ internal sealed partial class StopWindow
 
     /// <summary>Breaks a hang. Throws nothing: what failed stands in the result.</summary>
     /// <param name="hanging">CPUs that hang, at least one.</param>
-    /// <param name="allowed">The rungs that may be used.</param>
+    /// <param name="whyNot">Why a rung may not be used; null where it may.</param>
     /// <param name="seenTicks">When the hang was seen.</param>
     /// <returns>Null where it went by itself, or the guest stopped for another reason meanwhile: the session finds it standing.</returns>
-    public StopResult? HandleHang(IReadOnlyList<HangingCpu> hanging, Func<RepairKind, CrashEvidence, bool> allowed, long seenTicks)
+    public StopResult? HandleHang(IReadOnlyList<HangingCpu> hanging, Func<RepairKind, CrashEvidence, RungBar?> whyNot, long seenTicks)
     {
         _start = seenTicks;
         Mark("detected");
@@ -68,10 +68,10 @@ internal sealed partial class StopWindow
             return Nothing(hanging[0]);
         }
 
-        return Break(guest, hanging, stacks, allowed);
+        return Break(guest, hanging, stacks, whyNot);
     }
 
-    private StopResult Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, bool> allowed)
+    private StopResult Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
     {
         CrashEvidence? first = null;
         IReadOnlyList<LadderVerdict> firstLadder = [];
@@ -85,7 +85,7 @@ internal sealed partial class StopWindow
             // One that only waits for another is not to blame, as long as there is another.
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
             {
-                RepairPlan? plan = Ladder.Choose(evidence, allowed, out IReadOnlyList<LadderVerdict> ladder);
+                RepairPlan? plan = Ladder.Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
                 if (first is null)
                     (first, firstLadder) = (evidence, ladder);
                 if (plan is null)

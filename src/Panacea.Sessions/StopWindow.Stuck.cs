@@ -30,10 +30,10 @@ internal sealed partial class StopWindow
 
     /// <summary>Leads a stuck task out of its wait, or gives it what somebody who is gone has left locked. Throws nothing: what failed stands in the result.</summary>
     /// <param name="stuck">The task.</param>
-    /// <param name="allowed">The rungs that may be used.</param>
+    /// <param name="whyNot">Why a rung may not be used; null where it may.</param>
     /// <param name="seenTicks">When it was seen to be stuck.</param>
     /// <returns>Null where it has got on by itself, or the guest stopped for another reason meanwhile: the session finds it standing.</returns>
-    public StopResult? HandleStuck(StuckTask stuck, Func<RepairKind, CrashEvidence, bool> allowed, long seenTicks)
+    public StopResult? HandleStuck(StuckTask stuck, Func<RepairKind, CrashEvidence, RungBar?> whyNot, long seenTicks)
     {
         _start = seenTicks;
         Mark("detected");
@@ -70,7 +70,7 @@ internal sealed partial class StopWindow
             var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone };
             evidence = kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(guest.StoppedVcpu), hang, []);
             Mark("diagnosed");
-            RepairPlan? plan = Ladder.Choose(evidence, allowed, out IReadOnlyList<LadderVerdict> ladder);
+            RepairPlan? plan = Ladder.Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
             Mark("planned");
             CrashEvidence captured = evidence;
             Guarded(() => kernel.Capture.TouchForReport(captured));

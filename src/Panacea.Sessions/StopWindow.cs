@@ -63,9 +63,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <param name="guest">The guest, standing at <paramref name="point"/>.</param>
     /// <param name="vcpu">The vCPU that stands there.</param>
     /// <param name="point">The death point.</param>
-    /// <param name="allowed">The rungs that may be used.</param>
+    /// <param name="bars">The rungs that may not be used, and why.</param>
     /// <param name="detectedTicks">When the stop was seen (<see cref="Stopwatch"/>).</param>
-    public StopResult Handle(IHeldGuest guest, int vcpu, DeathPoint point, Func<RepairKind, CrashEvidence, bool> allowed, long detectedTicks)
+    public StopResult Handle(IHeldGuest guest, int vcpu, DeathPoint point, Func<RepairKind, CrashEvidence, RungBar?> bars, long detectedTicks)
     {
         _start = detectedTicks;
         Mark("detected");
@@ -78,7 +78,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             DeathPoint live = Checked(point);
             evidence = kernel.Capture.Capture(target.Memory, registers, live, Mark);
             Mark("diagnosed");
-            RepairPlan? plan = Ladder.Choose(evidence, allowed, out ladder);
+            RepairPlan? plan = Ladder.Choose(evidence, bars, out ladder);
             Mark("planned");
             Guarded(() => kernel.Capture.TouchForReport(evidence));
             if (plan is not null && Apply(guest, vcpu, evidence, plan, live))

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Panacea.Diagnosis;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Policy;
 using Panacea.TestKit;
 
 namespace Panacea.Daemon.Tests;
@@ -21,6 +22,7 @@ public class DocumentedShapeTests
     [Fact]
     public void A_bare_incident_has_them_too() => Assert.Empty(Schema.Validate(Json(Samples.Incident() with
     {
+        Policy = null,
         Report = null,
         Health = null,
         CheckUp = null,
@@ -69,6 +71,11 @@ public class DocumentedShapeTests
         Assert.Equal(Kebab<GuardMode>(), Of(incident.GetProperty("mode")));
         Assert.Equal(Kebab<IncidentOutcome>(), Of(incident.GetProperty("outcome")));
         Assert.Equal(Kebab<RepairKind>(), Of(Schema.Definition("repair_kind")));
+        JsonElement policy = Schema.Definition("policy").GetProperty("properties");
+        Assert.Equal(Kebab<QuarantineKind>(), Of(policy.GetProperty("quarantine")));
+        Assert.Equal(Kebab<FallbackAction>(), Of(policy.GetProperty("fallback")));
+        string[] verdicts = [.. Schema.Definition("ladder_step").GetProperty("properties").GetProperty("verdict").GetProperty("enum").EnumerateArray().Where(e => e.ValueKind == JsonValueKind.String).Select(e => e.GetString()!).Order(StringComparer.Ordinal)];
+        Assert.Equal(Kebab<RungVerdict>(), verdicts);
         Assert.Equal(Kebab<CrashKind>(), Of(report.GetProperty("kind")));
         Assert.Equal(Kebab<CrashContext>(), Of(Schema.Definition("context")));
         Assert.Equal(Kebab<Confidence>(), Of(Schema.Definition("finding").GetProperty("properties").GetProperty("confidence")));
@@ -78,7 +85,7 @@ public class DocumentedShapeTests
     public void The_prose_names_every_member_and_value_of_the_schema()
     {
         string prose = File.ReadAllText(Path.Combine(Docs, "incident.md"));
-        foreach (string type in (string[])["incident", "report"])
+        foreach (string type in (string[])["incident", "policy", "report"])
         {
             foreach (JsonProperty member in Schema.Definition(type).GetProperty("properties").EnumerateObject())
                 Assert.Contains($"`{member.Name}`", prose, StringComparison.Ordinal);

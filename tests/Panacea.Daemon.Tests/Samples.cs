@@ -2,6 +2,7 @@ using Panacea.Diagnosis;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Daemon.Tests;
 
@@ -14,6 +15,7 @@ internal static class Samples
         Vm = "qmp:/run/vm1.qmp",
         At = new DateTimeOffset(2026, 11, 23, 14, 5, 0, 123, TimeSpan.Zero),
         Mode = GuardMode.Full,
+        Policy = new PolicyInForce("/etc/panacea/policy.yaml:12", GuardPolicy.Rungs, 2000, 2000, 20, 60_000, 2, false, QuarantineKind.Kill, FallbackAction.Reset, "/var/lib/panacea/dumps", true, 2000),
         DeathPoint = "oops_end",
         Repair = RepairKind.ErrorReturn,
         Outcome = IncidentOutcome.Recovered,
@@ -21,8 +23,8 @@ internal static class Samples
         StoppedUs = 4210,
         StoppedSource = "qemu",
         Lost = ["the write() of pid 321 returned -EIO"],
-        Ladder = [new LadderStep(RepairKind.ErrorReturn, true, "crash_a returned -5 to its caller", ["a lock may be held"]),
-            new LadderStep(RepairKind.Kill, false, "not needed", [])],
+        Ladder = [new LadderStep(RepairKind.ErrorReturn, true, "crash_a returned -5 to its caller", ["a lock may be held"], RungVerdict.Taken),
+            new LadderStep(RepairKind.Kill, false, "not needed", [], RungVerdict.Declined)],
         Journal = [new JournalLine("0xffffc90000123f58", "00000000", "fbffffff", "pt_regs.ax := -EIO")],
         Timeline = [new TimelineEntry("detected", 0), new TimelineEntry("evidence-read", 900), new TimelineEntry("resumed", 4210)],
         Health = new HealthResult(true, ["vCPU 0: 250 ticks", "vCPU 1: 250 ticks"]),

@@ -28,6 +28,7 @@ internal static class Program
         ["ControlFlow"] = Kernel.Tests.FuzzTargets.ControlFlow,
         ["ImageFile"] = Kernel.Tests.FuzzTargets.ImageFile,
         ["ConsoleLog"] = Diagnosis.Tests.FuzzTargets.ConsoleLog,
+        ["Policy"] = Sessions.Tests.FuzzTargets.Policy,
         ["QmpFraming"] = Panacea.Target.Qemu.Tests.FuzzTargets.QmpFraming,
         ["QmpStream"] = Panacea.Target.Qemu.Tests.FuzzTargets.QmpStream,
         ["GdbPackets"] = Panacea.Target.Qemu.Tests.FuzzTargets.GdbPackets,

@@ -6,6 +6,8 @@ namespace Panacea.Repair.Tests;
 
 public sealed class LadderTests
 {
+    private static readonly RungBar Bar = new(RungVerdict.NotAllowed, "not allowed: by somebody");
+
     [Fact]
     public void The_rung_that_loses_least_comes_first() =>
         Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Kill, RepairKind.Freeze], Ladder.All.Select(s => s.Kind));
@@ -14,7 +16,7 @@ public sealed class LadderTests
     public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()
     {
         using var g = new CrashedGuest(new CrashSpec());
-        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts);
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => null, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.ErrorReturn, plan?.Kind);
         Assert.Same(plan, verdicts[^1].Verdict.Plan);
         Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn], verdicts.Select(v => v.Kind));
@@ -24,14 +26,14 @@ public sealed class LadderTests
     public void A_rung_that_declines_says_why_and_the_next_is_asked()
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
-        RepairPlan? plan = Ladder.Choose(g.Evidence, (kind, _) => kind != RepairKind.Unwind, out IReadOnlyList<LadderVerdict> verdicts);
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (kind, _) => kind == RepairKind.Unwind ? Bar : null, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Kill], verdicts.Select(v => v.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], verdicts.Select(v => v.Kind));
         Assert.Contains("void", verdicts[2].Verdict.WhyNot);
     }
 
     [Fact]
-    public void A_rung_that_is_not_allowed_is_not_asked()
+    public void A_rung_that_is_not_allowed_is_not_asked_and_says_so()
     {
         using var g = new CrashedGuest(new CrashSpec());
         var asked = new List<(RepairKind, CrashEvidence)>();
@@ -40,21 +42,24 @@ public sealed class LadderTests
             (kind, evidence) =>
             {
                 asked.Add((kind, evidence));
-                return kind == RepairKind.Kill;
+                return kind == RepairKind.Kill ? null : Bar;
             },
             out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
         Assert.Equal([(RepairKind.GoOn, g.Evidence), (RepairKind.Heal, g.Evidence), (RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
-        Assert.Equal(RepairKind.Kill, Assert.Single(verdicts).Kind);
-        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => false, out verdicts));
-        Assert.Empty(verdicts);
+        Assert.Equal([Bar, Bar, Bar, Bar, null], verdicts.Select(v => v.Bar));
+        Assert.Equal((null, Bar.Why), (verdicts[0].Verdict.Plan, verdicts[0].Verdict.WhyNot));
+        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => Bar, out verdicts));
+
+        // Killing has two strategies, and is one rung.
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], verdicts.Select(v => v.Kind));
     }
 
     [Fact]
     public void Where_no_rung_applies_all_of_them_say_why()
     {
         using var g = new CrashedGuest(new CrashSpec { Preempt = 0x10_0000 });
-        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => true, out IReadOnlyList<LadderVerdict> verdicts));
+        Assert.Null(Ladder.Choose(g.Evidence, (_, _) => null, out IReadOnlyList<LadderVerdict> verdicts));
         Assert.Equal(Ladder.All.Count, verdicts.Count);
         Assert.All(verdicts, v => Assert.False(string.IsNullOrEmpty(v.Verdict.WhyNot)));
     }

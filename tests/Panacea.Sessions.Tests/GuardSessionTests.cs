@@ -228,7 +228,7 @@ public sealed class GuardSessionTests : IDisposable
         Run(limit: limit);
         Assert.Equal(repairs, _sink.Events.OfType<ResumedEvent>().Select(e => e.Repair));
         if (limit > 0)
-            Assert.Equal("the guest has been repaired 2 times within 10 minutes (--repair-limit)", _sink.Incidents[^1].OutcomeReason);
+            Assert.Equal("the guest has been repaired 2 times within 10m (repair limit)", _sink.Incidents[^1].OutcomeReason);
     }
 
     public static TheoryData<string> Kinds => ["bug", "refused", "broken"];
@@ -291,7 +291,7 @@ public sealed class GuardSessionTests : IDisposable
         Run();
         using JsonDocument json = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Incidents[0], IncidentJson.Default.Incident));
         Assert.Equal(
-            "schema id vm at mode death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues console errors",
+            "schema id vm at mode policy death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues console errors",
             string.Join(' ', json.RootElement.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(
             "title bucket kind cause context vcpu location fault task stack registers values surroundings taint kernel_release build_id panic_message disassembly findings unavailable",
@@ -302,7 +302,7 @@ public sealed class GuardSessionTests : IDisposable
         JsonElement line = json.RootElement.GetProperty("journal")[0];
         Assert.Equal("where before after why", string.Join(' ', line.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(336, line.GetProperty("before").GetString()!.Length);
-        Assert.Equal("repair applied explanation risks", string.Join(' ', json.RootElement.GetProperty("ladder")[0].EnumerateObject().Select(p => p.Name)));
+        Assert.Equal("repair applied explanation risks verdict", string.Join(' ', json.RootElement.GetProperty("ladder")[0].EnumerateObject().Select(p => p.Name)));
         using JsonDocument e = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Events.OfType<IncidentEvent>().Single(), SessionEventJson.Default.SessionEvent));
         Assert.Equal("event id title bucket context repair outcome stopped_us lost record vm", string.Join(' ', e.RootElement.EnumerateObject().Select(p => p.Name)));
     }

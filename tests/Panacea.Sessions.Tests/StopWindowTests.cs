@@ -156,7 +156,7 @@ public sealed class StopWindowTests
     public void A_policy_that_throws_costs_the_repair_and_nothing_else()
     {
         using var run = new Run(new CrashSpec(), true, StopReason.Breakpoint);
-        StopResult result = run.Handle(allowed: (_, _) => throw new InvalidOperationException("policy"));
+        StopResult result = run.Handle(bars: (_, _) => throw new InvalidOperationException("policy"));
         Assert.NotNull(result.Evidence);
         Assert.Equal(["InvalidOperationException: policy"], result.Errors);
         run.Vm.AssertRuns();
@@ -253,8 +253,8 @@ public sealed class StopWindowTests
             Vm.Steps.Clear();
         }
 
-        public StopResult Handle(VcpuRegisters? vcpu = null, Func<RepairKind, CrashEvidence, bool>? allowed = null) =>
-            new StopWindow(Vm, Armed).Handle(Vm.Hold(vcpu ?? Crash.Vcpu, _reason), 0, Point, allowed ?? ((_, _) => true), Stopwatch.GetTimestamp());
+        public StopResult Handle(VcpuRegisters? vcpu = null, Func<RepairKind, CrashEvidence, RungBar?>? bars = null) =>
+            new StopWindow(Vm, Armed).Handle(Vm.Hold(vcpu ?? Crash.Vcpu, _reason), 0, Point, bars ?? ((_, _) => null), Stopwatch.GetTimestamp());
 
         public void Dispose() => _guest.Dispose();
     }

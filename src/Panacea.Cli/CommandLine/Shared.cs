@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.CommandLine;
 
@@ -71,6 +72,16 @@ internal static class Shared
     {
         HelpName = "FILE|TARGET",
         Description = "A repair image file, or a VM as qmp:/path/to/socket or pid:N.",
+        CompletionSources = { CompleteTarget },
+    };
+
+    /// <summary>An option that takes a VM.</summary>
+    public static Option<TargetName?> TargetOption(string name, string description) => new(name)
+    {
+        HelpName = "TARGET",
+        Description = description,
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result => Parse(result, result.Tokens[0].Value),
         CompletionSources = { CompleteTarget },
     };
 

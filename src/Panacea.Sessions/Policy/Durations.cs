@@ -1,9 +1,9 @@
 using System.Globalization;
 
-namespace Panacea.Cli.CommandLine;
+namespace Panacea.Sessions.Policy;
 
 /// <summary>Durations as people write them: <c>500ms</c>, <c>2s</c>, <c>1.5s</c>, <c>1m</c>.</summary>
-internal static class Durations
+public static class Durations
 {
     /// <summary>Reads a duration.</summary>
     /// <returns>False where <paramref name="text"/> is none; a unit is required, for a bare number means nothing.</returns>

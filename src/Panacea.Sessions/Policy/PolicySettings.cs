@@ -1,0 +1,118 @@
+using System.Text.Json.Serialization;
+using Panacea.Diagnosis;
+using Panacea.Repair;
+
+namespace Panacea.Sessions.Policy;
+
+/// <summary>What is done with a process that has to be taken out.</summary>
+[JsonConverter(typeof(KebabEnumConverter<QuarantineKind>))]
+public enum QuarantineKind
+{
+    /// <summary>It is killed.</summary>
+    Kill,
+
+    /// <summary>It sleeps for ever; its stack and memory stay for inspection.</summary>
+    Freeze,
+}
+
+/// <summary>What is done with a guest that can't be repaired.</summary>
+[JsonConverter(typeof(KebabEnumConverter<FallbackAction>))]
+public enum FallbackAction
+{
+    /// <summary>It goes on to what it would have done alone: its own panic, kdump, reboot.</summary>
+    Leave,
+
+    /// <summary>It is reset.</summary>
+    Reset,
+
+    /// <summary>It stays stopped, for inspection.</summary>
+    KeepStopped,
+}
+
+/// <summary>What is done with a guest that can't be repaired.</summary>
+/// <param name="Then">In the end.</param>
+/// <param name="DumpDirectory">Where a dump is written before; null for none.</param>
+public sealed record FallbackPolicy(FallbackAction Then = FallbackAction.Leave, string? DumpDirectory = null);
+
+/// <summary>Whether and when a guest counts as hanging.</summary>
+public sealed record HangPolicy
+{
+    /// <summary>Hangs are looked for.</summary>
+    public bool Detect { get; init; } = true;
+
+    /// <summary>How long a vCPU or a task must stand before it counts.</summary>
+    public TimeSpan After { get; init; } = TimeSpan.FromSeconds(2);
+}
+
+/// <summary>What one place says of how a VM is to be guarded: an entry of a policy file, its defaults, or a command line. Null is what it does not say.</summary>
+public sealed record PolicySettings
+{
+    /// <summary>Nothing is said.</summary>
+    public static PolicySettings None { get; } = new();
+
+    /// <summary><see cref="GuardOptions.Mode"/>.</summary>
+    public Setting<GuardMode>? Mode { get; init; }
+
+    /// <summary><see cref="GuardOptions.Rungs"/>, in the ladder's order.</summary>
+    public Setting<IReadOnlyList<RepairKind>>? Rungs { get; init; }
+
+    /// <summary><see cref="GuardOptions.HealthWindow"/>.</summary>
+    public Setting<TimeSpan>? HealthWindow { get; init; }
+
+    /// <summary><see cref="GuardOptions.StopBudget"/>.</summary>
+    public Setting<TimeSpan>? StopBudget { get; init; }
+
+    /// <summary><see cref="GuardOptions.RepairLimit"/>.</summary>
+    public Setting<int>? RepairLimit { get; init; }
+
+    /// <summary><see cref="GuardOptions.RepairLimitWindow"/>.</summary>
+    public Setting<TimeSpan>? RepairLimitWindow { get; init; }
+
+    /// <summary><see cref="GuardOptions.CheckUp"/>.</summary>
+    public Setting<bool>? CheckUp { get; init; }
+
+    /// <summary><see cref="GuardOptions.Quarantine"/>.</summary>
+    public Setting<QuarantineKind>? Quarantine { get; init; }
+
+    /// <summary><see cref="FallbackPolicy.Then"/>.</summary>
+    public Setting<FallbackAction>? FallbackThen { get; init; }
+
+    /// <summary><see cref="FallbackPolicy.DumpDirectory"/>; the setting <c>none</c> is a null in it.</summary>
+    public Setting<string?>? FallbackDump { get; init; }
+
+    /// <summary><see cref="HangPolicy.Detect"/>.</summary>
+    public Setting<bool>? DetectHangs { get; init; }
+
+    /// <summary><see cref="HangPolicy.After"/>.</summary>
+    public Setting<TimeSpan>? HangsAfter { get; init; }
+
+    /// <summary>What of two places holds: every value is looked up on its own.</summary>
+    /// <param name="other">Holds where this says nothing.</param>
+    public PolicySettings Over(PolicySettings other) => new()
+    {
+        Mode = Mode ?? other.Mode, Rungs = Rungs ?? other.Rungs, HealthWindow = HealthWindow ?? other.HealthWindow, StopBudget = StopBudget ?? other.StopBudget,
+        RepairLimit = RepairLimit ?? other.RepairLimit, RepairLimitWindow = RepairLimitWindow ?? other.RepairLimitWindow, CheckUp = CheckUp ?? other.CheckUp, Quarantine = Quarantine ?? other.Quarantine,
+        FallbackThen = FallbackThen ?? other.FallbackThen, FallbackDump = FallbackDump ?? other.FallbackDump, DetectHangs = DetectHangs ?? other.DetectHangs, HangsAfter = HangsAfter ?? other.HangsAfter,
+    };
+
+    /// <summary>Options with what is said here.</summary>
+    /// <param name="basis">Holds where nothing is said.</param>
+    public GuardOptions ApplyTo(GuardOptions basis) => basis with
+    {
+        Mode = Mode?.Value ?? basis.Mode,
+        Rungs = Rungs?.Value ?? basis.Rungs,
+        HealthWindow = HealthWindow?.Value ?? basis.HealthWindow,
+        StopBudget = StopBudget?.Value ?? basis.StopBudget,
+        RepairLimit = RepairLimit?.Value ?? basis.RepairLimit,
+        RepairLimitWindow = RepairLimitWindow?.Value ?? basis.RepairLimitWindow,
+        CheckUp = CheckUp?.Value ?? basis.CheckUp,
+        Quarantine = Quarantine?.Value ?? basis.Quarantine,
+        Fallback = new FallbackPolicy(FallbackThen?.Value ?? basis.Fallback.Then, FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory),
+        Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After },
+    };
+}
+
+/// <summary>A value and where it was said.</summary>
+/// <param name="Value">The value.</param>
+/// <param name="Place">In words: <c>line 12</c>, <c>defaults, line 3</c>, <c>the command line</c>.</param>
+public sealed record Setting<T>(T Value, string Place);
