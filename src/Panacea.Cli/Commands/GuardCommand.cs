@@ -4,6 +4,7 @@ using Panacea.Cli.Output;
 using Panacea.Cli.Services;
 using Panacea.Daemon;
 using Panacea.Sessions;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.Commands;
 
@@ -13,9 +14,10 @@ internal static class GuardCommand
     /// <summary>How long the last events may take to be written after all VMs were let go.</summary>
     private static readonly TimeSpan WritersPatience = TimeSpan.FromSeconds(2);
 
-    private static readonly TimeSpan HealthWindow = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan StopBudget = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan HangsAfter = TimeSpan.FromSeconds(2);
+    /// <summary>What holds where nobody says otherwise.</summary>
+    private static readonly GuardOptions Usual = new() { ImageCache = "" };
+
+    private const string Here = "the command line";
 
     /// <summary>The command.</summary>
     public static PanaceaCommand Create(CliConsole console, CliServices services)
@@ -25,24 +27,26 @@ internal static class GuardCommand
         Option<GuardMode?> mode = Mode();
         Option<TimeSpan?> healthWindow = Shared.Duration(
             "--health-window", "How long a repaired guest is watched before the repair counts as good.",
-            HealthWindow, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(10));
+            Usual.HealthWindow, PolicyLimits.HealthWindow.Least, PolicyLimits.HealthWindow.Most);
         Option<TimeSpan?> stopBudget = Shared.Duration(
             "--stop-budget", "How long any one answer of QEMU is waited for while the guest stands still.",
-            StopBudget, TimeSpan.FromMilliseconds(50), TimeSpan.FromMinutes(1));
-        Option<int> repairLimit = new("--repair-limit")
+            Usual.StopBudget, PolicyLimits.StopBudget.Least, PolicyLimits.StopBudget.Most);
+        Option<int?> repairLimit = new("--repair-limit")
         {
-            Description = "Repairs of one VM within 10 minutes after which it is left to what it would do alone; 0 for no limit.", HelpName = "N", DefaultValueFactory = _ => 100,
+            Description = "Repairs of one VM within 10 minutes after which it is left to what it would do alone; 0 for no limit. [default: 100]", HelpName = "N",
         };
         repairLimit.Validators.Add(result =>
         {
-            if (result.GetValueOrDefault<int>() is < 0 or > 1_000_000)
+            if (result.GetValueOrDefault<int?>() is < 0 or > PolicyLimits.MaxRepairLimit)
                 result.AddError("--repair-limit takes a number from 0 to 1000000");
         });
+        Option<QuarantineKind?> quarantine = Quarantine();
         Option<TimeSpan?> hangs = Hangs();
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
         Option<string[]> rules = RulesOption.Create();
+        Option<string?> policy = PolicyOption.Create();
         Option<bool> checkUp = new("--check-up") { Description = "After a repair, check the kernel's structures while the guest runs (seconds of CPU; a crash meanwhile stands some ms longer)." };
         var command = new PanaceaCommand("guard", "Protect running VMs: when a guest kernel crashes, diagnose it, repair it, let it go on. Runs until interrupted.")
         {
@@ -51,6 +55,7 @@ internal static class GuardCommand
                 ("panacea guard qmp:/run/vm1.qmp", "Protect one VM until Ctrl-C, which lets go of it cleanly."),
                 ("panacea guard --mode observe pid:4242", "Diagnose and record crashes, change nothing: the way to begin on a VM that matters."),
                 ("panacea guard --json pid:4242 pid:4243 | jq 'select(.event == \"incident\")'", "Protect two VMs and pick the incidents out of the events."),
+                ("panacea guard --policy /etc/panacea/policy.yaml qmp:/run/vm1.qmp qmp:/run/vm2.qmp", "Guard each VM as a policy file says."),
                 ("panacea guard --health-window 10s --records /srv/incidents qmp:/run/vm1.qmp", "Watch longer after a repair, keep the records elsewhere."),
             ],
             Notes =
@@ -69,30 +74,33 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, hangs, records, images, rules, checkUp])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, policy, records, images, rules, checkUp])
             command.Add(option);
-        command.SetAction(parsed => Run(
-            console, services, parsed.GetRequiredValue(targets), parsed.GetValue(json), parsed.GetValue(records),
-            new GuardOptions
+        command.SetAction(parsed =>
+        {
+            var said = new PolicySettings
             {
-                Mode = parsed.GetValue(mode) ?? GuardMode.Full,
-                HealthWindow = parsed.GetValue(healthWindow) ?? HealthWindow,
-                StopBudget = parsed.GetValue(stopBudget) ?? StopBudget,
-                RepairLimit = parsed.GetValue(repairLimit),
-                HangsAfter = parsed.GetValue(hangs) is { } after ? after == TimeSpan.Zero ? null : after : HangsAfter,
-                ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images),
-                KnownIssues = RulesOption.Read(parsed.GetValue(rules)), CheckUp = parsed.GetValue(checkUp),
-            }));
+                Mode = Said(parsed.GetValue(mode)), HealthWindow = Said(parsed.GetValue(healthWindow)), StopBudget = Said(parsed.GetValue(stopBudget)),
+                RepairLimit = Said(parsed.GetValue(repairLimit)), Quarantine = Said(parsed.GetValue(quarantine)),
+                DetectHangs = parsed.GetValue(hangs) is { } told ? new Setting<bool>(told != TimeSpan.Zero, Here) : null,
+                HangsAfter = parsed.GetValue(hangs) is { } after && after != TimeSpan.Zero ? new Setting<TimeSpan>(after, Here) : null,
+                CheckUp = parsed.GetResult(checkUp) is { Implicit: false } ? new Setting<bool>(parsed.GetValue(checkUp), Here) : null,
+            };
+            GuardOptions basis = Usual with { ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images), KnownIssues = RulesOption.Read(parsed.GetValue(rules)) };
+            GuardPolicy? file = PolicyOption.Read(parsed.GetValue(policy), console);
+            return Run(
+                console, services, [.. parsed.GetRequiredValue(targets).Select(t => (t, PolicyOption.OptionsFor(t, file, said, basis)))], parsed.GetValue(json), parsed.GetValue(records));
+        });
         return command;
     }
 
-    private static int Run(CliConsole console, CliServices services, TargetName[] targets, bool json, string? records, GuardOptions options)
+    private static int Run(CliConsole console, CliServices services, (TargetName Name, GuardOptions Options)[] targets, bool json, string? records)
     {
         using var interrupts = new Interrupts(console, "still letting go of the VMs; once more ends panacea at once and leaves that to the next guard");
-        GuardedVm[] vms = [.. targets.Select(target => services.Guards.Create(target, options))];
+        GuardedVm[] vms = [.. targets.Select(target => services.Guards.Create(target.Name, target.Options))];
         IEventWriter writer = json
             ? new JsonEventWriter(console.Out)
-            : new HumanEventWriter(console.Out, console.Paint, services.Time, Math.Min(40, targets.Max(t => t.Text.Length)));
+            : new HumanEventWriter(console.Out, console.Paint, services.Time, Math.Min(40, targets.Max(t => t.Name.Text.Length)));
         var store = new IncidentStore(Path.GetFullPath(records ?? StatePaths.Incidents), console.Note);
         using var queue = new EventQueue([writer, new ErrorEventWriter(console, warnings: json)], console.Note);
         queue.Start();
@@ -109,6 +117,9 @@ internal static class GuardCommand
         };
     }
 
+    private static Setting<T>? Said<T>(T? value)
+        where T : struct => value is { } given ? new Setting<T>(given, Here) : null;
+
     private static void OnBug(CliConsole console, Exception failure)
     {
         console.Note("Please report what comes next; PANACEA_DEBUG=1 shows where it happened.");
@@ -117,25 +128,46 @@ internal static class GuardCommand
     }
 
     /// <summary>A duration, or "off", which is zero.</summary>
-    private static Option<TimeSpan?> Hangs()
+    private static Option<TimeSpan?> Hangs() => new("--hangs")
     {
-        TimeSpan least = TimeSpan.FromMilliseconds(500), most = TimeSpan.FromMinutes(10);
-        return new Option<TimeSpan?>("--hangs")
+        Description = $"How long after its onset a hang is seen and broken, in processor time of the vCPU; off: nobody looks for hangs. [default: {Durations.Format(Usual.Hangs.After)}]",
+        HelpName = "DURATION|off",
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result =>
         {
-            Description = $"How long after its onset a hang of a CPU is seen and broken, in processor time of its vCPU; off: nobody looks for hangs. [default: {Durations.Format(HangsAfter)}]",
-            HelpName = "DURATION|off",
-            Arity = ArgumentArity.ExactlyOne,
+            string text = result.Tokens[0].Value;
+            if (text == "off")
+                return TimeSpan.Zero;
+            if (Durations.TryParse(text, out TimeSpan after) && after >= PolicyLimits.HangsAfter.Least && after <= PolicyLimits.HangsAfter.Most)
+                return after;
+            result.AddError($"--hangs: '{text}' is neither a duration from {Durations.Format(PolicyLimits.HangsAfter.Least)} to {Durations.Format(PolicyLimits.HangsAfter.Most)} nor off; write it as 2s");
+            return null;
+        },
+    };
+
+    private static Option<QuarantineKind?> Quarantine()
+    {
+        var option = new Option<QuarantineKind?>("--quarantine")
+        {
+            Description = "What is done with a process that has to be taken out: kill, or freeze (it sleeps for ever, for inspection). [default: kill]",
+            HelpName = "KIND",
             CustomParser = result =>
             {
-                string text = result.Tokens[0].Value;
-                if (text == "off")
-                    return TimeSpan.Zero;
-                if (Durations.TryParse(text, out TimeSpan after) && after >= least && after <= most)
-                    return after;
-                result.AddError($"--hangs: '{text}' is neither a duration from {Durations.Format(least)} to {Durations.Format(most)} nor off; write it as 2s");
-                return null;
+                switch (result.Tokens[0].Value)
+                {
+                    case "kill":
+                        return QuarantineKind.Kill;
+                    case "freeze":
+                        return QuarantineKind.Freeze;
+                    default:
+                        result.AddError($"--quarantine: '{result.Tokens[0].Value}' is no kind of quarantine; write kill or freeze");
+                        return null;
+                }
             },
         };
+        option.CompletionSources.Clear();
+        option.CompletionSources.Add("kill", "freeze");
+        return option;
     }
 
     private static Option<GuardMode?> Mode()

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.Services;
 
@@ -27,11 +28,37 @@ internal sealed record ImageSummary(
 /// <param name="Differences">What differs, one sentence each; empty where nothing.</param>
 internal sealed record ImageMatch(bool Matches, IReadOnlyList<string> Differences);
 
+/// <summary>What was found in a policy file.</summary>
+/// <param name="File">The file.</param>
+/// <param name="Valid">It has no mistake.</param>
+/// <param name="Mistakes">What is wrong with it.</param>
+/// <param name="Entries">How many entries for VMs it has.</param>
+/// <param name="Vm">What would hold for a VM; null where none was asked for, or the file has mistakes.</param>
+internal sealed record PolicyCheck(string File, bool Valid, IReadOnlyList<PolicyMistake> Mistakes, int Entries, PolicyVm? Vm);
+
+/// <summary>One mistake.</summary>
+/// <param name="Line">Line, from 1; 0 where it is the file as a whole.</param>
+/// <param name="Column">Character of the line, from 1; 0 where it is the file as a whole.</param>
+/// <param name="Message">What is wrong and what to write.</param>
+internal sealed record PolicyMistake(int Line, int Column, string Message);
+
+/// <summary>What would hold for a VM.</summary>
+/// <param name="Target">The VM.</param>
+/// <param name="Entry">The entry that is its; null where none matches.</param>
+/// <param name="Settings">Every value, and where it was said.</param>
+internal sealed record PolicyVm(string Target, PolicyMatch? Entry, IReadOnlyList<PolicyLine> Settings);
+
+/// <summary>An entry of a policy file.</summary>
+/// <param name="Match">The VMs that it is for.</param>
+/// <param name="Line">Its line.</param>
+internal sealed record PolicyMatch(string Match, int Line);
+
 /// <summary>JSON shapes of what the commands print: snake_case members, indented for a person, stable for a program.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, Converters = [typeof(HexAddressConverter)])]
 [JsonSerializable(typeof(ImageSummary))]
 [JsonSerializable(typeof(ImageMatch))]
+[JsonSerializable(typeof(PolicyCheck))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>64-bit values as hexadecimal strings: many JSON readers keep only 53 bits of a number.</summary>
