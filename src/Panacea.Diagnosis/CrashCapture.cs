@@ -72,10 +72,8 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         CapturedCpu cpu = Open(guestMemory, vcpu);
         Backtrace stack = UnwinderOf(cpu).Unwind(UnwindStart.From(vcpu));
         var now = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
-        CrashEvidence evidence = Evidence(cpu, new DeathPoint(Hang.Point, vcpu.Rip, 0), now, 0, null, stack, ContextOf(cpu.PreemptCount, cpu.Task), hang: hang) with
-        {
-            PreemptCount = cpu.PreemptCount & PreemptMask, PreemptWord = cpu.PreemptCount,
-        };
+        CrashEvidence evidence = Evidence(cpu, new DeathPoint(Hang.Point, vcpu.Rip, 0), now, 0, null, stack, ContextOf(cpu.PreemptCount, cpu.Task), hang: hang);
+        evidence = evidence with { PreemptCount = cpu.PreemptCount & PreemptMask, PreemptWord = cpu.PreemptCount };
         return evidence.FaultyFrame is { } faulty && Hang.Looping(stack, earlier) is { } looping && looping > faulty ? evidence with { FaultyFrame = looping } : evidence;
     }
 
