@@ -94,7 +94,7 @@ public sealed class DumpTargetTests : IDisposable
         var memory = new SparsePhysicalMemory(0x4000);
         memory.Write(0x3000, [.. Enumerable.Repeat((byte)7, 4096)]);
         string path = _directory.File("cut");
-        File.WriteAllBytes(path, ElfCoreWriter.Write(memory, Notes)[..^100]);
+        File.WriteAllBytes(path, ElfCoreBytes.Write(memory, Notes)[..^100]);
         using DumpTarget dump = DumpTarget.Open([path], TargetLimits.Default);
         byte[] bytes = new byte[16];
         Assert.True(dump.Memory.TryRead(new PhysicalAddress(0x4000 - 116), bytes, out _));
@@ -142,7 +142,7 @@ public sealed class DumpTargetTests : IDisposable
         Assert.Contains("gzip", Refusal(Write("gz", [0x1f, 0x8b, 8, 0])));
         Assert.Contains("header is cut off", Refusal(Write("k", "KDUMP   "u8.ToArray())));
         Assert.Contains("flattened file of neither", Refusal(Write("flat", FlattenedWriter.Write([(0, new byte[5 << 20])]))));
-        string elf = Write("elf", ElfCoreWriter.Write(DumpMemories.Make(5), Notes)), kdump = Write("kdump", KdumpWriter.Write(DumpMemories.Make(5), new())[0]);
+        string elf = Write("elf", ElfCoreBytes.Write(DumpMemories.Make(5), Notes)), kdump = Write("kdump", KdumpWriter.Write(DumpMemories.Make(5), new())[0]);
         Assert.Contains("give one file", Refusal(elf, elf));
         Assert.Contains("not of one dump", Refusal(kdump, elf));
         Assert.Contains("0 files", Refusal());
@@ -153,7 +153,7 @@ public sealed class DumpTargetTests : IDisposable
     [Fact]
     public void The_cost_of_a_large_sparse_core_is_what_is_read_of_it()
     {
-        string path = Write("sparse", ElfCoreWriter.Write([new(0, [], 0)], Notes));
+        string path = Write("sparse", ElfCoreBytes.Write([new(0, [], 0)], Notes));
         using (FileStream file = File.OpenWrite(path))
         {
             byte[] header = new byte[8];
@@ -209,8 +209,8 @@ public sealed class DumpTargetTests : IDisposable
         notes ??= Notes;
         byte[][] files = variant switch
         {
-            "elf" => [ElfCoreWriter.Write(memory, notes)],
-            "flattened elf" => [FlattenedWriter.Write(ElfCoreWriter.Write(memory, notes), 5000, 3)],
+            "elf" => [ElfCoreBytes.Write(memory, notes)],
+            "flattened elf" => [FlattenedWriter.Write(ElfCoreBytes.Write(memory, notes), 5000, 3)],
             "kdump" => KdumpWriter.Write(memory, new() { Notes = notes }),
             "flattened kdump" => [FlattenedWriter.Write(KdumpWriter.Write(memory, new() { Notes = notes })[0], 700, holes: true)],
             "split" => KdumpWriter.Write(memory, new() { Notes = notes, Files = 3 }),

@@ -20,10 +20,10 @@ public sealed class FuzzTests
         byte[] notes = new DumpNotes().AddQemu(1, [2, 3], 4).AddVmcoreInfo("OSRELEASE=6\n").Build();
         byte[][] seeds = kind switch
         {
-            "elf" => [ElfCoreWriter.Write(memory, notes)],
+            "elf" => [ElfCoreBytes.Write(memory, notes)],
             "kdump" => KdumpWriter.Write(memory, new() { Notes = notes }),
             "split" => KdumpWriter.Write(memory, new() { Notes = notes, Files = 2 }),
-            _ => [FlattenedWriter.Write(ElfCoreWriter.Write(memory, notes), 1000)],
+            _ => [FlattenedWriter.Write(ElfCoreBytes.Write(memory, notes), 1000)],
         };
         (int Start, int End)[] structure = kind switch
         {

@@ -30,8 +30,8 @@ public sealed class KernelInDumpTests
         File.WriteAllBytes(path, clue switch
         {
             Clue.VmcoreInfo => KdumpWriter.Write(guest.Memory, new() { Compression = PageCompression.Zstd, Notes = new DumpNotes().AddStatus(1, 5).Build(), VmcoreInfo = guest.VmcoreInfo })[0],
-            Clue.ControlRegisters => ElfCoreWriter.Write(guest.Memory, new DumpNotes().AddQemu(5, [cr0, 0, 0, cr3, cr4], guest.PerCpuBase(1), guest["idt_table"]).Build()),
-            _ => ElfCoreWriter.Write(guest.Memory, [])[(64 + 112)..],
+            Clue.ControlRegisters => ElfCoreBytes.Write(guest.Memory, new DumpNotes().AddQemu(5, [cr0, 0, 0, cr3, cr4], guest.PerCpuBase(1), guest["idt_table"]).Build()),
+            _ => ElfCoreBytes.Write(guest.Memory, [])[(64 + 112)..],
         });
         using DumpTarget dump = DumpTarget.Open([path], TargetLimits.Default);
         using DumpKernel kernel = DumpKernel.Open(dump, directory.Path, TargetLimits.Default);

@@ -22,7 +22,7 @@ public sealed class DumpTests : IDisposable
     private void Dump()
     {
         (ulong cr0, ulong cr3, ulong cr4, _) = _guest.ControlRegisters;
-        File.WriteAllBytes(_directory.File("dump"), ElfCoreWriter.Write(
+        File.WriteAllBytes(_directory.File("dump"), ElfCoreBytes.Write(
             _guest.Memory, new DumpNotes().AddQemu(5, [cr0, 0, 0, cr3, cr4], _guest.PerCpuBase(1), _guest["idt_table"]).Build()));
     }
 

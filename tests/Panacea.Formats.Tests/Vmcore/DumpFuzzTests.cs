@@ -13,7 +13,7 @@ public sealed class DumpFuzzTests
     private delegate void Target(ReadOnlySpan<byte> data);
 
     [Fact]
-    public void Elf() => Run(DumpFuzzTargets.Elf, ElfCoreWriter.Write(Memory(), Notes(), extendedNumbering: true), [(0, 64 + (3 * 56) + 64 + 800)]);
+    public void Elf() => Run(DumpFuzzTargets.Elf, ElfCoreBytes.Write(Memory(), Notes(), extendedNumbering: true), [(0, 64 + (3 * 56) + 64 + 800)]);
 
     [Theory]
     [InlineData(PageCompression.Zlib)]

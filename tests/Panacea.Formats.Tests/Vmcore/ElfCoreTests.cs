@@ -17,7 +17,7 @@ public sealed class ElfCoreTests
     public void Segments_and_notes_are_read(bool extendedNumbering)
     {
         SparsePhysicalMemory memory = DumpMemories.Make(1);
-        byte[] file = ElfCoreWriter.Write(memory, Notes, extendedNumbering);
+        byte[] file = ElfCoreBytes.Write(memory, Notes, extendedNumbering);
         ElfCore core = Read(file);
         Assert.Equal([new(0, 40 * 4096), new(0x10_0000, 24 * 4096)], core.Ranges);
         Assert.Equal(core.Ranges.Select(r => (r.Start, r.Length)), core.Extents.Select(e => (e.Physical, e.Length)));
@@ -42,7 +42,7 @@ public sealed class ElfCoreTests
     public void Segments_that_overlap_are_one_memory()
     {
         byte[] low = new byte[0x3000], text = new byte[0x1000], later = new byte[0x2000];
-        ElfCore core = Read(ElfCoreWriter.Write([new(0x1000, text, 0x1000), new(0, low, 0x3000), new(0x2000, later, 0x2000), new(0x8000, [], 0x1000), new(0xffff_ffff_ffff_ffff, text, 0x1000)], Notes));
+        ElfCore core = Read(ElfCoreBytes.Write([new(0x1000, text, 0x1000), new(0, low, 0x3000), new(0x2000, later, 0x2000), new(0x8000, [], 0x1000), new(0xffff_ffff_ffff_ffff, text, 0x1000)], Notes));
         Assert.Equal([new(0, 0x4000), new(0x8000, 0x1000)], core.Ranges);
         Assert.Equal([(0UL, 0x3000UL), (0x3000, 0x1000)], core.Extents.Select(e => (e.Physical, e.Length)));
         Assert.Contains("4 KiB of 20 KiB of memory were left out", Assert.Single(core.Missing));
@@ -51,7 +51,7 @@ public sealed class ElfCoreTests
     [Fact]
     public void What_a_truncated_file_lacks_is_named()
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(2), Notes);
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(2), Notes);
         ElfCore core = Read(file[..^(30 * 4096)]);
         Assert.Equal(64 * 4096, core.Extents.Sum(e => (long)e.Length));
         Assert.Contains("truncated: 120 KiB of 256 KiB", Assert.Single(core.Missing));
@@ -65,7 +65,7 @@ public sealed class ElfCoreTests
     [Fact]
     public void An_incomplete_dump_is_named()
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(3), Notes);
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(3), Notes);
         file[48] = 1;
         Assert.Contains("incomplete", Assert.Single(Read(file).Missing));
     }
@@ -78,7 +78,7 @@ public sealed class ElfCoreTests
     [InlineData(54, 32, "32 bytes long")]
     public void Another_file_is_refused(int offset, byte value, string says)
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(4), Notes);
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(4), Notes);
         file[offset] = value;
         Assert.False(ElfCore.TryRead(new MemoryDumpBytes(file), FormatLimits.Default, out _, out string whyNot));
         Assert.Contains(says, whyNot);
@@ -87,11 +87,11 @@ public sealed class ElfCoreTests
     [Fact]
     public void Counts_beyond_the_limits_are_refused_or_cut()
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(5), Notes, extendedNumbering: true);
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(5), Notes, extendedNumbering: true);
         BinaryPrimitives.WriteUInt32LittleEndian(file.AsSpan(64 + (3 * 56) + 44), uint.MaxValue);
         Assert.False(ElfCore.TryRead(new MemoryDumpBytes(file), FormatLimits.Default, out _, out string whyNot));
         Assert.Contains("4294967295 segments", whyNot);
-        file = ElfCoreWriter.Write([.. Enumerable.Range(0, 10).Select(i => new ElfCoreSegment((ulong)i * 0x2000, new byte[16], 0x1000))], Notes);
+        file = ElfCoreBytes.Write([.. Enumerable.Range(0, 10).Select(i => new ElfCoreSegment((ulong)i * 0x2000, new byte[16], 0x1000))], Notes);
         Assert.True(ElfCore.TryRead(new MemoryDumpBytes(file), FormatLimits.Default with { MaxMemoryRanges = 4, MaxDumpNotes = 2 }, out ElfCore core, out _));
         Assert.Equal(4, core.Ranges.Count);
         Assert.Contains(core.Missing, m => m.Contains("more than 4 separate ranges"));
@@ -103,7 +103,7 @@ public sealed class ElfCoreTests
     public void Hostile_segments_are_left_out_or_cut_to_the_file()
     {
         ulong[] hostile = [0, 1, 0x7fff_ffff_ffff_ffff, 0x8000_0000_0000_0000, ulong.MaxValue, ulong.MaxValue - 4095, 1UL << 52, (1UL << 52) - 1];
-        byte[] good = ElfCoreWriter.Write(DumpMemories.Make(6), Notes);
+        byte[] good = ElfCoreBytes.Write(DumpMemories.Make(6), Notes);
         for (int header = 0; header < 3; header++)
         {
             foreach (int field in (int[])[8, 24, 32, 40])

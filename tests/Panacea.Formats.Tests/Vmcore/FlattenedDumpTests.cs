@@ -13,7 +13,7 @@ public sealed class FlattenedDumpTests
     [InlineData(333, 6, true)]
     public void Bytes_are_where_they_belong(int chunk, int? shuffle, bool holes)
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(21), []);
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(21), []);
         FlattenedDump dump = Open(FlattenedWriter.Write(file, chunk, shuffle, holes));
         Assert.Empty(dump.Missing);
         Assert.Equal(file.Length, dump.Length);

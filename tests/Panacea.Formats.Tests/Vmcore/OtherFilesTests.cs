@@ -64,7 +64,7 @@ public sealed class OtherFilesTests
     [Fact]
     public void A_dump_is_marked_and_a_log_is_not()
     {
-        Assert.True(DumpDetector.IsMarked(ElfCoreWriter.Write(DumpMemories.Make(1), [])));
+        Assert.True(DumpDetector.IsMarked(ElfCoreBytes.Write(DumpMemories.Make(1), [])));
         Assert.True(DumpDetector.IsMarked("KDUMP   "u8));
         Assert.False(DumpDetector.IsMarked("[    0.000000] Linux version 6.1.0\n"u8));
         Assert.False(DumpDetector.IsMarked([]));
@@ -73,7 +73,7 @@ public sealed class OtherFilesTests
     [Fact]
     public void The_core_of_a_process_is_refused()
     {
-        byte[] file = ElfCoreWriter.Write(DumpMemories.Make(1), new DumpNotes().AddStatus(7, 100).Add("CORE", 6, new byte[32]).Build());
+        byte[] file = ElfCoreBytes.Write(DumpMemories.Make(1), new DumpNotes().AddStatus(7, 100).Add("CORE", 6, new byte[32]).Build());
         Assert.False(ElfCore.TryRead(new MemoryDumpBytes(file), FormatLimits.Default, out _, out string whyNot));
         Assert.Contains("the core of a process", whyNot);
     }

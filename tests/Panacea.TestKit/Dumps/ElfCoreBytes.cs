@@ -10,7 +10,7 @@ namespace Panacea.TestKit.Dumps;
 public sealed record ElfCoreSegment(ulong Physical, byte[] Content, ulong MemorySize);
 
 /// <summary>Writes ELF cores.</summary>
-public static class ElfCoreWriter
+public static class ElfCoreBytes
 {
     /// <summary>A core of all RAM.</summary>
     public static byte[] Write(IGuestMemory memory, byte[] notes, bool extendedNumbering = false) => Write([.. memory.Ranges.Select(r =>
