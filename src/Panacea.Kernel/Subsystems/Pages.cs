@@ -288,6 +288,9 @@ public sealed class PageFlagNames
     /// <summary>A flag by its name without PG_; false where this kernel has none of that name.</summary>
     public bool Has(ulong flags, string name) => Bit(flags, Array.IndexOf(_bits, name));
 
+    /// <summary>The bit of a flag by its name without PG_; 0 where this kernel has none of that name.</summary>
+    public ulong MaskOf(string name) => Array.IndexOf(_bits, name) is >= 0 and var bit ? 1UL << bit : 0;
+
     /// <summary>The NUMA node that a page's flags name.</summary>
     public int NodeOf(ulong flags) => _nodeMask == 0 ? 0 : (int)(flags >> _nodeShift & _nodeMask);
 
