@@ -71,6 +71,12 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.NoteResumedElsewhere"/>
     bool NoteResumedElsewhere();
 
+    /// <inheritdoc cref="QemuTarget.Reset"/>
+    void Reset(TimeSpan patience);
+
+    /// <inheritdoc cref="QemuTarget.KeepStopped"/>
+    void KeepStopped();
+
     /// <inheritdoc cref="QemuTarget.RefreshMemory"/>
     void RefreshMemory();
 

@@ -13,7 +13,7 @@ public sealed partial class QemuTarget
             {
                 if (_stopped == null)
                     Stop();
-                if (_leaveStopped && _stopped is { Reason: not StopReason.FoundStopped })
+                if (_keep || (_leaveStopped && _stopped is { Reason: not StopReason.FoundStopped }))
                 {
                     _gdb.ChangeBreakpoints(_armed, []);
                     _gdb.LeavePhysicalMode();

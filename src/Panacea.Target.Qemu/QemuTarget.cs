@@ -162,12 +162,12 @@ public sealed partial class QemuTarget : IDisposable
         if (_stopped is null)
             return true;
 
-        // Running again, or run into a breakpoint since: that stop is still to be read.
-        if (QueryRunState() is { IsRunning: false, IsDebug: false })
+        // Running again, or run into a breakpoint since: that stop is still to be read. One that is kept at its breakpoint has none to run into.
+        if (QueryRunState() is { IsRunning: false } state && (_keep || !state.IsDebug))
             return false;
         _stopped.ResumedUs = _runningSinceUs = StopClock.NowUs;
         _stopped = null;
-        _leaveStopped = false;
+        _leaveStopped = _keep = false;
         return true;
     }
 
@@ -238,7 +238,7 @@ public sealed partial class QemuTarget : IDisposable
         _runningSinceUs = StopClock.NowUs;
         guest.ResumedUs = _runningSinceUs;
         _stopped = null;
-        _leaveStopped = false;
+        _leaveStopped = _keep = false;
     }
 
     internal void ChangeArmed(ReadOnlySpan<ulong> addresses)
