@@ -45,11 +45,15 @@ public sealed record GuardOptions
     /// <summary>Rules that crashes are held against after the guest goes on.</summary>
     public KnownIssueMatcher KnownIssues { get; init; } = KnownIssueMatcher.None;
 
+    /// <summary>What is done with a guest that dies and that no repair is for.</summary>
+    public FallbackPolicy Fallback { get; init; } = new();
+
     /// <summary>Directory for repair images, created where missing.</summary>
     public required string ImageCache { get; init; }
 }
 
-/// <summary>Where a session writes what it has to say. Called on the session's own thread, never while the guest stands still.</summary>
+/// <summary>Where a session writes what it has to say. Called on the session's own thread, and never while the guest stands still, but for a dump of it and where it stands on purpose (see
+/// <see cref="Fallback"/>): implementations return at once.</summary>
 public interface ISessionSink
 {
     /// <summary>Something happened.</summary>

@@ -16,7 +16,7 @@ namespace Panacea.Sessions;
 /// <param name="options">How to guard it.</param>
 /// <param name="sink">Where to report.</param>
 /// <param name="limits">Ceilings for what the guest says.</param>
-public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISessionSink sink, TargetLimits? limits = null)
+public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions options, ISessionSink sink, TargetLimits? limits = null)
 {
     private static readonly TimeSpan HealthStep = TimeSpan.FromMilliseconds(100), ModuleStep = TimeSpan.FromSeconds(1), BootStep = TimeSpan.FromMilliseconds(250);
 
@@ -65,6 +65,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     public void Run(CancellationToken cancel)
     {
         string reason = "error";
+        _cancel = cancel;
         using (_target = Attach())
         {
             try
@@ -72,6 +73,8 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 using CancellationTokenRegistration wake = cancel.Register(_target.Wake);
                 sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.IsMemoryShared ? "shared" : "private"));
                 reason = Guard(cancel);
+                if (reason == "interrupted" && IsKept)
+                    reason = "kept-stopped";
             }
             catch (TargetException) when (!_isLost && HasQemuEnded())
             {
@@ -85,7 +88,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
                 _target.Dispose();
                 Incidents.CloseAll(reason switch
                 {
-                    "interrupted" => "the guard was interrupted before health was verified",
+                    "interrupted" or "kept-stopped" => "the guard was interrupted before health was verified",
                     "error" => "the guard ended by an error before health was verified",
                     _ => "the guest ended before health was verified",
                 });
@@ -274,6 +277,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
     private Next OnReset()
     {
         sink.OnEvent(new ResetEvent(_vm));
+        _fallback?.Forget();
         Incidents.EndReading();
         Incidents.CloseAll("the guest was reset before health was verified");
         if (_target.Disarm() is { } stray)
@@ -335,13 +339,14 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
         string? warning = RefreshModules(isStill: true);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult stop = new StopWindow(_target, _armed!).Handle(guest, vcpu, point, WhyNot, seen);
+        var death = new DeathEvent(_vm, id, point.Symbol, found);
+        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death) }.Handle(guest, vcpu, point, WhyNot, seen);
         Warn(warning);
-        Conclude(id, at, stop, found);
+        Conclude(id, at, stop, death);
     }
 
     /// <summary>After a stop: the guest runs, or is let go of; what was done is told and recorded.</summary>
-    private void Conclude(string id, DateTimeOffset at, StopResult stop, bool found)
+    private void Conclude(string id, DateTimeOffset at, StopResult stop, DeathEvent death)
     {
         // Letting go resumes the guest by whatever way still works; nothing may come before it.
         if (stop.Lost is not null)
@@ -351,12 +356,13 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             _target.Dispose();
         }
 
-        (long stoppedUs, string source) = Measure(stop, found);
-        sink.OnEvent(new DeathEvent(_vm, id, stop.Point.Symbol, found));
-        sink.OnEvent(new ResumedEvent(_vm, id, stop.Applied?.Kind ?? RepairKind.None, stoppedUs));
+        (long stoppedUs, string source) = Measure(stop, death.Found);
+        stop = Tell(stop, death, stoppedUs);
         Record(id, at, stop, stoppedUs, source);
         if (stop.Lost is { } lost)
             throw new TargetException($"{_vm}: {lost.Message}", lost);
+        if (IsKept)
+            WaitWhileKept(_cancel);
     }
 
     private (long Us, string Source) Measure(StopResult stop, bool found)
@@ -403,7 +409,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             watch.Told(hanging);
         else
             watch.Forget();
-        Conclude(id, at, stop, found: false);
+        Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
     }
 
     /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
@@ -419,7 +425,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             return;
         if (stop.Applied is null)
             watch.Tell(stuck);
-        Conclude(id, at, stop, found: false);
+        Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
     }
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
@@ -447,7 +453,7 @@ public sealed class GuardSession(QemuTargetSpec spec, GuardOptions options, ISes
             WatchStartedTicks = Time.GetTimestamp(), RepairsBefore = Incidents.RepairsInWindow,
             Settled = stop is { Lost: { } lost, Applied: not null } ? (IncidentOutcome.Failed, $"QEMU stopped answering ({lost.Message}): health could not be verified")
                 : watch is null ? (stop.Errors.Count > 0 ? IncidentOutcome.Failed : IncidentOutcome.Declined, WhyNothing(stop)) : null,
-            Aftermath = stop.Evidence is not null && stop.Lost is null ? Aftermath.Begin(_armed!, _target.Memory, stop.Evidence, _limits) : null,
+            Aftermath = stop is { Evidence: not null, Lost: null, Fallback: not { Action: FallbackAction.Reset } } ? Aftermath.Begin(_armed!, _target.Memory, stop.Evidence, _limits) : null,
             CheckUp = !options.CheckUp || watch is null || Incidents.IsCheckingUp ? null : BeginCheckUp(_armed!.Image, _target.Memory, _limits),
         };
         Incidents.Add(pending);

@@ -100,6 +100,9 @@ public sealed record Incident
     /// <summary>Known issues that the crash looks like, the surest first; empty where the guard has no rules or none matched.</summary>
     public IReadOnlyList<KnownIssue> KnownIssues { get; init; } = [];
 
+    /// <summary>What was done with the guest instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
+    public FallbackResult? Fallback { get; init; }
+
     /// <summary>The last lines of the guest's kernel log as of the crash.</summary>
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];
 

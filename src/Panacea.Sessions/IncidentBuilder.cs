@@ -127,6 +127,7 @@ internal sealed class IncidentBuilder(string vm, GuardOptions options)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => Step(v, stop.Applied))],
             Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = checkUp, Report = report, Machine = machine?.State, KnownIssues = known,
+            Fallback = stop.Fallback,
             Console = pending.Console, Errors = errors,
         };
     }

@@ -1,6 +1,8 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Repair;
+using Panacea.Sessions.Dumping;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Sessions;
 
@@ -42,6 +44,9 @@ public enum GuardMode
 [JsonDerivedType(typeof(IncidentEvent), "incident")]
 [JsonDerivedType(typeof(ResetEvent), "reset")]
 [JsonDerivedType(typeof(WarningEvent), "warning")]
+[JsonDerivedType(typeof(DumpProgressEvent), "dump-progress")]
+[JsonDerivedType(typeof(DumpedEvent), "dumped")]
+[JsonDerivedType(typeof(FallbackEvent), "fallback")]
 [JsonDerivedType(typeof(ErrorEvent), "error")]
 [JsonDerivedType(typeof(DetachedEvent), "detached")]
 public abstract record SessionEvent(string Vm);
@@ -107,8 +112,34 @@ public sealed record ErrorEvent(string Vm, string Message) : SessionEvent(Vm);
 
 /// <summary>Panacea let go of the VM; its breakpoints are gone and the guest runs.</summary>
 /// <param name="Vm">The VM.</param>
-/// <param name="Reason">Why: <c>interrupted</c>, <c>gone</c>, <c>lost</c> (QEMU stopped answering; attaching is tried again), <c>error</c>.</param>
+/// <param name="Reason">Why: <c>interrupted</c>, <c>gone</c>, <c>lost</c> (QEMU stopped answering; attaching is tried again), <c>error</c>; <c>kept-stopped</c>: interrupted, and the guest stands,
+/// as its fallback asks for.</param>
 public sealed record DetachedEvent(string Vm, string Reason) : SessionEvent(Vm);
+
+/// <summary>A dump is being written; the guest stands still.</summary>
+/// <param name="Vm">The VM.</param>
+/// <param name="Id">The incident's id; null where no guard writes it.</param>
+/// <param name="File">The file that it becomes.</param>
+/// <param name="DoneBytes">Bytes of it that are done.</param>
+/// <param name="TotalBytes">Bytes of the whole file.</param>
+/// <param name="ElapsedUs">Microseconds since its beginning.</param>
+public sealed record DumpProgressEvent(string Vm, string? Id, string File, long DoneBytes, long TotalBytes, long ElapsedUs) : SessionEvent(Vm);
+
+/// <summary>A dump is whole.</summary>
+/// <param name="Vm">The VM.</param>
+/// <param name="Id">The incident's id; null where no guard wrote it.</param>
+/// <param name="Dump">The dump.</param>
+/// <param name="StoppedUs">Microseconds for which the guest was stopped for it; 0 where it stood for another reason.</param>
+public sealed record DumpedEvent(string Vm, string? Id, DumpRecord Dump, long StoppedUs) : SessionEvent(Vm);
+
+/// <summary>A death was not repaired, and what the policy asks for in that case was done.</summary>
+/// <param name="Vm">The VM.</param>
+/// <param name="Id">The incident's id.</param>
+/// <param name="Action">What was done with the guest.</param>
+/// <param name="Dump">File of the dump; null where there is none.</param>
+/// <param name="Next">How to go on, in a sentence; null where nothing has to be done.</param>
+/// <param name="Errors">What of the policy could not be done, in sentences.</param>
+public sealed record FallbackEvent(string Vm, string Id, FallbackAction Action, string? Dump, string? Next, IReadOnlyList<string> Errors) : SessionEvent(Vm);
 
 /// <summary>JSON shape of events and incidents: snake_case members, kebab-case values, no indentation.</summary>
 [JsonSourceGenerationOptions(

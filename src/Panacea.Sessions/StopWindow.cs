@@ -5,6 +5,7 @@ using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Gdb;
@@ -30,6 +31,9 @@ internal sealed record StopResult
 
     public IReadOnlyList<JournalEntry> Journal { get; init; } = [];
 
+    /// <summary>What was done instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
+    public FallbackResult? Fallback { get; init; }
+
     /// <summary>Errors inside Panacea.</summary>
     public IReadOnlyList<string> Errors { get; init; } = [];
 
@@ -48,6 +52,9 @@ internal sealed record StopResult
 /// <param name="kernel">What was armed.</param>
 internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kernel)
 {
+    /// <summary>Called where no repair was applied, while the guest stands: what is done instead. Null, or a result of null, for leaving it to its panic.</summary>
+    public Func<IHeldGuest, CrashEvidence?, FallbackResult?>? Declined { get; init; }
+
     private readonly List<TimelineEntry> _timeline = new(8);
 
     /// <summary>How long a further step of a repair is waited for. The guest runs meanwhile, and on a host that has too much to do a vCPU may not get to run for a while.</summary>
@@ -93,22 +100,32 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             Fail(e);
         }
 
+        FallbackResult? fallback = null;
         if (applied is null)
-            Guarded(() => PassBy(guest, vcpu, point));
-        return End(guest, point, evidence, applied, ladder);
+        {
+            if (_lost is null)
+                Guarded(() => fallback = Declined?.Invoke(guest, evidence));
+            if (fallback is null or { Action: FallbackAction.Leave })
+                Guarded(() => PassBy(guest, vcpu, point));
+        }
+
+        return End(guest, point, evidence, applied, ladder, fallback);
     }
 
     /// <summary>Lets the guest go on, takes the further steps of the repair, and says what was done.</summary>
-    private StopResult End(IHeldGuest guest, DeathPoint point, CrashEvidence? evidence, RepairPlan? applied, IReadOnlyList<LadderVerdict> ladder)
+    private StopResult End(IHeldGuest guest, DeathPoint point, CrashEvidence? evidence, RepairPlan? applied, IReadOnlyList<LadderVerdict> ladder, FallbackResult? fallback = null)
     {
         evidence?.Memory.Seal();
-        Resume(guest);
+        if (fallback is { Action: FallbackAction.KeepStopped })
+            _stops.Add(guest);
+        else
+            Resume(guest);
         if (applied is { Continuations.Count: > 0 } && _lost is null && !Continue(applied.Continuations))
             applied = null;
-        Mark("resumed");
+        Mark(fallback is { Action: FallbackAction.KeepStopped } ? "kept-stopped" : "resumed");
         return new StopResult
         {
-            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors,
+            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors, Fallback = fallback,
             StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost,
         };
     }

@@ -27,6 +27,7 @@ internal static class PanaceaCommandLine
             ImageCommand.Create(console, services),
             DiagnoseCommand.Create(console, services),
             CheckCommand.Create(console, services),
+            DumpCommand.Create(console, services),
             PolicyCommand.Create(console),
             InspectCommand.Create(console, services),
             BenchCommand.Create(console, services),

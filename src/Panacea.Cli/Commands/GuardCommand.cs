@@ -48,6 +48,8 @@ internal static class GuardCommand
         Option<string[]> rules = RulesOption.Create();
         Option<string?> policy = PolicyOption.Create();
         Option<bool> checkUp = new("--check-up") { Description = "After a repair, check the kernel's structures while the guest runs (seconds of CPU; a crash meanwhile stands some ms longer)." };
+        Option<FallbackAction?> fallback = FallbackOptions.Then();
+        Option<string?> fallbackDump = new("--fallback-dump") { Description = "Directory for a dump of a guest that is not repaired, written before --fallback. [default: no dump]", HelpName = "DIR" };
         var command = new PanaceaCommand("guard", "Protect running VMs: when a guest kernel crashes, diagnose it, repair it, let it go on. Runs until interrupted.")
         {
             Examples =
@@ -56,6 +58,7 @@ internal static class GuardCommand
                 ("panacea guard --mode observe pid:4242", "Diagnose and record crashes, change nothing: the way to begin on a VM that matters."),
                 ("panacea guard --json pid:4242 pid:4243 | jq 'select(.event == \"incident\")'", "Protect two VMs and pick the incidents out of the events."),
                 ("panacea guard --policy /etc/panacea/policy.yaml qmp:/run/vm1.qmp qmp:/run/vm2.qmp", "Guard each VM as a policy file says."),
+                ("panacea guard --fallback reset --fallback-dump /srv/dumps pid:4242", "A crash that can't be repaired: dump, then reset."),
                 ("panacea guard --health-window 10s --records /srv/incidents qmp:/run/vm1.qmp", "Watch longer after a repair, keep the records elsewhere."),
             ],
             Notes =
@@ -66,6 +69,7 @@ internal static class GuardCommand
                     "quarantine  the only repair is to take the offending process out",
                     "full        every repair, the one that loses least first",
                 ]),
+                FallbackOptions.Note,
                 ("Signals", [
                     "SIGINT, SIGTERM and SIGHUP let go of every VM and end guard with exit code 0. If guard is killed, run it again:",
                     "it finds a VM that was left stopped at a crash and carries on.",
@@ -74,7 +78,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, policy, records, images, rules, checkUp])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, policy, records, images, rules, checkUp, fallback, fallbackDump])
             command.Add(option);
         command.SetAction(parsed =>
         {
@@ -84,6 +88,7 @@ internal static class GuardCommand
                 RepairLimit = Said(parsed.GetValue(repairLimit)), Quarantine = Said(parsed.GetValue(quarantine)),
                 DetectHangs = parsed.GetValue(hangs) is { } told ? new Setting<bool>(told != TimeSpan.Zero, Here) : null,
                 HangsAfter = parsed.GetValue(hangs) is { } after && after != TimeSpan.Zero ? new Setting<TimeSpan>(after, Here) : null,
+                FallbackThen = Said(parsed.GetValue(fallback)), FallbackDump = parsed.GetValue(fallbackDump) is { } dumps ? new Setting<string?>(dumps, Here) : null,
                 CheckUp = parsed.GetResult(checkUp) is { Implicit: false } ? new Setting<bool>(parsed.GetValue(checkUp), Here) : null,
             };
             GuardOptions basis = Usual with { ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images), KnownIssues = RulesOption.Read(parsed.GetValue(rules)) };

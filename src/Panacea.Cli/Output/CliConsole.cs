@@ -58,6 +58,16 @@ internal sealed class CliConsole(TextWriter output, TextWriter error, bool colou
         return ErrorScreen.Status().Spinner(Spinner.Known.Dots).Start(Safe.Markup(what), _ => work());
     }
 
+    /// <summary>Does <paramref name="work"/>, with a spinner and a line that it may change on standard error where a person watches.</summary>
+    /// <param name="what">What is being done at first; no guest strings.</param>
+    /// <param name="work">The work; it is given what changes the line. Its result is returned.</param>
+    public T Progress<T>(string what, Func<Action<string>, T> work)
+    {
+        if (!IsInteractive)
+            return work(_ => { });
+        return ErrorScreen.Status().Spinner(Spinner.Known.Dots).Start(Safe.Markup(what), screen => work(line => screen.Status(Safe.Markup(line))));
+    }
+
     /// <summary>Standard output for pictures: tables, and what moves where a person watches.</summary>
     public IAnsiConsole OutScreen => Screen(Out, Paint.Enabled);
 

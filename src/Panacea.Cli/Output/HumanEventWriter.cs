@@ -3,6 +3,8 @@ using Panacea.Daemon;
 using Panacea.Diagnosis.Rendering;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Dumping;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.Output;
 
@@ -32,6 +34,9 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
         IncidentEvent e => Incident(e),
         ResetEvent => ("reset", paint.Yellow, "the guest was reset; arming again when its kernel is up"),
         WarningEvent e => ("warning", paint.Yellow, Safe.Text(e.Message)),
+        DumpProgressEvent e => ("dumping", Plain, DumpText.Progress(new DumpProgress(e.DoneBytes, e.TotalBytes, TimeSpan.FromMicroseconds(e.ElapsedUs)))),
+        DumpedEvent e => ("dumped", Plain, $"{Safe.Text(e.Dump.File)}: {DumpText.Size(e.Dump)}; {DumpText.LeftOut(e.Dump)}"),
+        FallbackEvent e => ("fallback", paint.Yellow, Fallback(e)),
         DetachedEvent e => ("detached", Plain, Detached(e)),
         _ => ("event", Plain, Safe.Text(sessionEvent.ToString())),
     };
@@ -56,15 +61,27 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
         {
             IncidentOutcome.Recovered => ("recovered", (Func<string, string>)paint.Green,
                 $"by {IncidentReport.RepairName(e.Repair)}, stopped {IncidentReport.Duration(e.StoppedUs)}, {lost}"),
-            IncidentOutcome.Declined => ("declined", paint.Yellow, "left to its own panic handling"),
+            IncidentOutcome.Declined => ("declined", paint.Yellow, "not repaired"),
             _ => ("failed", paint.Red, "the guest could not be saved"),
         };
         return (word, colour, $"{Safe.Text(e.Title, 512)}; {after}; {record}");
     }
 
+    private static string Fallback(FallbackEvent e) => string.Join("; ", (IEnumerable<string>)[
+        e.Action switch
+        {
+            FallbackAction.Reset => "the guest was reset",
+            FallbackAction.KeepStopped => "the guest stays stopped",
+            _ => "the guest was left to its own panic handling",
+        },
+        .. e.Next is null ? (string[])[] : [e.Next],
+        .. e.Errors.Select(each => Safe.Text(each, 512)),
+    ]);
+
     private static string Detached(DetachedEvent e) => e.Reason switch
     {
         "interrupted" => "the guest runs on, without protection",
+        "kept-stopped" => "the guest stays stopped where it died, as it was asked for",
         "lost" => "QEMU stopped answering; this VM is not protected until it is attached to again",
         "gone" => "QEMU is gone",
         "error" => "after an error; this VM is not protected",

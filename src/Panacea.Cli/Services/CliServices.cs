@@ -7,7 +7,9 @@ using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Validators;
+using Panacea.Kernel.Subsystems;
 using Panacea.Sessions;
+using Panacea.Sessions.Dumping;
 
 namespace Panacea.Cli.Services;
 
@@ -25,6 +27,9 @@ internal sealed record CliServices
 
     /// <summary>Diagnosing a guest or a dump.</summary>
     public required IDiagnosisService Diagnosis { get; init; }
+
+    /// <summary>Dumping a guest.</summary>
+    public required IDumpService Dumps { get; init; }
 
     /// <summary>Checking the structures of a guest or a dump.</summary>
     public required ICheckUpService CheckUps { get; init; }
@@ -48,6 +53,7 @@ internal sealed record CliServices
         Images = new LiveImages(),
         Inspection = new KernelInspections(),
         Diagnosis = new KernelDiagnosis(),
+        Dumps = new LiveDumps(),
         CheckUps = new KernelCheckUps(),
         Lab = new LiveLab(),
         Terminal = () => new ProcessTerminal(),
@@ -97,6 +103,28 @@ internal sealed record DiagnosisOptions(KnownIssueMatcher KnownIssues, IReadOnly
 /// <param name="Machine">Of a machine; null for a log.</param>
 /// <param name="Log">Of a log; null for a machine.</param>
 internal sealed record DiagnosisAnswer(MachineReport? Machine, LogDiagnosis? Log);
+
+/// <summary>Dumps guests.</summary>
+internal interface IDumpService
+{
+    /// <summary>Writes a dump of a guest, which stands still meanwhile and goes on afterwards if it ran before.</summary>
+    /// <param name="target">The guest.</param>
+    /// <param name="request">What is to be written.</param>
+    /// <param name="progress">Told how far it is, while the guest stands.</param>
+    /// <param name="cancel">Ends it; nothing is left of the file then.</param>
+    DumpAnswer Dump(TargetName target, DumpRequest request, Action<DumpProgress> progress, CancellationToken cancel);
+}
+
+/// <summary>What is to be dumped.</summary>
+/// <param name="File">The file to write.</param>
+/// <param name="Level">What is to be left out.</param>
+/// <param name="Force">A file that is there already is replaced.</param>
+internal sealed record DumpRequest(string File, PageFilterLevel Level, bool Force);
+
+/// <summary>A dump that was written.</summary>
+/// <param name="Dump">The dump.</param>
+/// <param name="Stopped">How long the guest was stopped for it; null where it stood already.</param>
+internal sealed record DumpAnswer(DumpRecord Dump, TimeSpan? Stopped);
 
 /// <summary>Checks the structures of kernels.</summary>
 internal interface ICheckUpService

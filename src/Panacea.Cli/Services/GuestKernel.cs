@@ -43,6 +43,9 @@ internal sealed class GuestKernel : IKernelSource
         ? string.Create(CultureInfo.InvariantCulture, $"a running guest, held for {held.TotalMilliseconds:0.0} ms while registers, stacks and lists were read")
         : _stood ? "a guest that stood still already" : "a running guest, read while it ran";
 
+    /// <summary>How long the guest was held; null where it was not, or stood already.</summary>
+    public TimeSpan? Held => _held;
+
     /// <inheritdoc/>
     public IReadOnlyList<string> Missing => Image.Meta.Without;
 

@@ -15,25 +15,6 @@ public enum QuarantineKind
     Freeze,
 }
 
-/// <summary>What is done with a guest that can't be repaired.</summary>
-[JsonConverter(typeof(KebabEnumConverter<FallbackAction>))]
-public enum FallbackAction
-{
-    /// <summary>It goes on to what it would have done alone: its own panic, kdump, reboot.</summary>
-    Leave,
-
-    /// <summary>It is reset.</summary>
-    Reset,
-
-    /// <summary>It stays stopped, for inspection.</summary>
-    KeepStopped,
-}
-
-/// <summary>What is done with a guest that can't be repaired.</summary>
-/// <param name="Then">In the end.</param>
-/// <param name="DumpDirectory">Where a dump is written before; null for none.</param>
-public sealed record FallbackPolicy(FallbackAction Then = FallbackAction.Leave, string? DumpDirectory = null);
-
 /// <summary>Whether and when a guest counts as hanging.</summary>
 public sealed record HangPolicy
 {
@@ -107,7 +88,7 @@ public sealed record PolicySettings
         RepairLimitWindow = RepairLimitWindow?.Value ?? basis.RepairLimitWindow,
         CheckUp = CheckUp?.Value ?? basis.CheckUp,
         Quarantine = Quarantine?.Value ?? basis.Quarantine,
-        Fallback = new FallbackPolicy(FallbackThen?.Value ?? basis.Fallback.Then, FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory),
+        Fallback = new FallbackPolicy { Then = FallbackThen?.Value ?? basis.Fallback.Then, DumpDirectory = FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory },
         Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After },
     };
 }

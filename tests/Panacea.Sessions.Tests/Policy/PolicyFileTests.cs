@@ -37,7 +37,7 @@ public sealed class PolicyFileTests
 
         GuardOptions db = policy.OptionsFor("qmp:/run/db.qmp", PolicySettings.None, Usual);
         Assert.Equal((GuardMode.Quarantine, QuarantineKind.Freeze, true, "p.yaml:8"), (db.Mode, db.Quarantine, db.CheckUp, db.PolicySource));
-        Assert.Equal(new FallbackPolicy(FallbackAction.KeepStopped, "/var/lib/panacea/dumps"), db.Fallback);
+        Assert.Equal(new FallbackPolicy { Then = FallbackAction.KeepStopped, DumpDirectory = "/var/lib/panacea/dumps" }, db.Fallback);
         Assert.Equal((TimeSpan.FromSeconds(5), 20, TimeSpan.FromMinutes(1)), (db.HealthWindow, db.RepairLimit, db.RepairLimitWindow));
         Assert.Equal((null, Usual.StopBudget), (db.Rungs, db.StopBudget));
 
@@ -46,7 +46,7 @@ public sealed class PolicyFileTests
         Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Kill], web.Rungs);
         Assert.Equal((0, TimeSpan.FromMinutes(1), TimeSpan.FromMilliseconds(500)), (web.RepairLimit, web.RepairLimitWindow, web.StopBudget));
         Assert.Equal(new HangPolicy { Detect = false, After = TimeSpan.FromSeconds(3) }, web.Hangs);
-        Assert.Equal(new FallbackPolicy(FallbackAction.Reset), web.Fallback);
+        Assert.Equal(new FallbackPolicy { Then = FallbackAction.Reset }, web.Fallback);
 
         GuardOptions other = policy.OptionsFor("pid:4242", PolicySettings.None, Usual);
         Assert.Equal((GuardMode.Full, 20, "p.yaml"), (other.Mode, other.RepairLimit, other.PolicySource));
