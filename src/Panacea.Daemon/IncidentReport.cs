@@ -5,6 +5,7 @@ using Panacea.Diagnosis.Rendering;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Policy;
 
 namespace Panacea.Daemon;
 
@@ -51,7 +52,12 @@ public static class IncidentReport
         return incident.Outcome switch
         {
             IncidentOutcome.Recovered => $"Recovered by {RepairName(incident.Repair)}; the guest stood still for {stopped}.",
-            IncidentOutcome.Declined => $"Not repaired; after {stopped} the guest went on to do what it would have done alone.",
+            IncidentOutcome.Declined => incident.Fallback?.Action switch
+            {
+                FallbackAction.Reset => $"Not repaired; after {stopped} the guest was reset.",
+                FallbackAction.KeepStopped => "Not repaired; the guest stays stopped where it died.",
+                _ => $"Not repaired; after {stopped} the guest went on to do what it would have done alone.",
+            },
             _ => $"The repair failed; the guest was left to do what it would have done alone, after {stopped}.",
         };
     }
@@ -97,6 +103,7 @@ public static class IncidentReport
             to.Append('\n');
         }
 
+        FallbackText.Append(to, incident.Fallback);
         if (incident.Health is not { } health)
             return;
         to.Append(health.Verified ? "Health after resuming was verified:\n\n" : "Health after resuming was **not** verified:\n\n");

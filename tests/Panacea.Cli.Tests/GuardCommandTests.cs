@@ -69,7 +69,7 @@ public class GuardCommandTests
             "crashed    stopped at oops_end; incident i-1",
             "resumed    by an error return from the faulty function, after 4.2 ms; watching its health",
             "recovered  NULL write in \\x1b[2Jcrash_c; by an error return from the faulty function, stopped 4.2 ms, nothing lost; record /r/i-1",
-            "declined   panic; left to its own panic handling; no record",
+            "declined   panic; not repaired; no record",
             "failed     panic; the guest could not be saved; no record",
             "reset      the guest was reset; arming again when its kernel is up",
             "warning    careful\\n",

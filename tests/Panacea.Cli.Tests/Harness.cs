@@ -5,6 +5,7 @@ using Panacea.Cli.Services.Inspection;
 using Panacea.Daemon;
 using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
+using Panacea.Sessions.Dumping;
 
 namespace Panacea.Cli.Tests;
 
@@ -12,7 +13,7 @@ namespace Panacea.Cli.Tests;
 internal sealed record Outcome(int ExitCode, string Out, string Error);
 
 /// <summary>Runs the program in this process, over services that a test controls.</summary>
-internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, ILab
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, IDumpService, ILab
 {
     public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
 
@@ -29,7 +30,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public string? History { get; init; }
 
     /// <summary>Everything that the program stands on.</summary>
-    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Lab = this, Terminal = () => Terminal, History = History };
+    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Dumps = this, Lab = this, Terminal = () => Terminal, History = History };
 
     /// <summary>In the place of <see cref="Says"/>.</summary>
     public IDiagnosisService? Diagnosis { get; init; }
@@ -37,6 +38,8 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public Func<SourceName, DiagnosisAnswer>? Says { get; init; }
 
     public Func<SourceName, IReadOnlyList<string>, string?, CheckUpReport>? Checks { get; init; }
+
+    public Func<TargetName, DumpRequest, Action<DumpProgress>, DumpAnswer>? Dumps { get; init; }
 
     public Func<DemoRequest, int>? RunDemo { get; init; }
 
@@ -70,6 +73,8 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public DiagnosisOptions? Options { get; private set; }
 
     public CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel) => Checks!(source, only, image);
+
+    public DumpAnswer Dump(TargetName target, DumpRequest request, Action<DumpProgress> progress, CancellationToken cancel) => Dumps!(target, request, progress);
 
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 

@@ -2,6 +2,7 @@ using Panacea.Diagnosis;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Dumping;
 using Panacea.Sessions.Policy;
 
 namespace Panacea.Daemon.Tests;
@@ -32,6 +33,11 @@ internal static class Samples
             [new StructureCheck("stacks", CheckOutcome.Broken, 412, 1), new StructureCheck("modules", CheckOutcome.Ok, 20, 0)],
             [new Finding("check.stacks.end-magic", "the last word of the stack is 0x41", ["expected 0x57ac6e9d"], Confidence.High)], ["slabs: the time was up"]),
         Report = Report(),
+        Fallback = new FallbackResult
+        {
+            Action = FallbackAction.KeepStopped, Next = "cont", Errors = ["one thing could not be done"],
+            Dump = new DumpRecord("/srv/dumps/20261123T140500Z-4f2a.vmcore", 61_210_624, 58_000_000, 536_870_912, 31, new LeftOutBytes(402_653_184, 41_943_040, 1_048_576, 30_015_488, 0), null, 240_000),
+        },
         Console = [new ConsoleLine(12_345_678_901, "BUG: kernel NULL pointer dereference, address: 0000000000000010"), new ConsoleLine(12_345_679_000, "\x1b[31mred")],
         Errors = ["one page of the stack could not be read"],
     };

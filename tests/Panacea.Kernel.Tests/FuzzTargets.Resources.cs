@@ -43,6 +43,7 @@ public static partial class FuzzTargets
                 ("vmalloc", kernel => Vmalloc.Areas(kernel, Short)),
                 ("physical memory", kernel => PhysicalMemory.Resources(kernel, Short)),
                 ("memory summary", kernel => MemorySummary.Read(kernel, Short)),
+                ("page filter", kernel => _ = PageFilter.Read(kernel, PageFilterLevel.All, [], Short).Pages.Total),
                 ("mounts", kernel => Mounts.Enumerate(kernel, space, Short)),
                 ("superblocks", kernel => Mounts.SuperBlocks(kernel, Short)),
                 ("block devices", kernel => BlockDevices.Enumerate(kernel, Short).ForEach(d => _ = BlockDevices.Load(kernel, d, Short))),

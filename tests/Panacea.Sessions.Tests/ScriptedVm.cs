@@ -141,9 +141,33 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public bool NoteResumedElsewhere()
     {
         Enter("note-resumed");
+        if (IsKept && !IsLetGo())
+            return false;
+        IsKept = false;
         Now!.End();
         Now = null;
         return true;
+    }
+
+    /// <summary>Somebody has let a guest go on that is kept stopped.</summary>
+    public Func<bool> IsLetGo { get; set; } = () => true;
+
+    public bool IsKept { get; private set; }
+
+    public void Reset(TimeSpan patience)
+    {
+        Enter("reset");
+        Assert.NotNull(Now);
+        _armed = [];
+        _events.Enqueue(new QmpEvent("RESET", 0, default));
+    }
+
+    public void KeepStopped()
+    {
+        Enter("keep-stopped");
+        Assert.NotNull(Now);
+        _armed = [];
+        IsKept = true;
     }
 
     public void FlushDisks() => Enter("flush-disks");
@@ -182,7 +206,7 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
 
         """.ReplaceLineEndings("\r\n");
 
-    /// <summary>However it is given up, the guest runs afterwards, without breakpoints.</summary>
+    /// <summary>However it is given up, the guest runs afterwards, without breakpoints, unless it is kept stopped.</summary>
     public void Dispose()
     {
         if (IsDisposed)
@@ -190,6 +214,8 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
         Steps.Add("let-go");
         IsDisposed = true;
         _armed = [];
+        if (IsKept)
+            return;
         Now?.End();
         Now = null;
     }

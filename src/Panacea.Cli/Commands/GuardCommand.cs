@@ -94,7 +94,7 @@ internal static class GuardCommand
             GuardOptions basis = Usual with { ImageCache = Path.GetFullPath(parsed.GetValue(images) ?? StatePaths.Images), KnownIssues = RulesOption.Read(parsed.GetValue(rules)) };
             GuardPolicy? file = PolicyOption.Read(parsed.GetValue(policy), console);
             return Run(
-                console, services, [.. parsed.GetRequiredValue(targets).Select(t => (t, PolicyOption.OptionsFor(t, file, said, basis)))], parsed.GetValue(json), parsed.GetValue(records));
+                console, services, [.. parsed.GetRequiredValue(targets).Select(t => (t, FallbackOptions.Prepare(PolicyOption.OptionsFor(t, file, said, basis))))], parsed.GetValue(json), parsed.GetValue(records));
         });
         return command;
     }

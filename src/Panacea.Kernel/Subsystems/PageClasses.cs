@@ -12,6 +12,9 @@ internal sealed class PageClasses
     /// <summary>Largest free block (MAX_PAGE_ORDER with room to spare), as in <see cref="Pages"/>.</summary>
     private const int MaxBuddyOrder = 12;
 
+    /// <summary>Largest compound page: 1 GiB is order 18.</summary>
+    private const int MaxCompoundOrder = 18;
+
     /// <summary>PAGE_MAPPING_ANON, and with PAGE_MAPPING_MOVABLE.</summary>
     private const ulong MappingAnon = 1, MappingFlags = 3;
 
@@ -20,7 +23,7 @@ internal sealed class PageClasses
     private readonly Pages _pages;
     private readonly PageFlagNames _names;
     private readonly PageFilterLevel _level;
-    private readonly int _size, _flags, _type, _references, _private, _head, _mapping;
+    private readonly int _order, _size, _flags, _type, _references, _private, _head, _mapping;
     private readonly ulong _lru, _privateFlag, _poison, _reserved;
     private readonly byte[] _raw;
 
@@ -58,6 +61,7 @@ internal sealed class PageClasses
         (_lru, _privateFlag, _poison, _reserved) = (_names.MaskOf("lru"), _names.MaskOf("private"), _names.MaskOf("hwpoison"), _names.MaskOf("reserved"));
         if (_lru == 0 || _privateFlag == 0)
             throw new KernelShapeException("this kernel's types have no PG_lru or no PG_private");
+        _order = OrderOffset(kernel, _size);
         _raw = new byte[Batch * _size];
 
         int Of(int bytes, params ReadOnlySpan<string> paths)
@@ -118,7 +122,7 @@ internal sealed class PageClasses
         Known += count;
         for (int i = 0; i < count; i++)
         {
-            Class what = Classify(frame + (ulong)i, _raw.AsSpan((slot + i) * _size, _size));
+            Class what = Classify(frame + (ulong)i, _raw.AsSpan((slot + i) * _size, _size), i + 1 < count ? _raw.AsSpan((slot + i + 1) * _size, _size) : []);
             Unknown += what == Class.Unknown ? 1 : 0;
             Free += what == Class.Free ? 1 : 0;
             if (!IsLeftOut(what))
@@ -150,7 +154,10 @@ internal sealed class PageClasses
         _ => false,
     };
 
-    private Class Classify(ulong frame, ReadOnlySpan<byte> page)
+    /// <param name="frame">The frame.</param>
+    /// <param name="page">Its structure.</param>
+    /// <param name="next">The structure after it, which has the order of a compound page; empty where it was not read with it.</param>
+    private Class Classify(ulong frame, ReadOnlySpan<byte> page, ReadOnlySpan<byte> next)
     {
         ulong flags = Word(page, _flags), link = Word(page, _head);
         uint type = BinaryPrimitives.ReadUInt32LittleEndian(page[_type..]);
@@ -186,15 +193,24 @@ internal sealed class PageClasses
         }
         else if (what != Class.Kept && _names.IsHead(flags))
         {
-            if (!_pages.TryOfFrame(frame, out PageInfo info) || (frame & ((1UL << info.Order) - 1)) != 0)
+            int order = _order >= 0 && !next.IsEmpty ? next[_order] : _pages.TryOfFrame(frame, out PageInfo info) ? info.Order : -1;
+            if (order is < 0 or > MaxCompoundOrder || (frame & ((1UL << order) - 1)) != 0)
                 return Class.Unknown;
-            Begin(frame, info.Order, what, isFree: false);
+            Begin(frame, order, what, isFree: false);
         }
 
         return what;
     }
 
     private void Begin(ulong frame, int order, Class what, bool isFree) => (_blockFirst, _blockEnd, _block, _blockIsFree) = (frame, frame + (1UL << order), what, isFree);
+
+    /// <summary>Where the structure of a compound page's second page has its order, in a byte; -1 where that is elsewhere. See <see cref="Pages"/>.</summary>
+    private static int OrderOffset(LinuxKernel kernel, int size)
+    {
+        int offset = kernel.HasMember("page.compound_order") ? (int)kernel.Offset("page.compound_order")
+            : kernel.FirstMember("folio._folio_order", "folio._flags_1.f", "folio._flags_1") is { } path ? (int)kernel.Offset(path) - size : -1;
+        return offset >= 0 && offset < size ? offset : -1;
+    }
 
     /// <summary>A page that is no part of another.</summary>
     private Class OfHead(ulong flags, uint type, int references, ulong mapping)

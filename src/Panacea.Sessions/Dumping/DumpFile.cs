@@ -1,5 +1,3 @@
-using Microsoft.Win32.SafeHandles;
-
 namespace Panacea.Sessions.Dumping;
 
 /// <summary>Where a dump is written to: bytes at offsets; what is never written is zero.</summary>
@@ -34,12 +32,12 @@ public sealed class DumpFile : IDumpStore
     /// <summary>What is left free on the file system for everybody else: a host whose disk is full stops other guests too.</summary>
     private const long Spare = 64 << 20;
 
-    private readonly SafeFileHandle _file;
+    private readonly FileStream _file;
     private readonly string _partial;
     private readonly bool _overwrite;
     private bool _isWhole;
 
-    private DumpFile(string path, string partial, bool overwrite, SafeFileHandle file) => (Path, _partial, _overwrite, _file) = (path, partial, overwrite, file);
+    private DumpFile(string path, string partial, bool overwrite, FileStream file) => (Path, _partial, _overwrite, _file) = (path, partial, overwrite, file);
 
     /// <summary>Where it will be, full path.</summary>
     public string Path { get; }
@@ -66,11 +64,11 @@ public sealed class DumpFile : IDumpStore
         }
 
         string partial = System.IO.Path.Combine(directory, $".{System.IO.Path.GetFileName(full)}.{Guid.NewGuid().ToString("n")[..8]}.partial");
-        using var made = new FileStream(partial, new FileStreamOptions
+        var made = new FileStream(partial, new FileStreamOptions
         {
             Mode = FileMode.CreateNew, Access = FileAccess.Write, Share = FileShare.None, BufferSize = 0, UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
         });
-        return new DumpFile(full, partial, overwrite, File.OpenHandle(partial, FileMode.Open, FileAccess.Write, FileShare.ReadWrite));
+        return new DumpFile(full, partial, overwrite, made);
     }
 
     /// <inheritdoc/>
@@ -82,16 +80,16 @@ public sealed class DumpFile : IDumpStore
     }
 
     /// <inheritdoc/>
-    public void Write(long offset, ReadOnlySpan<byte> bytes) => RandomAccess.Write(_file, bytes, offset);
+    public void Write(long offset, ReadOnlySpan<byte> bytes) => RandomAccess.Write(_file.SafeFileHandle, bytes, offset);
 
     /// <inheritdoc/>
-    public void SetLength(long bytes) => RandomAccess.SetLength(_file, bytes);
+    public void SetLength(long bytes) => RandomAccess.SetLength(_file.SafeFileHandle, bytes);
 
     /// <inheritdoc/>
     /// <remarks>Writes out what the host holds back, and moves the file to its place.</remarks>
     public void Complete()
     {
-        RandomAccess.FlushToDisk(_file);
+        RandomAccess.FlushToDisk(_file.SafeFileHandle);
         _file.Dispose();
         File.Move(_partial, Path, _overwrite);
         _isWhole = true;

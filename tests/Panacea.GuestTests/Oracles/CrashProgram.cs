@@ -11,14 +11,17 @@ internal static partial class CrashProgram
 
     /// <summary>Opens a dump once and runs every command.</summary>
     /// <returns>Its output by command.</returns>
-    public static async Task<IReadOnlyDictionary<string, string>> RunAsync(DeadDump dump, string directory)
+    public static Task<IReadOnlyDictionary<string, string>> RunAsync(DeadDump dump, string directory) => RunAsync(dump, dump.Path, directory);
+
+    /// <summary>The same of another dump of the same machine.</summary>
+    public static async Task<IReadOnlyDictionary<string, string>> RunAsync(DeadDump dump, string path, string directory)
     {
         DumpReaderInstallation readers = await DumpReaders.GetAsync();
         Directory.CreateDirectory(directory);
         string FileOf(string command) => Path.Combine(directory, command.Replace(' ', '_'));
         string script = Path.Combine(directory, "commands");
         await File.WriteAllLinesAsync(script, [.. Commands.Select(c => $"{c} > {FileOf(c)}"), "quit"]);
-        string[] command = [.. readers.Crash.Command, "-i", script, dump.Debug.Vmlinux, dump.Path];
+        string[] command = [.. readers.Crash.Command, "-i", script, dump.Debug.Vmlinux, path];
 
         // With a terminal of its own, as it has with a person: without one it now and then ends before it has read anything.
         HostCommandResult said = await HostCommand.RunAsync("script", ["-qec", string.Join(' ', command.Select(Quoted)), "/dev/null"]);

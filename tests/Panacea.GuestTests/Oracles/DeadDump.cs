@@ -13,7 +13,7 @@ public abstract class DeadDump(string line, string crash) : IAsyncLifetime
 {
     private readonly TemporaryDirectory _directory = new();
     private readonly Dictionary<string, Task<JsonDocument>> _ours = [];
-    private Task<IReadOnlyDictionary<string, string>>? _crash;
+    private Task<IReadOnlyDictionary<string, string>>? _crash, _own;
     private Task<ILookup<string, string[]>>? _drgn;
 
     /// <summary>The ELF core, with VMCOREINFO.</summary>
@@ -24,6 +24,12 @@ public abstract class DeadDump(string line, string crash) : IAsyncLifetime
 
     /// <summary>What crash says to each of its commands.</summary>
     internal Task<IReadOnlyDictionary<string, string>> Crash => _crash ??= CrashProgram.RunAsync(this, _directory.File("crash"));
+
+    /// <summary>The dump of the same moment that panacea writes: filtered, an ELF core too.</summary>
+    internal string OwnPath => _directory.File("own");
+
+    /// <summary>What crash says of it.</summary>
+    internal Task<IReadOnlyDictionary<string, string>> CrashOfOwn => _own ??= CrashProgram.RunAsync(this, OwnPath, _directory.File("crash-own"));
 
     /// <summary>What drgn says, by the first word of a line.</summary>
     internal Task<ILookup<string, string[]>> Drgn => _drgn ??= DrgnProgram.RunAsync(this);
@@ -51,6 +57,7 @@ public abstract class DeadDump(string line, string crash) : IAsyncLifetime
         Console = guest.Console.TextFrom(mark);
         await guest.Monitor.ExecuteAsync("stop");
         await guest.Monitor.ExecuteAsync("dump-guest-memory", new JsonObject { ["paging"] = false, ["protocol"] = $"file:{Path}", ["format"] = "elf" });
+        await PanaceaCommand.MustAsync("dump", $"pid:{guest.Pid}", OwnPath);
     }
 
     /// <inheritdoc/>

@@ -44,6 +44,17 @@ public abstract partial class OracleTests(DeadDump dump)
                 $"{Hex(t, "address")} {t.GetProperty("pid")} {t.GetProperty("ppid")} {t.GetProperty("cpu")} {t.GetProperty("state").GetString()} {t.GetProperty("comm").GetString()}").Order(StringComparer.Ordinal));
     }
 
+    /// <summary>Our own dump of the same moment, without free memory, page cache and processes: crash tells the same of it.</summary>
+    [Fact(Skip = Suites.NeedsDebugInfo, SkipUnless = nameof(Suites.DebugInfo), SkipType = typeof(Suites))]
+    public async Task Crash_tells_the_same_of_the_dump_that_panacea_writes()
+    {
+        IReadOnlyDictionary<string, string> theirs = await dump.Crash, ours = await dump.CrashOfOwn;
+        Assert.InRange(new FileInfo(dump.OwnPath).Length, 10_000_000, new FileInfo(dump.Path).Length / 2);
+        foreach (string command in (string[])["foreach bt", "log", "mod", "runq", "timer", "kmem -s", "mount"])
+            Assert.Equal(theirs[command], ours[command]);
+        Assert.Equal(CrashProgram.Tasks(theirs["ps"]), CrashProgram.Tasks(ours["ps"]));
+    }
+
     [Fact(Skip = Suites.NeedsDebugInfo, SkipUnless = nameof(Suites.DebugInfo), SkipType = typeof(Suites))]
     public async Task Stacks_of_waiting_tasks_are_those_of_crash()
     {

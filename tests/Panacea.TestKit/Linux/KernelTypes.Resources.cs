@@ -25,8 +25,8 @@ internal static partial class KernelTypes
             ("_refcount", counter, 52), ("lru", t.Known("list_head"), 8), ("mlock_count", t.U32, 16));
         t.Overlay("folio", 256, newer ? ("_flags_1", t.U64, 64) : ("_folio_order", t.U8, 81));
         t.Enum("pageflags", newer
-            ? [("PG_locked", 0), ("PG_lru", 5), ("PG_head", 6), ("PG_active", 8), ("PG_reserved", 13), ("PG_swapbacked", 17), ("PG_unevictable", 18), ("PG_owner_priv_1", 10), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]
-            : [("PG_locked", 0), ("PG_lru", 4), ("PG_active", 5), ("PG_slab", 9), ("PG_owner_priv_1", 10), ("PG_reserved", 12), ("PG_head", 16), ("PG_swapbacked", 19), ("PG_unevictable", 20), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]);
+            ? [("PG_locked", 0), ("PG_lru", 5), ("PG_head", 6), ("PG_active", 8), ("PG_reserved", 13), ("PG_private", 14), ("PG_swapbacked", 17), ("PG_unevictable", 18), ("PG_owner_priv_1", 10), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]
+            : [("PG_locked", 0), ("PG_lru", 4), ("PG_active", 5), ("PG_slab", 9), ("PG_owner_priv_1", 10), ("PG_reserved", 12), ("PG_private", 13), ("PG_head", 16), ("PG_swapbacked", 19), ("PG_unevictable", 20), ("__NR_PAGEFLAGS", 24), ("PG_swapcache", 10)]);
         if (newer)
             t.Enum("pagetype", ("PGTY_buddy", 240), ("PGTY_offline", 241), ("PGTY_table", 242), ("PGTY_slab", 245), ("PGTY_mapcount_underflow", 255));
         t.Struct("kfence_metadata", ("state", t.U32), ("addr", t.U64), ("size", t.U64));
