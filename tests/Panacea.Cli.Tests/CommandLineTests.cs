@@ -90,6 +90,8 @@ public class CommandLineTests
     [InlineData("guard pid:1 pid:1", "given twice")]
     [InlineData("guard pid:1 --mode heroic", "observe, quarantine or full")]
     [InlineData("guard pid:1 --mode 1", "observe, quarantine or full")]
+    [InlineData("guard pid:1 --fallback panic", "leave, reset or keep-stopped")]
+    [InlineData("dump pid:1", "'FILE' missing")]
     [InlineData("guard pid:1 --health-window 3", "500ms, 2s or 1m")]
     [InlineData("guard pid:1 --health-window 1ms", "from 100ms")]
     [InlineData("guard pid:1 --health-window -1s", "500ms, 2s or 1m")]

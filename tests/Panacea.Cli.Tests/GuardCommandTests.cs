@@ -3,7 +3,10 @@ using Panacea.Daemon;
 using Panacea.Diagnosis;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Dumping;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
+using Panacea.TestKit;
 
 namespace Panacea.Cli.Tests;
 
@@ -87,6 +90,45 @@ public class GuardCommandTests
         Assert.Equal(
             new GuardOptions { Mode = GuardMode.Quarantine, HealthWindow = TimeSpan.FromSeconds(1.5), StopBudget = TimeSpan.FromMilliseconds(500), ImageCache = "/c" },
             seen);
+    }
+
+    [Fact]
+    public void The_fallback_reaches_the_session()
+    {
+        using var directory = new TemporaryDirectory();
+        List<FallbackPolicy> seen = [];
+        var harness = new Harness { Guard = (_, options, _) => new Session(() => seen.Add(options.Fallback)) };
+        Assert.Equal(0, harness.Run("guard", "pid:1").ExitCode);
+        Assert.Equal(0, harness.Run("guard", "pid:1", "--fallback", "keep-stopped", "--fallback-dump", directory.File("dumps")).ExitCode);
+        Assert.Equal([new FallbackPolicy(), new FallbackPolicy { Then = FallbackAction.KeepStopped, DumpDirectory = directory.File("dumps") }], seen);
+
+        // What is wrong with the directory is said now, not at a crash.
+        Assert.True(Directory.Exists(directory.File("dumps")));
+        File.WriteAllText(directory.File("file"), "");
+        Assert.Equal(ExitCodes.Failure, harness.Run("guard", "pid:1", "--fallback-dump", directory.File("file")).ExitCode);
+        Assert.Equal(2, seen.Count);
+    }
+
+    [Fact]
+    public void A_dump_and_what_came_after_it_are_told()
+    {
+        var dump = new DumpRecord("/d/i.vmcore", 61_000_000, 58_000_000, 536_870_912, 31, new LeftOutBytes(400_000_000, 0, 0, 0, 0), null, 150_000);
+        var harness = new Harness
+        {
+            Guard = (_, _, sink) => new Session(() =>
+            {
+                sink.OnEvent(new DumpProgressEvent("pid:1", "i", "/d/i.vmcore", 30_000_000, 60_000_000, 500_000));
+                sink.OnEvent(new DumpedEvent("pid:1", "i", dump, 0));
+                sink.OnEvent(new FallbackEvent("pid:1", "i", FallbackAction.KeepStopped, "/d/i.vmcore", "go on with 'cont'", ["an \e[31merror"]));
+                sink.OnEvent(new DetachedEvent("pid:1", "kept-stopped"));
+            }),
+        };
+        Assert.Equal(
+            [
+                "dumping    50 %, 30 of 60 MB, 60 MB/s", "dumped     /d/i.vmcore: 61.0 MB (58.0 MB on the disk) of 536.9 MB of memory; left out: 400.0 MB of free memory",
+                "fallback   the guest stays stopped; go on with 'cont'; an \\x1b[31merror", "detached   the guest stays stopped where it died, as it was asked for",
+            ],
+            harness.Run("guard", "pid:1").Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l[(l.IndexOf("pid:1", StringComparison.Ordinal) + 7)..]));
     }
 
     [Fact]

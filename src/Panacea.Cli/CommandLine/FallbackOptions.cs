@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Panacea.Sessions;
 using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.CommandLine;
@@ -42,9 +43,13 @@ internal static class FallbackOptions
         return option;
     }
 
+    /// <summary>Makes the directory of dumps, wherever it was named.</summary>
+    /// <exception cref="IOException">It can't be made.</exception>
+    public static GuardOptions Prepare(GuardOptions options) => options with { Fallback = options.Fallback with { DumpDirectory = Directory(options.Fallback.DumpDirectory) } };
+
     /// <summary>The directory of dumps, made where missing: what is wrong with it is to be said now, not at a crash.</summary>
     /// <exception cref="IOException">It can't be made.</exception>
-    public static string? Directory(string? path)
+    private static string? Directory(string? path)
     {
         if (path is null)
             return null;
