@@ -35,7 +35,11 @@ internal sealed class Fallback(FallbackPolicy policy, ISessionSink sink, Func<st
 {
     private static readonly TimeSpan ResetPatience = TimeSpan.FromSeconds(5), TellStep = TimeSpan.FromSeconds(1);
 
+    /// <summary>Dumps of one session: a guest that crashes again and again must not fill the host's disk.</summary>
+    internal const int MostDumps = 16;
+
     private IDumpStore? _file;
+    private int _dumps;
     private (ulong Address, int Pid)? _last;
     private bool _isTold;
 
@@ -120,6 +124,12 @@ internal sealed class Fallback(FallbackPolicy policy, ISessionSink sink, Func<st
 
     private DumpRecord? Dump(IGuestControl target, ArmedKernel kernel, IHeldGuest guest, DeathEvent death, string path, List<string> errors, CancellationToken cancel)
     {
+        if (_dumps >= MostDumps)
+        {
+            errors.Add($"no dump was written: there are {MostDumps} of this guest since it is guarded; look after them, and start the guard again");
+            return null;
+        }
+
         IDumpStore? file = null;
         try
         {
@@ -138,6 +148,7 @@ internal sealed class Fallback(FallbackPolicy policy, ISessionSink sink, Func<st
                 },
                 limits, cancel);
             (_file, file) = (file, null);
+            _dumps++;
             return DumpRecord.Of(path, summary);
         }
         catch (Exception e) when (e is not GdbException { Kind: not GdbFailure.Refused })

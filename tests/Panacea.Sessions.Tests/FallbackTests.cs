@@ -110,6 +110,26 @@ public sealed class FallbackTests : IDisposable
     }
 
     [Fact]
+    public void A_guest_that_dies_again_and_again_does_not_fill_the_disk()
+    {
+        int opened = 0;
+        _open = _ =>
+        {
+            opened++;
+            return new FailingStore("", () => { }, () => { });
+        };
+        for (int i = 0; i < Fallback.MostDumps + 1; i++)
+            _vm.ThenStops(Dies);
+        Run(FallbackAction.Leave, dump: true);
+        _vm.AssertRuns();
+        Assert.Equal(Fallback.MostDumps, opened);
+        FallbackEvent[] told = [.. _sink.Events.OfType<FallbackEvent>()];
+        Assert.Equal(Fallback.MostDumps + 1, told.Length);
+        Assert.All(told[..^1], e => Assert.Empty(e.Errors));
+        Assert.Contains("no dump was written", Assert.Single(told[^1].Errors));
+    }
+
+    [Fact]
     public void A_repaired_death_needs_no_fallback()
     {
         _vm.ThenStops(Dies).ThenLives();
