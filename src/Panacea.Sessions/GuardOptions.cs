@@ -33,9 +33,6 @@ public sealed record GuardOptions
     /// <summary>What is done with a process that has to be taken out.</summary>
     public QuarantineKind Quarantine { get; init; }
 
-    /// <summary>What is done with a guest that can't be repaired.</summary>
-    public FallbackPolicy Fallback { get; init; } = new();
-
     /// <summary>Whether and when a guest counts as hanging.</summary>
     public HangPolicy Hangs { get; init; } = new();
 

@@ -14,7 +14,7 @@ using Panacea.TestKit.Linux;
 namespace Panacea.Sessions.Tests;
 
 /// <summary>The life of a guarded VM, without QEMU: what happens to it is a script.</summary>
-public sealed class GuardSessionTests : IDisposable
+public sealed partial class GuardSessionTests : IDisposable
 {
     private readonly TemporaryDirectory _cache = new();
     private readonly SyntheticKernel _guest = new();
@@ -379,54 +379,6 @@ public sealed class GuardSessionTests : IDisposable
     private static string Name(SessionEvent e) => e.GetType().Name.Replace("Event", "").ToLowerInvariant();
 
     private VcpuRegisters Dies() => _guest.Crash(new CrashSpec()).Vcpu;
-
-    /// <summary>Nobody has stopped it: it is stopped for some glances, and repaired at the last of them.</summary>
-    [Theory]
-    [InlineData(GuardMode.Full, RepairKind.ErrorReturn, IncidentOutcome.Recovered)]
-    [InlineData(GuardMode.Observe, RepairKind.None, IncidentOutcome.Declined)]
-    public void A_hang_is_seen_and_broken(GuardMode mode, RepairKind repair, IncidentOutcome outcome)
-    {
-        Hang();
-        Run(mode);
-        Assert.Equal(["attached", "armed", "death", "resumed", "incident", "detached"], _sink.Events.Select(Name));
-        Incident incident = Assert.Single(_sink.Incidents);
-        Assert.Equal((repair, outcome, "hang", "hard lockup in ct_panic"), (incident.Repair, incident.Outcome, incident.DeathPoint, incident.Report?.Title));
-        Assert.Contains(incident.Report!.Findings, f => f.Id == "hang.irqs-off");
-        Assert.Equal(mode == GuardMode.Observe, _vm.Held[^1].Left.Count == 0);
-        Assert.Equal(4, _vm.Held.Count);
-    }
-
-    [Fact]
-    public void A_hang_that_goes_by_itself_is_no_incident()
-    {
-        Hang();
-        _vm.Before = step =>
-        {
-            if (step == "stop" && _vm.Held.Count == 2)
-                _vm.Work();
-        };
-        _vm.ThenLives();
-        Run();
-        Assert.Empty(_sink.Incidents);
-    }
-
-    /// <summary>CPU 0 stands in panic() with interrupts off, uses time and does not tick.</summary>
-    private void Hang()
-    {
-        VcpuRegisters hangs = _guest.Crash(new CrashSpec { Entry = null, Function = "ct_panic", Preempt = 1 }).Vcpu with { Rflags = 2 };
-        _vm.Times = new TimeSpan[_vm.VcpuCount];
-        _vm.Place = vcpu => vcpu == 0 ? hangs : _guest.Vcpu(vcpu, _guest["vfs_write"], default);
-        for (int i = 0; i < 150; i++)
-        {
-            _vm.Then(() =>
-            {
-                _vm.Times[0] += TimeSpan.FromMilliseconds(100);
-                if (_vm.Held.Count > 3)
-                    _vm.Work();
-                return new GuestWait(QemuWaitKind.TimedOut, null);
-            });
-        }
-    }
 
     /// <summary>After the guest goes on, the crash is held against the rules that the guard was given.</summary>
     [Fact]

@@ -29,6 +29,8 @@ public sealed class HealStrategy : IRepairStrategy
     /// <inheritdoc/>
     public StrategyVerdict Evaluate(CrashEvidence evidence)
     {
+        if (evidence.Hang is { IsOwnerGone: true })
+            return OrphanLock.Evaluate(evidence);
         if (evidence.Context is CrashContext.Nmi || evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
             return StrategyVerdict.Declines("the trap handler does not come back");
         var damage = new List<PlannedWrite>();

@@ -6,13 +6,10 @@ using Panacea.Target;
 namespace Panacea.Repair.Strategies;
 
 /// <summary>A mutex whose owner is no task any more is released; the task that waits for it gets it as it would have from its owner. What the owner was changing under it may be half done.</summary>
-public sealed class OrphanLockStrategy : IRepairStrategy
+internal static class OrphanLock
 {
-    /// <inheritdoc/>
-    public RepairKind Kind => RepairKind.Heal;
-
-    /// <inheritdoc/>
-    public StrategyVerdict Evaluate(CrashEvidence evidence)
+    /// <summary>A plan for a task that waits for such a mutex.</summary>
+    public static StrategyVerdict Evaluate(CrashEvidence evidence)
     {
         if (evidence.Hang is not { Wait: { Kind: LockKind.Mutex } wait, IsOwnerGone: true })
             return StrategyVerdict.Declines("nobody waits for what somebody who is gone has left locked");
@@ -21,7 +18,7 @@ public sealed class OrphanLockStrategy : IRepairStrategy
         {
             return StrategyVerdict.Applies(new RepairPlan
             {
-                Kind = Kind,
+                Kind = RepairKind.Heal,
                 Explanation = $"mutex {name}, whose owner is gone, is released; {(evidence.Task is { } task ? $"task {task.Pid} ({task.Comm})" : "its waiter")} gets it",
                 Writes = [MutexWait.Release(evidence.Kernel, wait.Lock)],
                 Registers = [],

@@ -1,0 +1,94 @@
+using Panacea.Kernel;
+using Panacea.Sessions.Hangs;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Sessions.Tests.Hangs;
+
+/// <summary>A long wait is no proof of anything: a ring of waits is, and an owner that is gone.</summary>
+public sealed class StuckWatchTests : IDisposable
+{
+    private static readonly TimeSpan After = TimeSpan.FromSeconds(2);
+
+    private readonly ArmedGuest _guest = new();
+    private readonly StuckWatch _watch;
+    private TimeSpan _now = TimeSpan.FromHours(1);
+
+    private SyntheticKernel Kernel => _guest.Guest;
+
+    private LinuxKernel Live => _guest.Armed.Image.KernelOver(Kernel.Memory);
+
+    public StuckWatchTests()
+    {
+        _watch = new StuckWatch(After, since => _now - TimeSpan.FromTicks(since), () => _now.Ticks, TargetLimits.Default with { MaxTasks = 100, MaxChain = 100 });
+        Kernel.Put(Kernel.PerCpu("runqueues", 0), "rq.nr_uninterruptible", 5);
+        Kernel.Put(Kernel.PerCpu("runqueues", 1), "rq.nr_uninterruptible", unchecked((ulong)-3L));
+    }
+
+    public void Dispose() => _guest.Dispose();
+
+    [Fact]
+    public void Two_that_wait_for_each_other_are_seen_after_a_while()
+    {
+        SyntheticTask[] tasks = [Kernel.AddTask(600, "one"), Kernel.AddTask(601, "two")];
+        ulong a = Kernel.Mutex(0), b = Kernel.Mutex(1);
+        Kernel.HoldMutex(a, tasks[0].Address, tasks[1]);
+        Kernel.HoldMutex(b, tasks[1].Address, tasks[0]);
+        Kernel.Link();
+        StuckTask stuck = Watched(TimeSpan.FromSeconds(3))!;
+        Assert.Contains((stuck.Wait.Task, stuck.Wait.Lock), ((ulong, ulong)[])[(tasks[0].Address, b), (tasks[1].Address, a)]);
+        Assert.False(stuck.IsOwnerGone);
+        Assert.Equal(2, stuck.Told.Count);
+
+        // One of them was told of in vain: the other one is left to try, and then nobody.
+        _watch.Tell(stuck);
+        StuckTask other = Watched(TimeSpan.FromSeconds(3))!;
+        Assert.NotEqual(stuck.Wait.Task, other.Wait.Task);
+        _watch.Tell(other);
+        Assert.Null(Watched(TimeSpan.FromSeconds(10)));
+    }
+
+    [Fact]
+    public void What_somebody_who_is_gone_holds_is_seen()
+    {
+        SyntheticTask task = Kernel.AddTask(600, "waits");
+        Kernel.HoldMutex(Kernel.Mutex(0), 0xffff_8880_dead_0000, task);
+        Kernel.Link();
+        StuckTask stuck = Watched(TimeSpan.FromSeconds(3))!;
+        Assert.Equal((task.Address, Kernel.Mutex(0), true), (stuck.Wait.Task, stuck.Wait.Lock, stuck.IsOwnerGone));
+        Assert.Contains("is no task any more", Assert.Single(stuck.Told), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("the owner lives")]
+    [InlineData("not for long")]
+    [InlineData("it is switched to now and then")]
+    [InlineData("the run queues count nobody")]
+    public void What_may_still_end_is_not_stuck(string what)
+    {
+        SyntheticTask task = Kernel.AddTask(600, "waits");
+        bool lives = what == "the owner lives";
+        Kernel.HoldMutex(Kernel.Mutex(0), lives ? Kernel.Victim.Address : 0xffff_8880_dead_0000, task);
+        if (what == "the run queues count nobody")
+            Kernel.Put(Kernel.PerCpu("runqueues", 0), "rq.nr_uninterruptible", 3);
+        Kernel.Link();
+        ulong switches = 10;
+        Assert.Null(Watched(what == "not for long" ? TimeSpan.FromSeconds(1) : TimeSpan.FromSeconds(20), () =>
+        {
+            if (what == "it is switched to now and then")
+                Kernel.Put(task.Address, "task_struct.nvcsw", switches++);
+        }));
+    }
+
+    private StuckTask? Watched(TimeSpan limit, Action? each = null)
+    {
+        for (TimeSpan end = _now + limit; _now < end; _now += TimeSpan.FromMilliseconds(250))
+        {
+            each?.Invoke();
+            if (_watch.Look(Live, _guest.Armed.Capture.CodeMap) is { } stuck)
+                return stuck;
+        }
+
+        return null;
+    }
+}
