@@ -15,9 +15,6 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
     /// <summary>Trap entries of arch/x86/entry/entry_64.S: <c>asm_exc_page_fault</c>, …</summary>
     private const string TrapPrefix = "asm_exc_";
 
-    /// <summary>What the kernel prints for a CPU that has not died (panic_cpu's PANIC_CPU_INVALID, crashing_cpu's first value).</summary>
-    private const uint NoCpu = uint.MaxValue;
-
     /// <summary>The unmapped page below a stack in vmalloc (kernel/fork.c, alloc_thread_stack_node).</summary>
     private const ulong GuardBytes = 4096;
 
@@ -31,7 +28,7 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
     {
         evidence = null!;
         LinuxKernel kernel = image.KernelOver(memory);
-        uint? dead = DeadCpu(kernel);
+        uint? dead = PanicState.DeadCpu(kernel);
         whyNot = vcpus.Count == 0 ? "the registers of no CPU are known" : "no CPU's stack shows an oops or a panic";
         List<CrashCapture.CapturedCpu> cpus = [.. vcpus.Where(v => !v.IsUserMode).Select(v => capture.Open(memory, v))];
         foreach (CrashCapture.CapturedCpu cpu in cpus.OrderByDescending(c => c.Cpu is { } number && number == dead))
@@ -42,18 +39,6 @@ public sealed class CrashFinder(RepairImage image, CrashCapture capture)
         }
 
         return false;
-    }
-
-    /// <summary>The CPU that called panic() first (kernel/panic.c, panic_cpu) or went into the crash kernel (arch/x86/kernel/reboot.c, crashing_cpu); null where none did.</summary>
-    private static uint? DeadCpu(LinuxKernel kernel)
-    {
-        foreach (string symbol in (string[])["panic_cpu", "crashing_cpu"])
-        {
-            if (kernel.Image.TryFindSymbol(symbol, out ulong address) && kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint cpu, out _) && cpu != NoCpu)
-                return cpu;
-        }
-
-        return null;
     }
 
     private bool TryFind(CrashCapture.CapturedCpu cpu, Backtrace stack, bool isDead, out CrashEvidence evidence)

@@ -84,6 +84,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
 
         public bool AlwaysWanted { get; set; } = true;
 
+        /// <summary>In this kernel, and on that CPU of it: another one may have taken over (kexec).</summary>
         public bool AlwaysKernel { get; set; } = true;
 
         public bool AlwaysIrqsOff { get; set; } = true;
@@ -102,6 +103,14 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
             if (target.VcpuTimes() is not { } times)
             {
                 Blind = "the processor time of single vCPUs can't be told (they share a thread of the host)";
+                return [];
+            }
+
+            // What a dead kernel's memory says is of no moment, and a crash kernel may be at work beside it.
+            if (PanicState.IsEnding(_kernel))
+            {
+                Blind = "the kernel has panicked, or is going down";
+                Relax();
                 return [];
             }
 
@@ -186,7 +195,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
             if (vcpus.FirstOrDefault(v => v.Vcpu == track.Vcpu) is not { } vcpu)
                 continue;
             close.Registers++;
-            close.AlwaysKernel &= !vcpu.IsUserMode;
+            close.AlwaysKernel &= !vcpu.IsUserMode && PerCpu.CpuOf(_kernel, vcpu) == track.Cpu;
             close.AlwaysIrqsOff &= (vcpu.Rflags & 0x200) == 0;
             close.Addresses.Add(vcpu.Rip);
         }

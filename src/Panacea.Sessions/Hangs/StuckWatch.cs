@@ -41,7 +41,7 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         _lookedAt = now();
         try
         {
-            if (Uninterruptibles(kernel) <= 0)
+            if (PanicState.IsEnding(kernel) || Uninterruptibles(kernel) <= 0)
             {
                 _sleepers.Clear();
                 _told.Clear();

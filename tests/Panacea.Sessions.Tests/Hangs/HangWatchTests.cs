@@ -57,6 +57,9 @@ public sealed class HangWatchTests : IDisposable
     [Theory]
     [InlineData("the host gives it no time")]
     [InlineData("user mode")]
+    [InlineData("another kernel")]
+    [InlineData("a kernel that has panicked")]
+    [InlineData("a kernel that restarts")]
     [InlineData("interrupts are on")]
     [InlineData("idle")]
     [InlineData("nobody waits")]
@@ -66,6 +69,12 @@ public sealed class HangWatchTests : IDisposable
     {
         bool ticks = what is "nobody waits" or "it leaves the atomic section now and then" or "it switches";
         Place(irqs: what is not ("the host gives it no time" or "it switches"), user: what == "user mode");
+        if (what == "another kernel")
+            _vm.Place = vcpu => Kernel.Vcpu(vcpu, Kernel["ct_int"], default, 2) with { GsBase = 0xffff_8880_1234_0000 };
+        if (what == "a kernel that has panicked")
+            Kernel.WriteU64(Kernel["panic_cpu"], 1);
+        if (what == "a kernel that restarts")
+            Kernel.WriteU64(Kernel["system_state"], 6);
         if (what is "idle")
             Kernel.Put(Kernel.PerCpu("runqueues", 0), "rq.curr", Kernel.Get(Kernel.PerCpu("runqueues", 0), "rq.idle"));
         if (what == "it switches")
