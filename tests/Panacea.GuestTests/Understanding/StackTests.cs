@@ -18,23 +18,22 @@ public abstract partial class StackTests(SharedGuest shared)
         Guest guest = await shared.AliveAsync();
         using KernelView view = KernelView.Open(guest);
         string[] wrong = [];
-        // A task that wakes up often may have been elsewhere in between, whatever it was doing before and after; it is right once in a while.
-        var right = new HashSet<int>();
-        Dictionary<int, string> before = await TheirsAsync(guest);
+        (_, Dictionary<int, string> switches) = await TheirsAsync(guest);
         for (int round = 0; round < Rounds; round++)
         {
             Dictionary<int, string> ours = KernelView.Settled(() => Ours(view));
-            Dictionary<int, string> after = await TheirsAsync(guest);
-            int[] still = [.. before.Where(b => after.TryGetValue(b.Key, out string? now) && now == b.Value && b.Value.Length > 0 && ours.ContainsKey(b.Key)).Select(b => b.Key)];
-            right.UnionWith(still.Where(pid => ours[pid] == before[pid]));
-            wrong = [.. still.Where(pid => !right.Contains(pid)).Select(pid => $"{pid}:\n{before[pid]}ours:\n{ours[pid]}")];
+            (Dictionary<int, string> theirs, Dictionary<int, string> after) = await TheirsAsync(guest);
+
+            // Who has not been switched to since before our look has slept all the while.
+            int[] still = [.. theirs.Where(t => t.Value.Length > 0 && ours.ContainsKey(t.Key) && after.TryGetValue(t.Key, out string? now) && switches.GetValueOrDefault(t.Key) == now).Select(t => t.Key)];
+            wrong = [.. still.Where(pid => ours[pid] != theirs[pid]).Select(pid => $"{pid}:\n{theirs[pid]}ours:\n{ours[pid]}")];
             if (wrong.Length == 0)
             {
                 Assert.True(still.Length > 30, $"{still.Length} stacks");
                 return;
             }
 
-            before = after;
+            switches = after;
         }
 
         Assert.Fail($"{wrong.Length} still different after {Rounds} rounds:\n{string.Join('\n', wrong.Take(5))}");
@@ -72,23 +71,31 @@ public abstract partial class StackTests(SharedGuest shared)
         return all;
     }
 
-    private static async Task<Dictionary<int, string>> TheirsAsync(Guest guest)
+    /// <summary>The stacks, and after them how often each task has been switched to and from.</summary>
+    private static async Task<(Dictionary<int, string> Stacks, Dictionary<int, string> Switches)> TheirsAsync(Guest guest)
     {
-        var all = new Dictionary<int, string>();
+        var stacks = new Dictionary<int, string>();
+        var switches = new Dictionary<int, string>();
         int pid = 0;
-        foreach (string line in await guest.MustLinesAsync("head -v -n 999 /proc/[0-9]*/task/[0-9]*/stack; true"))
+        foreach (string line in await guest.MustLinesAsync("head -v -n 999 /proc/[0-9]*/task/[0-9]*/stack; grep -H ctxt_switches /proc/[0-9]*/task/[0-9]*/status; true"))
         {
             if (Heading().Match(line) is { Success: true } heading)
-                all[pid = int.Parse(heading.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture)] = "";
+                stacks[pid = int.Parse(heading.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture)] = "";
             else if (line.StartsWith("[<0>] ", StringComparison.Ordinal))
-                all[pid] += line[6..] + "\n";
+                stacks[pid] += line[6..] + "\n";
+            else if (Counted().Match(line) is { Success: true } counted && int.Parse(counted.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture) is var task)
+                switches[task] = switches.GetValueOrDefault(task) + counted.Groups[2].Value;
         }
 
-        return all;
+        Assert.NotEmpty(switches);
+        return (stacks, switches);
     }
 
     [GeneratedRegex("^==> /proc/[0-9]+/task/([0-9]+)/stack <==$")]
     private static partial Regex Heading();
+
+    [GeneratedRegex("^/proc/[0-9]+/task/([0-9]+)/status:(.*)$")]
+    private static partial Regex Counted();
 }
 
 /// <inheritdoc/>
