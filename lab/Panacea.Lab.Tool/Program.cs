@@ -113,7 +113,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     if (document is not null)
         names = names[2..];
     var kernels = new List<KernelMatrix>();
-    IReadOnlyList<MatrixCell> cells = names is [] ? MatrixCell.All : names is ["sample"] ? MatrixCell.Sample : [.. names.Select(MatrixCell.Parse)];
+    IReadOnlyList<MatrixCell> cells = names is [] ? [.. MatrixCell.All, .. MatrixCell.Hangs] : names is ["sample"] ? [.. MatrixCell.Sample, .. MatrixCell.HangSample] : [.. names.Select(MatrixCell.Parse)];
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
         await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine);

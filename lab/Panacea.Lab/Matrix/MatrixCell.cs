@@ -53,6 +53,9 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>cause@context.</summary>
     public string Name => $"{Cause}@{Context}";
 
+    /// <summary>It hangs instead of dying: it takes as long as it takes to be seen, and is stopped more than once.</summary>
+    public bool IsHang => Array.Exists(Hanging, h => h.Cause == Cause);
+
     /// <summary>A process of its own is in it.</summary>
     public bool HasProcess => Array.IndexOf(Process, Context) >= 0;
 

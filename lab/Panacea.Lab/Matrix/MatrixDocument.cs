@@ -22,17 +22,18 @@ public static class MatrixDocument
     public static string Of(IReadOnlyList<KernelMatrix> kernels, BenchHost host, DateTimeOffset at, string command)
     {
         var text = new StringBuilder("# Recovery matrix\n\n");
-        text.Append("Every crash of the crash-test driver (`lab/crashtest/matrix_*.c`) in every context, under `panacea guard` with `panic_on_oops=1`, without Panacea the end of each of these guests. After each cell the\n");
+        text.Append("Crashes and hangs of the crash-test driver (`lab/crashtest/matrix_*.c`) in every context, under `panacea guard` with `panic_on_oops=1`, without Panacea the end of each of these guests. After each cell the\n");
         text.Append("guest has to do what servers do (fork and exec on every vCPU, write and fsync, connect, load and unload a module, allocate, sleep, signal), none of the driver's locks may be held, and no task may\n");
         text.Append("stay in D state; a guest that fails is replaced. The same guest goes on from cell to cell, with redis and a counter at work.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Generated {at:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, Panacea {Safe.Markdown(host.Panacea)}, QEMU {Safe.Markdown(host.Qemu)}, from `{command}`.\n\n");
-        if (kernels.Count > 0 && kernels[0].Results.Count < MatrixCell.All.Count)
-            text.Append(CultureInfo.InvariantCulture, $"This run is a sample: {kernels[0].Results.Count} of {MatrixCell.All.Count} cells a kernel, each context and each cause among them.\n\n");
+        int whole = MatrixCell.All.Count + MatrixCell.Hangs.Count;
+        if (kernels.Count > 0 && kernels[0].Results.Count < whole)
+            text.Append(CultureInfo.InvariantCulture, $"This run is a sample: {kernels[0].Results.Count} of {whole} cells a kernel, each context and each cause among them.\n\n");
         text.Append("| | ").AppendJoin(" | ", kernels.Select(k => k.Kernel)).Append(" |\n| --- |").Append(string.Concat(kernels.Select(_ => " ---: |"))).Append('\n');
         Row("cells recovered", k => $"{k.Results.Count(r => r.IsRecovered)} of {k.Results.Count} ({Percent(k.Results.Count(r => r.IsRecovered), k.Results.Count)})");
         Row("process survives, where it has not to be taken out", k => $"{k.Results.Count(r => r is { Cell.MaySurvive: true, ProcessSurvived: true, IsRecovered: true })} of {k.Results.Count(r => r.Cell.MaySurvive)}");
-        Row("guest stopped, median / p99", k => k.Results.Where(r => r.StoppedUs is not null).Select(r => r.StoppedUs!.Value).ToList() is { Count: > 0 } all
-            ? $"{BenchRows.Time(Figures.Of(all).Median)} / {BenchRows.Time(Figures.Of(all).P99)}" : "–");
+        Row("guest stopped by a crash, median / p99", k => Stopped(k, hangs: false));
+        Row("guest stopped to break a hang, median / p99", k => Stopped(k, hangs: true));
         Row("guests that it took", k => k.Boots.ToString(CultureInfo.InvariantCulture));
         foreach (KernelMatrix kernel in kernels)
         {
@@ -49,6 +50,9 @@ public static class MatrixDocument
 
         void Row(string what, Func<KernelMatrix, string> value) => text.Append("| ").Append(what).Append(" | ").AppendJoin(" | ", kernels.Select(value)).Append(" |\n");
     }
+
+    private static string Stopped(KernelMatrix kernel, bool hangs) => kernel.Results.Where(r => r.StoppedUs is not null && r.Cell.IsHang == hangs).Select(r => r.StoppedUs!.Value).ToList() is { Count: > 0 } all
+        ? $"{BenchRows.Time(Figures.Of(all).Median)} / {BenchRows.Time(Figures.Of(all).P99)}" : "–";
 
     private static string Percent(int part, int all) => all == 0 ? "–" : string.Create(CultureInfo.InvariantCulture, $"{100.0 * part / all:0.0} %");
 }
