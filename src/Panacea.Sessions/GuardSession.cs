@@ -183,6 +183,9 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         IHeldGuest stop = found ?? _target.Stop();
         long stoppedUs = SetBreakpoints(stop, kernel, out VcpuRegisters? registers);
 
+        if (_hangs is not null && _target.VcpuTimes() is null)
+            Warn("hangs of CPUs can't be seen: its vCPUs share a thread of the host, so the processor time of each can't be told");
+
         // Whoever reads "armed" may rely on it that the guest is not stopped any more but by a crash: QEMU forgets an operator's pause that comes during a stop of ours.
         if (registers is not null)
             Rehearse(kernel, registers);
@@ -404,7 +407,11 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         StopResult? stop = new StopWindow(_target, _armed!).HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
         Warn(warning);
         if (stop is null)
+        {
+            watch.Postpone(hanging);
             return;
+        }
+
         if (stop.Applied is null)
             watch.Told(hanging);
         else

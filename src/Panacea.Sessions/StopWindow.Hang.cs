@@ -18,6 +18,10 @@ internal sealed partial class StopWindow
 
     private const uint HardirqMask = 0xff_0000;
 
+    /// <summary>Beginnings of names: kernel/printk/, kernel/sched/core.c, kernel/stop_machine.c, kernel/debug/, kernel/panic.c, arch/x86/kernel/reboot.c.</summary>
+    private static readonly string[] Meant =
+        ["console_unlock", "console_flush_all", "vprintk", "nbcon_", "__pr_flush", "pr_flush", "printk_kthread", "show_state_filter", "sysrq_handle_showstate", "multi_cpu_stop", "kgdb_", "kdb_", "panic", "vpanic", "oops_", "native_machine_", "machine_"];
+
     private static readonly TimeSpan BetweenGlances = TimeSpan.FromMilliseconds(3);
 
     /// <summary>Breaks a hang. Throws nothing: what failed stands in the result.</summary>
@@ -71,7 +75,8 @@ internal sealed partial class StopWindow
         return Break(guest, hanging, stacks, whyNot);
     }
 
-    private StopResult Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
+    /// <returns>Null where it is no hang.</returns>
+    private StopResult? Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
     {
         CrashEvidence? first = null;
         IReadOnlyList<LadderVerdict> firstLadder = [];
@@ -81,6 +86,13 @@ internal sealed partial class StopWindow
             foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
                 captured.Add((cpu, kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu])));
             Mark("diagnosed");
+
+            // One that does what may take long is left to it, and so are those that wait for it.
+            if (captured.Exists(c => IsMeant(c.Evidence)))
+            {
+                Resume(guest);
+                return null;
+            }
 
             // One that only waits for another is not to blame, as long as there is another.
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
@@ -138,6 +150,11 @@ internal sealed partial class StopWindow
     private bool IsInterruptEntry(VcpuRegisters registers) => kernel.Image.Symbolize(registers.Rip)?.Name is not { } name
         || name.StartsWith("asm_", StringComparison.Ordinal) || name.StartsWith("sysvec_", StringComparison.Ordinal) || name.StartsWith("irqentry_", StringComparison.Ordinal)
         || name is "error_entry" or "error_return" or "common_interrupt" or "sync_regs" or "common_interrupt_return" or "irq_enter_rcu" or "irq_exit_rcu" or "__irq_exit_rcu" or "native_irq_return_iret";
+
+    /// <summary>Work of the kernel's own that gives way to nobody for as long as it takes: writing to a slow console, showing the state of all tasks, stopping the machine, the debugger. The kernel's own
+    /// watchdogs are told to look away from it (touch_nmi_watchdog, touch_softlockup_watchdog).</summary>
+    private static bool IsMeant(CrashEvidence evidence) => evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => evidence.LocationOf(f)?.Name ?? "")
+        .Any(name => Array.Exists(Meant, prefix => name.StartsWith(prefix, StringComparison.Ordinal)));
 
     /// <summary>It waits for another CPU: for a lock, for its answer to a call, or for all to come together.</summary>
     private static bool IsWaiter(CrashEvidence evidence) => evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact && (f.Index == 0 || !f.IsTrap)).Take(4)

@@ -26,7 +26,7 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public List<HeldGuest> Held { get; } = [];
 
     /// <summary>Processor time of each vCPU's thread; null where it can't be told.</summary>
-    public TimeSpan[]? Times { get; set; }
+    public TimeSpan[]? Times { get; set; } = new TimeSpan[kernel.Options.Cpus];
 
     /// <summary>Where a vCPU is while the guest runs, and where it stands when it is stopped by its guard.</summary>
     public Func<int, VcpuRegisters>? Place { get; set; }

@@ -141,6 +141,14 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
         Relax();
     }
 
+    /// <summary>They were no hangs, or went by themselves: their time begins anew.</summary>
+    public void Postpone(IEnumerable<HangingCpu> hangs)
+    {
+        foreach (HangingCpu hang in hangs)
+            _tracks[hang.Cpu].IsKnown = false;
+        Relax();
+    }
+
     /// <summary>A repair was made: whoever hangs still is a new hang.</summary>
     public void Forget()
     {
