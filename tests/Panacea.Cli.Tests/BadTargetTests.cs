@@ -140,11 +140,26 @@ public sealed class BadTargetTests : IDisposable
     {
         string path = Path.Combine(_directory.FullName, "qmp.sock");
         Process qemu = StartQemu("-qmp", $"unix:{path},server=on,wait=off");
-        for (int i = 0; i < 1000 && !File.Exists(path); i++)
+        for (int i = 0; i < 1000 && !IsServed(path); i++)
             qemu.WaitForExit(10);
         AssertOneSentence(RunOn(command, $"qmp:{path}"), ExitCodes.Target, "firmware");
         Assert.False(qemu.HasExited);
         Assert.False(File.Exists(Path.Combine(_directory.FullName, "x.rimg")));
+    }
+
+    /// <summary>The socket's file is there a moment before anybody listens.</summary>
+    private static bool IsServed(string path)
+    {
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            socket.Connect(new UnixDomainSocketEndPoint(path));
+            return true;
+        }
+        catch (SocketException)
+        {
+            return false;
+        }
     }
 
     private Process StartQemu(params string[] arguments)
