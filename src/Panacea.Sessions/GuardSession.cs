@@ -32,8 +32,6 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
     private IGuestControl _target = null!;
     private ArmedKernel? _armed;
     private string? _moduleSignature, _incomplete;
-    private HangWatch? _hangs;
-    private StuckWatch? _stuck;
     private long _modulesLookedAt;
     private bool _isLost;
 
@@ -390,50 +388,6 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         : kind == RepairKind.Kill && options.Quarantine == QuarantineKind.Freeze ? new RungBar(RungVerdict.NotAllowed, "not allowed: by policy quarantine: freeze")
         : options.Rungs is { } rungs && !rungs.Contains(kind) ? new RungBar(RungVerdict.NotAllowed, "not allowed: by policy rungs")
         : Incidents.WhyNot(kind, evidence);
-
-    /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
-    private void LookForHangs()
-    {
-        if (_hangs is not { } watch || watch.Look() is not { Count: > 0 } hanging)
-        {
-            LookForStuckTasks();
-            return;
-        }
-
-        Incidents.CancelCheckUps();
-        string? warning = RefreshModules(isStill: false);
-        var at = DateTimeOffset.UtcNow;
-        string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, _armed!).HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
-        Warn(warning);
-        if (stop is null)
-        {
-            watch.Postpone(hanging);
-            return;
-        }
-
-        if (stop.Applied is null)
-            watch.Told(hanging);
-        else
-            watch.Forget();
-        Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
-    }
-
-    /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
-    private void LookForStuckTasks()
-    {
-        if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap) is not { } stuck)
-            return;
-        Incidents.CancelCheckUps();
-        var at = DateTimeOffset.UtcNow;
-        string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
-        if (stop is null)
-            return;
-        if (stop.Applied is null)
-            watch.Tell(stuck);
-        Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
-    }
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
