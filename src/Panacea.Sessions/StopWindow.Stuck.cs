@@ -108,7 +108,15 @@ internal sealed partial class StopWindow
             if (wait.Kind == QemuWaitKind.Woken)
                 continue;
             guest = wait.Guest ?? target.Stop();
-            bool isOver = Environment.TickCount64 >= deadline || guest.Reason == StopReason.Other;
+
+            // An operator's pause is not ended here. A waker that is still under way comes back to the tick, which only takes its time for a user's.
+            if (guest.Reason == StopReason.Other)
+            {
+                target.ArmBreakpoints(kernel.Addresses);
+                return null;
+            }
+
+            bool isOver = Environment.TickCount64 >= deadline;
             VcpuRegisters at = guest.ReadRegisters(guest.StoppedVcpu);
             if (guest.Reason == StopReason.Breakpoint && at.Rip == tick && away is { } call && at.Gpr[Gpr.Rsp] == call.Sp)
             {
@@ -137,7 +145,7 @@ internal sealed partial class StopWindow
             if (isOver && away is null)
             {
                 target.ArmBreakpoints(kernel.Addresses);
-                return guest.Reason == StopReason.Other ? null : guest;
+                return guest;
             }
 
             Resume(guest);
