@@ -1,5 +1,6 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
+using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
 namespace Panacea.Repair;
@@ -62,12 +63,25 @@ public sealed record RepairPlan
     /// give locks back.</summary>
     public IReadOnlyList<PlannedContinuation> Continuations { get; init; } = [];
 
+    /// <summary>The function that is made to return; null where the plan leads elsewhere.</summary>
+    public ReturnedFunction? Returned { get; init; }
+
+    /// <summary>The fuse that is set with it, which keeps the function from running again; null for none.</summary>
+    public Fuse? Fuse { get; init; }
+
     /// <summary>What the guest loses by it: empty where nothing.</summary>
     public required IReadOnlyList<string> Lost { get; init; }
 
     /// <summary>What may go wrong after it.</summary>
     public required IReadOnlyList<string> Risks { get; init; }
 }
+
+/// <summary>A function that a repair has made return.</summary>
+/// <param name="Function">Its symbol.</param>
+/// <param name="Module">The module it is of; null for the kernel's own.</param>
+/// <param name="Entry">Guest-virtual address of the function.</param>
+/// <param name="Value">RAX; null where it returns nothing.</param>
+public sealed record ReturnedFunction(string Function, string? Module, ulong Entry, ulong? Value);
 
 /// <summary>A further step of a repair: the guest runs on until a vCPU reaches an address with a given stack pointer, and registers and memory are set there.</summary>
 /// <param name="Address">Guest-virtual address to stop at: one hardware breakpoint for as long as it takes.</param>

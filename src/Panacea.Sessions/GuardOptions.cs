@@ -36,6 +36,9 @@ public sealed record GuardOptions
     /// <summary>Whether and when a guest counts as hanging.</summary>
     public HangPolicy Hangs { get; init; } = new();
 
+    /// <summary>When a function that crashes again and again is made to return at once.</summary>
+    public FusePolicy Fuse { get; init; } = new();
+
     /// <summary>The policy file that said so and the line of the VM's entry in it, <c>/etc/panacea/policy.yaml:12</c>; without a line where the defaults hold; null without a file.</summary>
     public string? PolicySource { get; init; }
 

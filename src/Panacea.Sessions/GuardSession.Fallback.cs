@@ -48,6 +48,7 @@ public sealed partial class GuardSession
         while (!cancel.IsCancellationRequested && !_target.IsGone)
         {
             Incidents.Look();
+            AnswerRequests();
             if (_target.NoteResumedElsewhere())
             {
                 _fallback!.LetGo();

@@ -70,7 +70,9 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
             {
                 using CancellationTokenRegistration wake = cancel.Register(_target.Wake);
                 sink.OnEvent(new AttachedEvent(_vm, _target.Pid, _target.IsMemoryShared ? "shared" : "private"));
+                using IDisposable? control = BeginRequests();
                 reason = Guard(cancel);
+                ClearFuses();
                 if (reason == "interrupted" && IsKept)
                     reason = "kept-stopped";
             }
@@ -82,8 +84,10 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
             finally
             {
                 // First of all the guest must run; records are written afterwards. Its memory is unmapped with it.
+                _takesRequests = false;
                 Incidents.EndReading();
                 _target.Dispose();
+                EndRequests();
                 Incidents.CloseAll(reason switch
                 {
                     "interrupted" or "kept-stopped" => "the guard was interrupted before health was verified",
@@ -263,6 +267,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
                 return OnReset();
         }
 
+        AnswerRequests();
         if (wait.Kind != QemuWaitKind.TimedOut)
             return Next.Guard;
         LookForHangs();
@@ -285,6 +290,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
             stray.Resume();
         _armed?.Dispose();
         (_armed, _hangs, _stuck) = (null, null, null);
+        _fuses.Clear();
         DropRetired();
 
         // The machine that comes up may be laid out in another way: memory that was plugged in, a region that the firmware moves.
@@ -316,7 +322,11 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
     {
         long started = Time.GetTimestamp();
         while (!cancel.IsCancellationRequested && !_target.IsGone && !_target.NoteResumedElsewhere())
+        {
+            AnswerRequests();
             cancel.WaitHandle.WaitOne(BootStep);
+        }
+
         TimeSpan paused = Time.GetElapsedTime(started);
         Incidents.Pause(paused);
     }
@@ -341,7 +351,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, point.Symbol, found);
-        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death) }.Handle(guest, vcpu, point, WhyNot, seen);
+        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death), Refine = WithFuse }.Handle(guest, vcpu, point, WhyNot, seen);
         Warn(warning);
         Conclude(id, at, stop, death);
     }
@@ -359,6 +369,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
 
         (long stoppedUs, string source) = Measure(stop, death.Found);
         stop = Tell(stop, death, stoppedUs);
+        Note(stop, id);
         Record(id, at, stop, stoppedUs, source);
         if (stop.Lost is { } lost)
             throw new TargetException($"{_vm}: {lost.Message}", lost);

@@ -4,6 +4,7 @@ using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Policy;
 
 namespace Panacea.Sessions;
@@ -102,6 +103,9 @@ public sealed record Incident
 
     /// <summary>What was done with the guest instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
     public FallbackResult? Fallback { get; init; }
+
+    /// <summary>The fuse that was set with the repair; null where none was.</summary>
+    public FuseLine? Fuse { get; init; }
 
     /// <summary>The last lines of the guest's kernel log as of the crash.</summary>
     public IReadOnlyList<ConsoleLine> Console { get; init; } = [];

@@ -6,6 +6,7 @@ using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Policy;
 using Panacea.Target;
 
@@ -127,7 +128,7 @@ internal sealed class IncidentBuilder(string vm, GuardOptions options)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => Step(v, stop.Applied))],
             Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = checkUp, Report = report, Machine = machine?.State, KnownIssues = known,
-            Fallback = stop.Fallback,
+            Fallback = stop.Fallback, Fuse = stop.Fuse is { } fuse ? FuseLine.Of(fuse) : null,
             Console = pending.Console, Errors = errors,
         };
     }

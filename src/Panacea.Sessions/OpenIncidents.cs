@@ -14,9 +14,15 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
     private const int MaxRepeats = 3;
 
+    /// <summary>Functions whose returns are counted.</summary>
+    private const int MaxReturned = 1024;
+
     private readonly List<PendingIncident> _open = [];
     private readonly Queue<long> _repairs = new();
     private readonly Dictionary<(ulong Task, int Pid, RepairKind Kind), string> _failed = [];
+
+    // When each function was made to return, by its address.
+    private readonly Dictionary<ulong, Queue<long>> _returns = [];
 
     /// <summary>There are some.</summary>
     public bool Any => _open.Count > 0;
@@ -30,7 +36,27 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     public bool Use(ArmedKernel? kernel) => _open.Exists(p => p.Kernel == kernel);
 
     /// <summary>Another kernel runs now: what failed on a task of the last one says nothing.</summary>
-    public void Forget() => _failed.Clear();
+    public void Forget()
+    {
+        _failed.Clear();
+        _returns.Clear();
+    }
+
+    /// <summary>How often a function has been made to return of late: within <see cref="GuardOptions.RepairLimitWindow"/>.</summary>
+    public int ReturnsOf(ReturnedFunction function)
+    {
+        if (!_returns.TryGetValue(function.Entry, out Queue<long>? times))
+            return 0;
+        while (times.TryPeek(out long oldest) && elapsed(oldest) >= options.RepairLimitWindow)
+            times.Dequeue();
+        return times.Count;
+    }
+
+    /// <summary>It is the last time that a rung is used at this place, and there is nobody whom the next one could take out.</summary>
+    public bool IsLastTry(RepairKind kind, CrashEvidence evidence) => !evidence.IsTasksOwn && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) == MaxRepeats - 1;
+
+    /// <summary>It has a fuse now: what comes after that begins to count anew.</summary>
+    public void ForgetReturnsOf(ulong entry) => _returns.Remove(entry);
 
     /// <summary>Repairs of late: within <see cref="GuardOptions.RepairLimitWindow"/>.</summary>
     public int RepairsInWindow
@@ -64,12 +90,26 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     {
         if (incident.Stop.Applied is not null)
             _repairs.Enqueue(incident.WatchStartedTicks);
+        if (incident.Stop is { Applied.Returned: { Module: not null } returned, Fuse: null })
+            CountReturn(returned.Entry, incident.WatchStartedTicks);
         if (incident.Stop is { Evidence: not null, Lost: null })
             FailEarlier(incident);
         if (incident is { Settled: { } settled, Stop.Lost: not null })
             Close(incident, settled.Outcome, settled.Why, null);
         else
             _open.Add(incident);
+    }
+
+    private void CountReturn(ulong entry, long at)
+    {
+        // Another function each time, which only a guest that lies can go on with: it is not kept for long.
+        if (_returns.Count >= MaxReturned)
+            _returns.Clear();
+        if (!_returns.TryGetValue(entry, out Queue<long>? times))
+            _returns[entry] = times = new Queue<long>();
+        times.Enqueue(at);
+        if (times.Count > PolicyLimits.MaxFuseAfter)
+            times.Dequeue();
     }
 
     /// <summary>Closes those that are due.</summary>

@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Repair;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Dumping;
 using Panacea.Sessions.Policy;
 
@@ -47,6 +48,7 @@ public enum GuardMode
 [JsonDerivedType(typeof(DumpProgressEvent), "dump-progress")]
 [JsonDerivedType(typeof(DumpedEvent), "dumped")]
 [JsonDerivedType(typeof(FallbackEvent), "fallback")]
+[JsonDerivedType(typeof(FuseEvent), "fuse")]
 [JsonDerivedType(typeof(ErrorEvent), "error")]
 [JsonDerivedType(typeof(DetachedEvent), "detached")]
 public abstract record SessionEvent(string Vm);
@@ -140,6 +142,24 @@ public sealed record DumpedEvent(string Vm, string? Id, DumpRecord Dump, long St
 /// <param name="Next">How to go on, in a sentence; null where nothing has to be done.</param>
 /// <param name="Errors">What of the policy could not be done, in sentences.</param>
 public sealed record FallbackEvent(string Vm, string Id, FallbackAction Action, string? Dump, string? Next, IReadOnlyList<string> Errors) : SessionEvent(Vm);
+
+/// <summary>What was done with a fuse.</summary>
+[JsonConverter(typeof(KebabEnumConverter<FuseChange>))]
+public enum FuseChange
+{
+    /// <summary>The function returns at once from now on.</summary>
+    Set,
+
+    /// <summary>The function runs again.</summary>
+    Cleared,
+}
+
+/// <summary>A fuse was set or cleared, by the guard or on request.</summary>
+/// <param name="Vm">The VM.</param>
+/// <param name="Id">The incident's id; null where it was asked for.</param>
+/// <param name="Change">What was done.</param>
+/// <param name="Fuse">The fuse.</param>
+public sealed record FuseEvent(string Vm, string? Id, FuseChange Change, FuseLine Fuse) : SessionEvent(Vm);
 
 /// <summary>JSON shape of events and incidents: snake_case members, kebab-case values, no indentation.</summary>
 [JsonSourceGenerationOptions(

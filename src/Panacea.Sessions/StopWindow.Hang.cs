@@ -97,7 +97,7 @@ internal sealed partial class StopWindow
             // One that only waits for another is not to blame, as long as there is another.
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
             {
-                RepairPlan? plan = Ladder.Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
+                RepairPlan? plan = Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
                 if (first is null)
                     (first, firstLadder) = (evidence, ladder);
                 if (plan is null)

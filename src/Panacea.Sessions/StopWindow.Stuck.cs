@@ -52,13 +52,13 @@ internal sealed partial class StopWindow
                 return null;
             }
 
-            if (!TryFindResume(live, stuck, out StackFrame resume) || !kernel.Image.TryFindSymbol(Tick, out ulong tick) || !kernel.Image.TryFindSymbol(Wake, out ulong wake))
+            if (!TryFindResume(live, stuck.Wait.Task, out StackFrame resume) || !kernel.Image.TryFindSymbol(Tick, out ulong tick) || !kernel.Image.TryFindSymbol(Wake, out ulong wake))
             {
                 _errors.Add($"where task {stuck.Task.Pid} ({stuck.Task.Comm}) is to go on can't be told");
                 return End(guest, point, null, null, []);
             }
 
-            guest = WakeAndMeet(guest, stuck, resume, tick, wake);
+            guest = WakeAndMeet(guest, stuck.Wait.Task, resume, tick, wake);
             if (guest is null)
                 return null;
             if (guest.Reason != StopReason.Breakpoint || !IsAt(guest, resume))
@@ -70,7 +70,7 @@ internal sealed partial class StopWindow
             var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone };
             evidence = kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(guest.StoppedVcpu), hang, []);
             Mark("diagnosed");
-            RepairPlan? plan = Ladder.Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
+            RepairPlan? plan = Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
             Mark("planned");
             CrashEvidence captured = evidence;
             Guarded(() => kernel.Capture.TouchForReport(captured));
@@ -92,7 +92,7 @@ internal sealed partial class StopWindow
 
     /// <summary>Has the guest wake the task, and waits until it comes out of the scheduler.</summary>
     /// <returns>The guest, standing there, or after the patience is over anywhere; with the death points armed alone. Null where it stopped for another reason, which is the session's.</returns>
-    private IHeldGuest? WakeAndMeet(IHeldGuest guest, StuckTask stuck, StackFrame resume, ulong tick, ulong wake)
+    private IHeldGuest? WakeAndMeet(IHeldGuest guest, ulong task, StackFrame resume, ulong tick, ulong wake)
     {
         long deadline = Environment.TickCount64 + (long)WakePatience.TotalMilliseconds;
         (ulong Sp, ulong Argument)? away = null;
@@ -128,7 +128,7 @@ internal sealed partial class StopWindow
             {
                 wakes++;
                 away = (at.Gpr[Gpr.Rsp], at.Gpr[Gpr.Rdi]);
-                Call(guest, at, wake, stuck.Wait.Task);
+                Call(guest, at, wake, task);
             }
             else if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume) && away is null)
             {
@@ -175,11 +175,11 @@ internal sealed partial class StopWindow
         StuckWatch.SwitchesOf(live, stuck.Wait.Task) == stuck.Switches && !TaskDetails.IsRunning(live, stuck.Wait.Task) && TaskDetails.RawStateOf(live, stuck.Wait.Task) != 0;
 
     /// <summary>The first frame that is not the scheduler's.</summary>
-    private bool TryFindResume(LinuxKernel live, StuckTask stuck, out StackFrame resume)
+    private bool TryFindResume(LinuxKernel live, ulong task, out StackFrame resume)
     {
         resume = null!;
         var backtraces = new TaskBacktraces(live, TargetLimits.Default, kernel.Capture.CodeMap);
-        foreach (StackFrame frame in backtraces.Of(stuck.Wait.Task).Trace.Frames)
+        foreach (StackFrame frame in backtraces.Of(task).Trace.Frames)
         {
             if (frame.Reliability != FrameReliability.Exact || backtraces.Locate(frame)?.Name is not { } name)
                 return false;

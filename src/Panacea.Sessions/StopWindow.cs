@@ -3,6 +3,7 @@ using Panacea.Diagnosis;
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
 using Panacea.Sessions.Policy;
@@ -31,6 +32,9 @@ internal sealed record StopResult
 
     public IReadOnlyList<JournalEntry> Journal { get; init; } = [];
 
+    /// <summary>The fuse that was set with the repair, whatever came of that; null where none was.</summary>
+    public Fuse? Fuse { get; init; }
+
     /// <summary>What was done instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
     public FallbackResult? Fallback { get; init; }
 
@@ -54,6 +58,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
 {
     /// <summary>Called where no repair was applied, while the guest stands: what is done instead. Null, or a result of null, for leaving it to its panic.</summary>
     public Func<IHeldGuest, CrashEvidence?, FallbackResult?>? Declined { get; init; }
+
+    /// <summary>Called with the plan that was chosen, while the guest stands: it may do more than the ladder says.</summary>
+    public Func<RepairPlan, CrashEvidence, RepairPlan>? Refine { get; init; }
 
     private readonly List<TimelineEntry> _timeline = new(8);
 
@@ -85,7 +92,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             DeathPoint live = Checked(point);
             evidence = kernel.Capture.Capture(target.Memory, registers, live, Mark);
             Mark("diagnosed");
-            RepairPlan? plan = Ladder.Choose(evidence, bars, out ladder);
+            RepairPlan? plan = Choose(evidence, bars, out ladder);
             Mark("planned");
             Guarded(() => kernel.Capture.TouchForReport(evidence));
             if (plan is not null && Apply(guest, vcpu, evidence, plan, live))
@@ -112,10 +119,22 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         return End(guest, point, evidence, applied, ladder, fallback);
     }
 
+    private RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars, out IReadOnlyList<LadderVerdict> ladder)
+    {
+        if (Ladder.Choose(evidence, bars, out ladder) is not { } plan)
+            return null;
+        RepairPlan refined = plan;
+        Guarded(() => refined = Refine?.Invoke(plan, evidence) ?? plan);
+        if (!ReferenceEquals(refined, plan))
+            ladder = [.. ladder.SkipLast(1), ladder[^1] with { Verdict = StrategyVerdict.Applies(refined) }];
+        return refined;
+    }
+
     /// <summary>Lets the guest go on, takes the further steps of the repair, and says what was done.</summary>
     private StopResult End(IHeldGuest guest, DeathPoint point, CrashEvidence? evidence, RepairPlan? applied, IReadOnlyList<LadderVerdict> ladder, FallbackResult? fallback = null)
     {
         evidence?.Memory.Seal();
+        Fuse? fuse = applied?.Fuse;
         if (fallback is { Action: FallbackAction.KeepStopped })
             _stops.Add(guest);
         else
@@ -125,7 +144,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         Mark(fallback is { Action: FallbackAction.KeepStopped } ? "kept-stopped" : "resumed");
         return new StopResult
         {
-            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors, Fallback = fallback,
+            Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors, Fallback = fallback, Fuse = fuse,
             StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost,
         };
     }

@@ -5,6 +5,7 @@ using Panacea.Cli.Services.Inspection;
 using Panacea.Daemon;
 using Panacea.Diagnosis.Validators;
 using Panacea.Sessions;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Dumping;
 
 namespace Panacea.Cli.Tests;
@@ -13,7 +14,7 @@ namespace Panacea.Cli.Tests;
 internal sealed record Outcome(int ExitCode, string Out, string Error);
 
 /// <summary>Runs the program in this process, over services that a test controls.</summary>
-internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, IDumpService, ILab
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, IDumpService, IGuestRequestService, ILab
 {
     public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
 
@@ -30,7 +31,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public string? History { get; init; }
 
     /// <summary>Everything that the program stands on.</summary>
-    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Dumps = this, Lab = this, Terminal = () => Terminal, History = History };
+    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Dumps = this, Requests = this, Lab = this, Terminal = () => Terminal, History = History };
 
     /// <summary>In the place of <see cref="Says"/>.</summary>
     public IDiagnosisService? Diagnosis { get; init; }
@@ -40,6 +41,10 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public Func<SourceName, IReadOnlyList<string>, string?, CheckUpReport>? Checks { get; init; }
 
     public Func<TargetName, DumpRequest, Action<DumpProgress>, DumpAnswer>? Dumps { get; init; }
+
+    public Func<TargetName, GuestRequest, GuestAnswer>? Answers { get; init; }
+
+    public GuestAnswer Ask(TargetName target, GuestRequest request, CancellationToken cancel) => Answers!(target, request);
 
     public Func<DemoRequest, int>? RunDemo { get; init; }
 

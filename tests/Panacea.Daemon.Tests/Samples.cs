@@ -2,6 +2,7 @@ using Panacea.Diagnosis;
 using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Dumping;
 using Panacea.Sessions.Policy;
 
@@ -16,7 +17,7 @@ internal static class Samples
         Vm = "qmp:/run/vm1.qmp",
         At = new DateTimeOffset(2026, 11, 23, 14, 5, 0, 123, TimeSpan.Zero),
         Mode = GuardMode.Full,
-        Policy = new PolicyInForce("/etc/panacea/policy.yaml:12", GuardPolicy.Rungs, 2000, 2000, 20, 60_000, 2, false, QuarantineKind.Kill, FallbackAction.Reset, "/var/lib/panacea/dumps", true, 2000),
+        Policy = new PolicyInForce("/etc/panacea/policy.yaml:12", GuardPolicy.Rungs, 2000, 2000, 20, 60_000, 2, false, QuarantineKind.Kill, FallbackAction.Reset, "/var/lib/panacea/dumps", true, 2000, 10, true),
         DeathPoint = "oops_end",
         Repair = RepairKind.ErrorReturn,
         Outcome = IncidentOutcome.Recovered,
@@ -38,6 +39,7 @@ internal static class Samples
             Action = FallbackAction.KeepStopped, Next = "cont", Errors = ["one thing could not be done"],
             Dump = new DumpRecord("/srv/dumps/20261123T140500Z-4f2a.vmcore", 61_210_624, 58_000_000, 536_870_912, 31, new LeftOutBytes(402_653_184, 41_943_040, 1_048_576, 30_015_488, 0), null, 240_000),
         },
+        Fuse = new FuseLine("crash_c", "crashtest", "0xffffffffc0401000", "-EIO"),
         Console = [new ConsoleLine(12_345_678_901, "BUG: kernel NULL pointer dereference, address: 0000000000000010"), new ConsoleLine(12_345_679_000, "\x1b[31mred")],
         Errors = ["one page of the stack could not be read"],
     };

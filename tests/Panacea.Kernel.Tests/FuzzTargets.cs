@@ -47,6 +47,8 @@ public static partial class FuzzTargets
                 ("pools", kernel => Workqueues.Pools(kernel, Small)),
                 ("workqueues", kernel => Workqueues.Enumerate(kernel, Small)),
                 ("task details", kernel => TaskDetails.Read(kernel, Tasks.ReadTask(kernel, k.Victim.Address))),
+                ("frozen tasks", kernel => FrozenTasks.Enumerate(kernel, Small)),
+                ("fuses", kernel => _ = Fuses.Enumerate(kernel, new List<string>()).Count + Fuses.FindRoom(kernel, -5).ToString(System.Globalization.CultureInfo.InvariantCulture).Length),
                 ("sleep times", kernel => new SleepTimes(kernel).Of(k.Kthread.Address)),
                 ("backtrace", kernel => new TaskBacktraces(kernel, Small).Of(last)),
                 ("waits", kernel => WaitGraph.Build(kernel, Tasks.Enumerate(kernel, Small), new TaskBacktraces(kernel, Small), Small, interruptible: true)),

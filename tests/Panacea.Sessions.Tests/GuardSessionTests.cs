@@ -5,6 +5,8 @@ using Panacea.Diagnosis.KnownIssues;
 using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Image;
 using Panacea.Repair;
+using Panacea.Sessions.Control;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Gdb;
@@ -22,6 +24,7 @@ public sealed partial class GuardSessionTests : IDisposable
     private readonly CancellationTokenSource _cancel = new();
     private readonly Sink _sink = new();
     private readonly FakeTimeProvider _time = new();
+    private Func<int, Func<GuestRequest, Task<GuestAnswer>>, IDisposable?>? _openControl;
     private Func<RepairImage, IGuestMemory, TargetLimits, RunningCheckUp?> _beginCheckUp = (_, _, _) => null;
 
     public GuardSessionTests()
@@ -291,7 +294,7 @@ public sealed partial class GuardSessionTests : IDisposable
         Run();
         using JsonDocument json = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Incidents[0], IncidentJson.Default.Incident));
         Assert.Equal(
-            "schema id vm at mode policy death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues fallback console errors",
+            "schema id vm at mode policy death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues fallback fuse console errors",
             string.Join(' ', json.RootElement.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(
             "title bucket kind cause context vcpu location fault task stack registers values surroundings taint kernel_release build_id panic_message disassembly findings unavailable",
@@ -413,11 +416,12 @@ public sealed partial class GuardSessionTests : IDisposable
         Assert.Empty(incident.Errors);
     }
 
-    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null, int limit = 100)
+    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null, int limit = 100, FusePolicy? fuse = null)
     {
         var session = new GuardSession(
-            QemuTargetSpec.Parse("pid:4711"), new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None, RepairLimit = limit }, _sink)
-        { Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
+            QemuTargetSpec.Parse("pid:4711"),
+            new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None, RepairLimit = limit, Fuse = fuse ?? new FusePolicy() }, _sink)
+        { OpenControl = _openControl, Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();
         Assert.True(_vm.IsDisposed);

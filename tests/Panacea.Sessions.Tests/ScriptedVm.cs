@@ -141,7 +141,7 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public bool NoteResumedElsewhere()
     {
         Enter("note-resumed");
-        if (IsKept && !IsLetGo())
+        if ((IsKept && !IsLetGo()) || ResumedElsewhereAfter-- > 0)
             return false;
         IsKept = false;
         Now!.End();
@@ -153,6 +153,9 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
     public Func<bool> IsLetGo { get; set; } = () => true;
 
     public bool IsKept { get; private set; }
+
+    /// <summary>How often it is asked in vain whether an operator's pause is over.</summary>
+    public int ResumedElsewhereAfter { get; set; }
 
     public void Reset(TimeSpan patience)
     {

@@ -52,7 +52,7 @@ public sealed partial class GuardProcess : IAsyncDisposable
         string window = string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms");
         string[] arguments =
         [
-            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
+            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
         ];
         var start = new ProcessStartInfo(panacea.Path, arguments)
         {

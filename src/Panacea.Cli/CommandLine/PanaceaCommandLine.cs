@@ -29,6 +29,8 @@ internal static class PanaceaCommandLine
             CheckCommand.Create(console, services),
             DumpCommand.Create(console, services),
             PolicyCommand.Create(console),
+            FuseCommand.Create(console, services),
+            QuarantineCommand.Create(console, services),
             InspectCommand.Create(console, services),
             BenchCommand.Create(console, services),
             CompletionCommand.Create(console),

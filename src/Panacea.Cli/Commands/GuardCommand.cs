@@ -42,6 +42,7 @@ internal static class GuardCommand
         });
         Option<QuarantineKind?> quarantine = Quarantine();
         Option<TimeSpan?> hangs = Hangs();
+        Option<int?> fuse = Fuse();
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
@@ -78,7 +79,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, policy, records, images, rules, checkUp, fallback, fallbackDump])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, fuse, policy, records, images, rules, checkUp, fallback, fallbackDump])
             command.Add(option);
         command.SetAction(parsed =>
         {
@@ -88,6 +89,7 @@ internal static class GuardCommand
                 RepairLimit = Said(parsed.GetValue(repairLimit)), Quarantine = Said(parsed.GetValue(quarantine)),
                 DetectHangs = parsed.GetValue(hangs) is { } told ? new Setting<bool>(told != TimeSpan.Zero, Here) : null,
                 HangsAfter = parsed.GetValue(hangs) is { } after && after != TimeSpan.Zero ? new Setting<TimeSpan>(after, Here) : null,
+                FuseAfter = Said(parsed.GetValue(fuse)),
                 FallbackThen = Said(parsed.GetValue(fallback)), FallbackDump = parsed.GetValue(fallbackDump) is { } dumps ? new Setting<string?>(dumps, Here) : null,
                 CheckUp = parsed.GetResult(checkUp) is { Implicit: false } ? new Setting<bool>(parsed.GetValue(checkUp), Here) : null,
             };
@@ -146,6 +148,24 @@ internal static class GuardCommand
             if (Durations.TryParse(text, out TimeSpan after) && after >= PolicyLimits.HangsAfter.Least && after <= PolicyLimits.HangsAfter.Most)
                 return after;
             result.AddError($"--hangs: '{text}' is neither a duration from {Durations.Format(PolicyLimits.HangsAfter.Least)} to {Durations.Format(PolicyLimits.HangsAfter.Most)} nor off; write it as 2s");
+            return null;
+        },
+    };
+
+    /// <summary>A number, or "off", which is zero.</summary>
+    private static Option<int?> Fuse() => new("--fuse")
+    {
+        Description = $"After how many crashes within 10 minutes that were repaired by making the same function of a module return it gets a fuse: it returns at once; off: never. [default: {Usual.Fuse.After}]",
+        HelpName = "N|off",
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            if (text == "off")
+                return 0;
+            if (int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out int after) && after is > 0 and <= PolicyLimits.MaxFuseAfter)
+                return after;
+            result.AddError($"--fuse: '{text}' is neither a number from 1 to {PolicyLimits.MaxFuseAfter} nor off");
             return null;
         },
     };

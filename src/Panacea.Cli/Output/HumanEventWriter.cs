@@ -37,6 +37,7 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
         DumpProgressEvent e => ("dumping", Plain, DumpText.Progress(new DumpProgress(e.DoneBytes, e.TotalBytes, TimeSpan.FromMicroseconds(e.ElapsedUs)))),
         DumpedEvent e => ("dumped", Plain, $"{Safe.Text(e.Dump.File)}: {DumpText.Size(e.Dump)}; {DumpText.LeftOut(e.Dump)}"),
         FallbackEvent e => ("fallback", paint.Yellow, Fallback(e)),
+        FuseEvent e => ("fuse", paint.Yellow, Fuse(e)),
         DetachedEvent e => ("detached", Plain, Detached(e)),
         _ => ("event", Plain, Safe.Text(sessionEvent.ToString())),
     };
@@ -77,6 +78,12 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
         .. e.Next is null ? (string[])[] : [e.Next],
         .. e.Errors.Select(each => Safe.Text(each, 512)),
     ]);
+
+    private static string Fuse(FuseEvent e)
+    {
+        string name = Safe.Text(e.Fuse.Module is null ? e.Fuse.Function : $"{e.Fuse.Function} [{e.Fuse.Module}]", 256);
+        return e.Change == FuseChange.Set ? $"{name} returns {Safe.Text(e.Fuse.Returns, 64)} at once from now on" : $"{name} runs again";
+    }
 
     private static string Detached(DetachedEvent e) => e.Reason switch
     {

@@ -9,6 +9,7 @@ using Panacea.Diagnosis.Machine;
 using Panacea.Diagnosis.Validators;
 using Panacea.Kernel.Subsystems;
 using Panacea.Sessions;
+using Panacea.Sessions.Control;
 using Panacea.Sessions.Dumping;
 
 namespace Panacea.Cli.Services;
@@ -30,6 +31,9 @@ internal sealed record CliServices
 
     /// <summary>Dumping a guest.</summary>
     public required IDumpService Dumps { get; init; }
+
+    /// <summary>Fuses and the quarantine.</summary>
+    public required IGuestRequestService Requests { get; init; }
 
     /// <summary>Checking the structures of a guest or a dump.</summary>
     public required ICheckUpService CheckUps { get; init; }
@@ -54,6 +58,7 @@ internal sealed record CliServices
         Inspection = new KernelInspections(),
         Diagnosis = new KernelDiagnosis(),
         Dumps = new LiveDumps(),
+        Requests = new LiveRequests(),
         CheckUps = new KernelCheckUps(),
         Lab = new LiveLab(),
         Terminal = () => new ProcessTerminal(),
@@ -113,6 +118,13 @@ internal interface IDumpService
     /// <param name="progress">Told how far it is, while the guest stands.</param>
     /// <param name="cancel">Ends it; nothing is left of the file then.</param>
     DumpAnswer Dump(TargetName target, DumpRequest request, Action<DumpProgress> progress, CancellationToken cancel);
+}
+
+/// <summary>Asks things of guests, by their guards where they have some.</summary>
+internal interface IGuestRequestService
+{
+    /// <summary>Asks one.</summary>
+    GuestAnswer Ask(TargetName target, GuestRequest request, CancellationToken cancel);
 }
 
 /// <summary>What is to be dumped.</summary>

@@ -120,7 +120,8 @@ internal sealed class GuestKernel : IKernelSource
         Image.Dispose();
     }
 
-    private void Close()
+    /// <summary>Lets go of QEMU, which serves one QMP client at a time; it is reached anew where it is needed.</summary>
+    public void Close()
     {
         _view?.Dispose();
         _view = null;

@@ -9,7 +9,7 @@ internal sealed class LiveGuards : IGuardFactory
 {
     /// <inheritdoc/>
     public GuardedVm Create(TargetName target, GuardOptions options) =>
-        new(target.Text, sink => new Session(new GuardSession(target.Spec, options, sink)));
+        new(target.Text, sink => new Session(new GuardSession(target.Spec, options, sink) { OpenControl = GuardControl.Serve }));
 
     private sealed class Session(GuardSession session) : IGuardSession
     {

@@ -59,6 +59,8 @@ internal sealed record PolicyMatch(string Match, int Line);
 [JsonSerializable(typeof(ImageSummary))]
 [JsonSerializable(typeof(ImageMatch))]
 [JsonSerializable(typeof(PolicyCheck))]
+[JsonSerializable(typeof(FuseAnswer))]
+[JsonSerializable(typeof(QuarantineAnswer))]
 internal sealed partial class CliJson : JsonSerializerContext;
 
 /// <summary>64-bit values as hexadecimal strings: many JSON readers keep only 53 bits of a number.</summary>

@@ -32,6 +32,8 @@ public static class TextPatches
             return "function tracing";
         if (IsStaticCall(kernel, place))
             return "static calls";
+        if (before == 0xcc && Subsystems.Fuses.IsStub(kernel, place))
+            return "fuses";
         return (before, after) switch
         {
             (_, 0xcc) => "breakpoints",

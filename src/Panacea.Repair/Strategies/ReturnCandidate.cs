@@ -7,11 +7,17 @@ using Panacea.Kernel.Unwind;
 namespace Panacea.Repair.Strategies;
 
 /// <summary>What a function is made to return.</summary>
-/// <param name="Function">The function.</param>
-/// <param name="Value">RAX; null where it returns nothing.</param>
+/// <param name="Returned">The function, and the value that it returns.</param>
 /// <param name="Shown">The value for a person.</param>
 /// <param name="Boundary">The dispatch point that called it; null where an ordinary caller did.</param>
-internal sealed record ReturnResult(string Function, ulong? Value, string Shown, Boundary? Boundary);
+internal sealed record ReturnResult(ReturnedFunction Returned, string Shown, Boundary? Boundary)
+{
+    /// <summary>The function's symbol.</summary>
+    public string Function => Returned.Function;
+
+    /// <summary>RAX; null where it returns nothing.</summary>
+    public ulong? Value => Returned.Value;
+}
 
 /// <summary>One frame of a crashed stack as the last that a repair abandons: what it would return, and the plan for it.</summary>
 internal static class ReturnCandidate
@@ -33,13 +39,13 @@ internal static class ReturnCandidate
         string function = parts.Main.Name;
         if (BoundaryAbove(evidence, index) is { } boundary)
         {
-            result = new ReturnResult(function, boundary.Result, boundary.Shown, boundary);
+            result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, boundary.Result), boundary.Shown, boundary);
             return true;
         }
 
         if (!TryErrorValue(evidence, index, function, location.Module, out ulong value, out string shown, out whyNot))
             return false;
-        result = new ReturnResult(function, value, shown, null);
+        result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, value), shown, null);
         return true;
     }
 
@@ -107,6 +113,7 @@ internal static class ReturnCandidate
         return StrategyVerdict.Applies(plan with
         {
             Kind = kind,
+            Returned = result.Returned,
             Explanation = $"{result.Function} {returns} to {caller}{KillStrategy.Given(abandoned)}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
             Lost = result.Boundary is { } lost ? [lost.Lost] : [],
             Risks = risks,

@@ -54,9 +54,12 @@ public sealed class SettingStrategy : IRepairStrategy
             string function = dot > 0 ? name[..dot] : name;
             if (!Settings.TryGetValue(function, out Setting? setting))
                 continue;
-            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(function, setting.Result, $"{setting.Result}", null), kind, acceptsDoubt: true);
-            if (verdict.Plan is not { } plan)
+            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(new ReturnedFunction(function, null, 0, setting.Result), $"{setting.Result}", null), kind, acceptsDoubt: true);
+            if (verdict.Plan is not { } found)
                 return verdict;
+
+            // Nothing is wrong with the function: it is to run the next time.
+            RepairPlan plan = found with { Returned = null };
             if (setting.Variable is not { } variable)
             {
                 return StrategyVerdict.Applies(plan with

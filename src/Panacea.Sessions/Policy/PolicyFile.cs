@@ -15,7 +15,7 @@ public sealed record PolicyReading(GuardPolicy? Policy, IReadOnlyList<YamlMistak
 public static class PolicyFile
 {
     private const int MaxBytes = 1 << 20, MaxEntries = 1000, MaxMistakes = 100;
-    private static readonly string[] Known = ["mode", "rungs", "health-window", "stop-budget", "repair-limit", "check-up", "quarantine", "fallback", "hangs"];
+    private static readonly string[] Known = ["mode", "rungs", "health-window", "stop-budget", "repair-limit", "check-up", "quarantine", "fallback", "hangs", "fuse"];
 
     /// <summary>Reads a file. What can't be read is a mistake, too.</summary>
     public static PolicyReading Read(string file)
@@ -163,11 +163,13 @@ public static class PolicyFile
 
     private static PolicySettings Settings(YamlMap map, PolicyReader reader, string where)
     {
-        YamlMap? limit = null, fallback = null, hangs = null;
+        YamlMap? limit = null, fallback = null, hangs = null, fuse = null;
         if (PolicyReader.Member(map, "repair-limit") is { } limitNode && (limit = reader.Map(limitNode, "repair-limit", "'count' and 'window'")) is not null)
             reader.Members(limit, "repair-limit", ["count", "window"]);
         if (PolicyReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect' and 'after'")) is not null)
             reader.Members(hangs, "hangs", ["detect", "after"]);
+        if (PolicyReader.Member(map, "fuse") is { } fuseNode && (fuse = reader.Map(fuseNode, "fuse", "'crashes' and 'clear-on-detach'")) is not null)
+            reader.Members(fuse, "fuse", ["crashes", "clear-on-detach"]);
         YamlNode? fallbackNode = PolicyReader.Member(map, "fallback");
         if (fallbackNode is not null and not YamlText && (fallback = reader.Map(fallbackNode, "fallback", "'then' and 'dump'")) is not null)
             reader.Members(fallback, "fallback", ["then", "dump"]);
@@ -177,7 +179,7 @@ public static class PolicyFile
             Rungs = reader.Rungs(map, where),
             HealthWindow = reader.Duration(map, "health-window", PolicyLimits.HealthWindow, where),
             StopBudget = reader.Duration(map, "stop-budget", PolicyLimits.StopBudget, where),
-            RepairLimit = reader.Number(limit, "count", PolicyLimits.MaxRepairLimit, where),
+            RepairLimit = reader.Number(limit, "count", "no limit", PolicyLimits.MaxRepairLimit, where),
             RepairLimitWindow = reader.Duration(limit, "window", PolicyLimits.RepairLimitWindow, where),
             CheckUp = reader.Truth(map, "check-up", where),
             Quarantine = reader.Named<QuarantineKind>(map, "quarantine", "quarantine", where),
@@ -185,6 +187,8 @@ public static class PolicyFile
             FallbackDump = reader.Directory(fallback, "dump", where),
             DetectHangs = reader.Truth(hangs, "detect", where),
             HangsAfter = reader.Duration(hangs, "after", PolicyLimits.HangsAfter, where),
+            FuseAfter = reader.Number(fuse, "crashes", "never", PolicyLimits.MaxFuseAfter, where),
+            FuseClearOnDetach = reader.Truth(fuse, "clear-on-detach", where),
         };
     }
 

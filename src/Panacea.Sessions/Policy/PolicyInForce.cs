@@ -16,16 +16,19 @@ namespace Panacea.Sessions.Policy;
 /// <param name="DumpDirectory">Where a dump is written before; null for none.</param>
 /// <param name="DetectHangs">Hangs are looked for.</param>
 /// <param name="HangsAfterMs">Milliseconds after which a standing vCPU or task counts as hanging.</param>
+/// <param name="FuseAfter">Crashes that the same function's return has repaired with which its fuse is set; 0 for never, and in records of earlier versions.</param>
+/// <param name="FuseClearOnDetach">The guard's fuses are taken away when it lets go of the guest.</param>
 public sealed record PolicyInForce(
     string? Source, IReadOnlyList<RepairKind> Rungs, long HealthWindowMs, long StopBudgetMs, int RepairLimit, long RepairLimitWindowMs, int RepairsBefore, bool CheckUp, QuarantineKind Quarantine,
-    FallbackAction Fallback, string? DumpDirectory, bool DetectHangs, long HangsAfterMs)
+    FallbackAction Fallback, string? DumpDirectory, bool DetectHangs, long HangsAfterMs, int FuseAfter = 0, bool FuseClearOnDetach = false)
 {
     /// <summary>Of a guard's options.</summary>
     /// <param name="options">The options.</param>
     /// <param name="repairsBefore">Repairs that count for the limit.</param>
     public static PolicyInForce Of(GuardOptions options, int repairsBefore) => new(
         options.PolicySource, options.Rungs ?? GuardPolicy.Rungs, Ms(options.HealthWindow), Ms(options.StopBudget), options.RepairLimit, Ms(options.RepairLimitWindow), repairsBefore, options.CheckUp,
-        options.Quarantine, options.Fallback.Then, options.Fallback.DumpDirectory, options.Hangs.Detect, Ms(options.Hangs.After));
+        options.Quarantine, options.Fallback.Then, options.Fallback.DumpDirectory, options.Hangs.Detect, Ms(options.Hangs.After),
+        options.Fuse.After, options.Fuse.ClearOnDetach);
 
     private static long Ms(TimeSpan time) => (long)time.TotalMilliseconds;
 }

@@ -17,4 +17,7 @@ public static class PolicyLimits
 
     /// <summary>The most that <see cref="GuardOptions.RepairLimit"/> may be.</summary>
     public const int MaxRepairLimit = 1_000_000;
+
+    /// <summary>The most that <see cref="FusePolicy.After"/> may be.</summary>
+    public const int MaxFuseAfter = 10_000;
 }

@@ -122,10 +122,10 @@ internal sealed class PolicyReader
         return null;
     }
 
-    /// <summary>A whole number from 0.</summary>
-    public Setting<int>? Number(YamlMap? map, string name, int most, string where)
+    /// <summary>A whole number from 0, which stands for what <paramref name="zero"/> says.</summary>
+    public Setting<int>? Number(YamlMap? map, string name, string zero, int most, string where)
     {
-        string write = string.Create(CultureInfo.InvariantCulture, $"a number from 0, for no limit, to {most}");
+        string write = string.Create(CultureInfo.InvariantCulture, $"a number from 0, for {zero}, to {most}");
         if (Member(map, name) is not { } node || Text(node, name, write) is not { } text)
             return null;
         if (int.TryParse(text.Text, NumberStyles.None, CultureInfo.InvariantCulture, out int number) && number <= most)

@@ -25,6 +25,16 @@ public sealed record HangPolicy
     public TimeSpan After { get; init; } = TimeSpan.FromSeconds(2);
 }
 
+/// <summary>When a function that crashes again and again is made to return at once.</summary>
+public sealed record FusePolicy
+{
+    /// <summary>Crashes that the same function's return has repaired within <see cref="GuardOptions.RepairLimitWindow"/>, the one at hand included, with which its fuse is set; 0 for never.</summary>
+    public int After { get; init; } = 10;
+
+    /// <summary>Fuses that the guard has set are taken away when it lets go of the guest.</summary>
+    public bool ClearOnDetach { get; init; }
+}
+
 /// <summary>What one place says of how a VM is to be guarded: an entry of a policy file, its defaults, or a command line. Null is what it does not say.</summary>
 public sealed record PolicySettings
 {
@@ -67,6 +77,12 @@ public sealed record PolicySettings
     /// <summary><see cref="HangPolicy.After"/>.</summary>
     public Setting<TimeSpan>? HangsAfter { get; init; }
 
+    /// <summary><see cref="FusePolicy.After"/>.</summary>
+    public Setting<int>? FuseAfter { get; init; }
+
+    /// <summary><see cref="FusePolicy.ClearOnDetach"/>.</summary>
+    public Setting<bool>? FuseClearOnDetach { get; init; }
+
     /// <summary>What of two places holds: every value is looked up on its own.</summary>
     /// <param name="other">Holds where this says nothing.</param>
     public PolicySettings Over(PolicySettings other) => new()
@@ -74,6 +90,7 @@ public sealed record PolicySettings
         Mode = Mode ?? other.Mode, Rungs = Rungs ?? other.Rungs, HealthWindow = HealthWindow ?? other.HealthWindow, StopBudget = StopBudget ?? other.StopBudget,
         RepairLimit = RepairLimit ?? other.RepairLimit, RepairLimitWindow = RepairLimitWindow ?? other.RepairLimitWindow, CheckUp = CheckUp ?? other.CheckUp, Quarantine = Quarantine ?? other.Quarantine,
         FallbackThen = FallbackThen ?? other.FallbackThen, FallbackDump = FallbackDump ?? other.FallbackDump, DetectHangs = DetectHangs ?? other.DetectHangs, HangsAfter = HangsAfter ?? other.HangsAfter,
+        FuseAfter = FuseAfter ?? other.FuseAfter, FuseClearOnDetach = FuseClearOnDetach ?? other.FuseClearOnDetach,
     };
 
     /// <summary>Options with what is said here.</summary>
@@ -89,6 +106,7 @@ public sealed record PolicySettings
         CheckUp = CheckUp?.Value ?? basis.CheckUp,
         Quarantine = Quarantine?.Value ?? basis.Quarantine,
         Fallback = new FallbackPolicy { Then = FallbackThen?.Value ?? basis.Fallback.Then, DumpDirectory = FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory },
+        Fuse = new FusePolicy { After = FuseAfter?.Value ?? basis.Fuse.After, ClearOnDetach = FuseClearOnDetach?.Value ?? basis.Fuse.ClearOnDetach },
         Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After },
     };
 }

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Panacea.GuestTests.Harness;
 using Panacea.Lab.Guests;
 
@@ -33,6 +34,19 @@ public abstract class FreezeTests(string line)
         // Nobody can end it, and it stays asleep.
         await guest.MustAsync($"kill -9 {pid}; sleep 1");
         Assert.StartsWith("State:\tD", await guest.MustAsync($"grep ^State: /proc/{pid}/status"), StringComparison.Ordinal);
+
+        // But the quarantine can, through the guard that holds the VM.
+        string vm = $"qmp:{guest.QmpPath}";
+        Assert.Equal([pid], JsonDocument.Parse(await PanaceaCommand.MustAsync("quarantine", "list", "--json", vm)).RootElement.GetProperty("frozen").EnumerateArray().Select(f => $"{f.GetProperty("pid")}"));
+        JsonElement frozen = JsonDocument.Parse(await PanaceaCommand.MustAsync("quarantine", "inspect", "--json", vm, pid)).RootElement;
+        Assert.Equal(stack, frozen.GetProperty("stack").EnumerateArray().Select(f => f.GetString()!.Split('+')[0]).SkipWhile(f => f != "msleep").Take(stack.Length));
+        string[] held = await guest.MustLinesAsync($"ls /proc/{pid}/fd | wc -l");
+        Assert.NotEqual("0", held[0].Trim());
+        Assert.StartsWith("done; the guest was stopped for ", await PanaceaCommand.MustAsync("quarantine", "kill", vm, pid), StringComparison.Ordinal);
+        await guest.MustAsync($"for i in $(seq 50); do [ -e /proc/{pid} ] || exit 0; sleep 0.1; done; cat /proc/{pid}/status; exit 1");
+        Assert.Empty(JsonDocument.Parse(await PanaceaCommand.MustAsync("quarantine", "list", "--json", vm)).RootElement.GetProperty("frozen").EnumerateArray());
+        await guest.AssertLivesAsync();
+        Assert.DoesNotContain(guard.EventsFrom(0), e => e.Name is "error" or "warning");
     }
 }
 

@@ -57,7 +57,7 @@ internal static class KernelFunctions
         foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
             text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
         Sleepers(text);
-        Through(text, "msleep", "schedule");
+        Through(text, "msleep", "schedule_timeout");
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
         foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
@@ -106,9 +106,10 @@ internal static class KernelFunctions
         string[] functions = ["rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "__down_common", "percpu_rwsem_wait", "percpu_down_write", "__wait_for_common", "rt_mutex_slowlock_block.constprop.0"];
         foreach (string function in functions)
             WithLocals(text, function, "schedule");
+        WithLocals(text, "schedule_timeout", "schedule");
         Through(text, "mutex_lock", "__mutex_lock.constprop.0");
         WithLocals(text, "__mutex_lock.constprop.0", "schedule");
-        WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule"]);
+        WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule", "msleep"]);
         foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work", "native_queued_spin_lock_slowpath"])
             text.Add(function, w => { w.Depth(8); w.At("spin"); w.A.pause(); w.A.ret(); });
     }

@@ -64,6 +64,21 @@ public sealed partial class SyntheticKernel
         return waiter;
     }
 
+    /// <summary>Puts a task to sleep in msleep().</summary>
+    /// <param name="task">The task.</param>
+    /// <param name="jiffies">For how long.</param>
+    public void SleepFor(SyntheticTask task, ulong jiffies)
+    {
+        SyntheticSleep sleep = Sleep(
+            task, "__schedule:back:__switch_to_asm", "schedule:back:__schedule", "schedule_timeout:back:schedule", "msleep:back:schedule_timeout", "ct_sleeper:back:msleep", "kthread:back:ct_outer",
+            "ret_from_fork:back:kthread");
+        ulong timer = sleep.Frames["schedule_timeout"] + 16;
+        Put(task.Address, "task_struct.__state", 2);
+        Put(timer, "timer_list.function", this["process_timeout"]);
+        Put(timer, "timer_list.expires", ReadU64(this["jiffies_64"]) + jiffies);
+        Put(timer, "process_timer.task", task.Address);
+    }
+
     /// <summary>Takes a mutex: its owner and its waiters, each of which is put to sleep in mutex_lock.</summary>
     public void HoldMutex(ulong mutex, ulong owner, params SyntheticTask[] waiters)
     {
