@@ -63,6 +63,9 @@ public sealed record FormatLimits
     /// <summary>Reports that may be written at one time, by different CPUs; the oldest is closed where there are more.</summary>
     public int MaxOpenLogReports { get; init; } = 16;
 
+    /// <summary>Boots of one console log that are told apart; what comes later counts to the last.</summary>
+    public int MaxLogBoots { get; init; } = 1_000;
+
     /// <summary>Section headers of an ELF object. A kernel with debug information has some 80, a module built with a section a function some thousands.</summary>
     public int MaxElfSections { get; init; } = 65_536;
 

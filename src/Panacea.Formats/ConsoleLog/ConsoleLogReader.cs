@@ -21,10 +21,12 @@ public sealed class ConsoleLogReader(FormatLimits limits)
     private readonly List<LogReport> _finished = [];
     private readonly List<(LogLine Line, List<LogLine> Text)> _cuts = [];
     private readonly List<LogFact> _facts = [];
-    private string? _banner;
-    private int _boots;
+    private readonly LogBoots _boots = new(limits);
     private long _dropped;
     private bool _stamped;
+
+    /// <summary>The kernels that wrote it, in the order of the log; complete after <see cref="Read"/>.</summary>
+    public IReadOnlyList<LogBoot> Boots => _boots.All;
 
     /// <summary>Reads a log to its end.</summary>
     /// <param name="log">The log; not closed.</param>
@@ -44,7 +46,7 @@ public sealed class ConsoleLogReader(FormatLimits limits)
 
         while (_open.Count > 0)
             Close(_open[0]);
-        statistics = new LogStatistics(lines.Lines, lines.TruncatedLines, _boots, _dropped, _stamped);
+        statistics = new LogStatistics(lines.Lines, lines.TruncatedLines, _boots.Banners, _dropped, _stamped);
         return [.. _finished.OrderBy(r => r.Headline.Number)];
     }
 
@@ -52,14 +54,11 @@ public sealed class ConsoleLogReader(FormatLimits limits)
     {
         _stamped |= line.TimestampNs is not null;
         string text = line.Text;
-        if (text.StartsWith("Linux version ", StringComparison.Ordinal))
+        if (_boots.Begins(line))
         {
             while (_open.Count > 0)
                 Close(_open[0]);
             _cuts.Clear();
-            _boots++;
-            _banner = text;
-            return;
         }
 
         CloseSilent(line);
@@ -121,7 +120,7 @@ public sealed class ConsoleLogReader(FormatLimits limits)
             Close(before);
         if (_open.Count >= limits.MaxOpenLogReports)
             Close(_open[0]);
-        _open.Add(new OpenReport(detector, line, _facts, preface, Math.Max(_boots - 1, 0), limits.MaxLogReportLines));
+        _open.Add(new OpenReport(detector, line, _facts, preface, _boots.OfReport(line), limits.MaxLogReportLines));
     }
 
     private void Continue(LogLine line)
@@ -251,6 +250,6 @@ public sealed class ConsoleLogReader(FormatLimits limits)
         if (_finished.Count >= limits.MaxLogReports)
             _dropped++;
         else
-            _finished.Add(report.Finish(_banner));
+            _finished.Add(report.Finish());
     }
 }

@@ -13,7 +13,7 @@ internal sealed class OpenReport
     private readonly int _mostLines;
     private bool _truncated;
 
-    public OpenReport(ReportDetector detector, LogLine headline, IEnumerable<LogFact> facts, IEnumerable<LogLine> preface, int boot, int mostLines)
+    public OpenReport(ReportDetector detector, LogLine headline, IEnumerable<LogFact> facts, IEnumerable<LogLine> preface, LogBoot boot, int mostLines)
     {
         (Detector, Headline, Boot, _mostLines) = (detector, headline, boot, mostLines);
         _facts = [.. facts];
@@ -32,7 +32,7 @@ internal sealed class OpenReport
 
     public LogLine Headline { get; }
 
-    public int Boot { get; }
+    public LogBoot Boot { get; }
 
     /// <summary>What it says so far.</summary>
     public IReadOnlyList<LogFact> Facts => _facts;
@@ -119,7 +119,7 @@ internal sealed class OpenReport
         Strangers = 0;
     }
 
-    public LogReport Finish(string? banner)
+    public LogReport Finish()
     {
         var modules = _bodies.Select(b => b.Body.Modules).FirstOrDefault(m => m.Count > 0);
         _facts.RemoveAll(f => f.Name == "pending");
@@ -127,8 +127,8 @@ internal sealed class OpenReport
         {
             Kind = Detector.Kind,
             Headline = Headline,
-            Boot = Boot,
-            BannerRelease = banner,
+            Boot = Boot.Number,
+            BannerRelease = Boot.Banner,
             Facts = _facts,
             Blocks = [.. _bodies.SelectMany(b => b.Body.Finish())],
             Modules = modules ?? [],
