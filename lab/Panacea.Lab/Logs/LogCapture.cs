@@ -7,7 +7,7 @@ namespace Panacea.Lab.Logs;
 /// <summary>Provokes the kernel's reports in guests that nobody guards, and stores what they write to their serial console.</summary>
 public static partial class LogCapture
 {
-    private const int MostBytes = 19_000;
+    private const int MostBytes = 19_000, CrashKernelMiB = 128, BootLines = 60;
     private static readonly TimeSpan Limit = TimeSpan.FromSeconds(60), Quiet = TimeSpan.FromMilliseconds(700);
 
     /// <summary>Captures.</summary>
@@ -74,7 +74,7 @@ public static partial class LogCapture
 
     private static async Task<Guest> BootAsync(string line, LogScenario scenario, CancellationToken cancel)
     {
-        var spec = new GuestSpec { Line = line, PanicOnOops = scenario.PanicOnOops, KernelParameters = scenario.Parameters };
+        var spec = new GuestSpec { Line = line, PanicOnOops = scenario.PanicOnOops, KernelParameters = scenario.Parameters, CrashKernelMiB = scenario.IntoCrashKernel ? CrashKernelMiB : 0 };
         if (!scenario.AtBoot)
         {
             Guest guest = await Guest.StartAsync(spec, null, cancel);
@@ -117,16 +117,18 @@ public static partial class LogCapture
             await Task.Delay(Quiet, cancel);
         }
 
-        return Trim(guest.Console.TextFrom(), guest.Console.TextFrom(mark), scenario.AtBoot);
+        return Trim(guest.Console.TextFrom(), guest.Console.TextFrom(mark), scenario);
     }
 
-    /// <summary>The banner of the boot, and the report; of a boot only its end.</summary>
-    private static string Trim(string all, string report, bool atBoot)
+    /// <summary>The banner of the boot, and the report; of a boot only its end, of a crash kernel's only the beginning.</summary>
+    private static string Trim(string all, string report, LogScenario scenario)
     {
         string banner = Banner().Match(all) is { Success: true } found ? found.Value + "\n" : "";
         string[] lines = report.Split('\n');
-        if (atBoot)
-            report = string.Join('\n', lines[^Math.Min(lines.Length, 60)..]);
+        if (scenario.AtBoot)
+            report = string.Join('\n', lines[^Math.Min(lines.Length, BootLines)..]);
+        if (scenario.IntoCrashKernel && Array.FindIndex(lines, Banner().IsMatch) is >= 0 and int next)
+            report = string.Join('\n', lines.Take(next + BootLines)) + "\n";
         if (report.Length > MostBytes)
             report = report[..report.LastIndexOf('\n', MostBytes)] + "\n";
         return BuildPath().Replace(banner + report, "lab/crashtest/");

@@ -28,6 +28,9 @@ internal sealed record LogScenario(string Name, string Command)
     /// <summary>The report comes while the guest boots.</summary>
     public bool AtBoot { get; init; }
 
+    /// <summary>A crash kernel is armed, and the console goes on into its boot. Such a guest ends with it.</summary>
+    public bool IntoCrashKernel { get; init; }
+
     /// <summary>The kernel line that alone can do it; null for all.</summary>
     public string? Line { get; init; }
 
@@ -38,7 +41,7 @@ internal sealed record LogScenario(string Name, string Command)
 /// <summary>All scenarios of which samples are captured.</summary>
 internal static class LogScenarios
 {
-    private const string Panicked = "---[ end Kernel panic";
+    private const string Panicked = "---[ end Kernel panic", CrashKernelRuns = "as init process";
 
     /// <summary>In the order in which they share a guest: what damages it least comes first.</summary>
     public static IReadOnlyList<LogScenario> All { get; } =
@@ -91,6 +94,10 @@ internal static class LogScenarios
         new("panic-nmi", "") { Monitor = "nmi", Setup = "echo 1 > /proc/sys/kernel/unknown_nmi_panic", OwnGuest = true, Until = Panicked },
         // The 6.1 kernel waits for processors that emulation does not bring.
         new("machine-check", "") { Line = "6.12", Monitor = "mce -b 0 9 0xbe00000000000135 0x5 0x12345680 0x8c", OwnGuest = true, Until = Panicked },
+        Driver("null-write") with { Name = "kdump-null-write", IntoCrashKernel = true, PanicOnOops = true, OwnGuest = true, Until = CrashKernelRuns },
+        Driver("panic") with { Name = "kdump-panic", IntoCrashKernel = true, OwnGuest = true, Until = CrashKernelRuns },
+        // A double fault is handled like an NMI: what it writes waits for a console that the crash kernel does not wait for.
+        Reports("stack-overflow") with { Name = "kdump-silent", IntoCrashKernel = true, PanicOnOops = true, OwnGuest = true, Until = CrashKernelRuns },
         new("init-killed", "") { AtBoot = true, OwnGuest = true, Parameters = "rdinit=/bin/false", Until = Panicked },
         new("no-root", "") { AtBoot = true, OwnGuest = true, Parameters = "rdinit=/none", Until = Panicked },
     ];

@@ -22,10 +22,12 @@ public static class ConsoleLogDiagnosis
     /// <param name="limits">Ceilings.</param>
     public static LogDiagnosis Diagnose(TextReader log, FormatLimits limits)
     {
-        IReadOnlyList<LogReport> reports = new ConsoleLogReader(limits).Read(log, out LogStatistics statistics);
-        List<LogCrash> crashes = LogRanking.Rank([.. reports.Select(LogCrashes.Diagnose)], out int? first);
-        var unavailable = new List<string>();
-        if (reports.Count > 0 && statistics.Boots == 0)
+        var reader = new ConsoleLogReader(limits);
+        IReadOnlyList<LogReport> reports = reader.Read(log, out LogStatistics statistics);
+        List<LogCrash> crashes = LogRanking.Rank([.. reports.Select(LogCrashes.Diagnose)], reader.Boots, out int? first);
+        crashes = CrashKernels.Explain(crashes, reports, reader.Boots);
+        List<string> unavailable = [.. CrashKernels.Silent(crashes, reader.Boots)];
+        if (reports.Count > 0 && reader.Boots[0].Banner is null)
             unavailable.Add("the log does not begin at boot: what came before its first line is not known");
         if (reports.Count > 0 && !statistics.HasTimestamps)
             unavailable.Add("time since boot: the lines have no time stamps of the kernel's");
@@ -33,6 +35,6 @@ public static class ConsoleLogDiagnosis
             unavailable.Add($"the ends of {statistics.TruncatedLines} lines: they are longer than {limits.MaxLogLineChars} characters");
         if (statistics.DroppedReports > 0)
             unavailable.Add($"{statistics.DroppedReports} later reports: a log of more than {limits.MaxLogReports} is diagnosed up to there");
-        return new LogDiagnosis { Reports = crashes, First = first, Log = statistics, Unavailable = unavailable };
+        return new LogDiagnosis { Reports = crashes, First = first, Boots = reader.Boots, Log = statistics, Unavailable = unavailable };
     }
 }

@@ -7,6 +7,9 @@ namespace Panacea.Diagnosis.ConsoleLog;
 /// <summary>One report of a log to its diagnosis.</summary>
 internal static class LogCrashes
 {
+    /// <summary>What an incomplete report lacks, where nothing tells more.</summary>
+    public const string EndMissing = "the end of the report: the log stops before it, or it was lost";
+
     /// <summary>Diagnoses a report by itself; its rank comes from the others.</summary>
     public static LogCrash Diagnose(LogReport report)
     {
@@ -127,7 +130,7 @@ internal static class LogCrashes
         if (who is null && isTrap)
             missing.Add("processor and task: the line that names them is not in the log");
         if (!report.IsComplete)
-            missing.Add("the end of the report: the log stops before it, or it was lost");
+            missing.Add(EndMissing);
         if (report.IsTruncated)
             missing.Add("some lines of the report: it is longer than the limit");
         return missing;

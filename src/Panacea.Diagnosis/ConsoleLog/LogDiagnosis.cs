@@ -87,7 +87,7 @@ public sealed record LogCrash
     /// <summary>Index in <see cref="LogDiagnosis.Reports"/> of the report that this one follows from or repeats; null where there is none.</summary>
     public int? FollowsFrom { get; init; }
 
-    /// <summary>Which boot of the log it belongs to, from 0.</summary>
+    /// <summary>Which boot of the log it belongs to: index in <see cref="LogDiagnosis.Boots"/>.</summary>
     public required int Boot { get; init; }
 
     /// <summary>Line of the log at which it begins, from 1.</summary>
@@ -169,8 +169,11 @@ public sealed record LogDiagnosis
     /// <summary>Its reports, in the order of the log.</summary>
     public required IReadOnlyList<LogCrash> Reports { get; init; }
 
-    /// <summary>Index of the report that a reader should begin with: the first cause of the first boot that crashed; null where there is no report.</summary>
+    /// <summary>Index of the report that a reader should begin with: the first cause of the first boot that crashed, a crash kernel's only where there is no other; null where there is no report.</summary>
     public int? First { get; init; }
+
+    /// <summary>The kernels that wrote the log, in its order; empty where nothing in it is a kernel's.</summary>
+    public IReadOnlyList<LogBoot> Boots { get; init; } = [];
 
     /// <summary>Lines read, boots seen, what was left out.</summary>
     public required LogStatistics Log { get; init; }

@@ -1,3 +1,5 @@
+using Panacea.Formats.ConsoleLog;
+
 namespace Panacea.Diagnosis.ConsoleLog;
 
 /// <summary>Which report of a boot is the first cause, and what the others are to it.</summary>
@@ -16,22 +18,27 @@ internal static class LogRanking
 
     /// <summary>Ranks.</summary>
     /// <param name="crashes">In the order of the log.</param>
+    /// <param name="boots">The kernels that wrote them, by number.</param>
     /// <param name="first">The one to begin with; null where there is none.</param>
-    public static List<LogCrash> Rank(List<LogCrash> crashes, out int? first)
+    public static List<LogCrash> Rank(List<LogCrash> crashes, IReadOnlyList<LogBoot> boots, out int? first)
     {
-        first = null;
+        var causes = new List<int>();
         foreach (IGrouping<int, int> boot in Enumerable.Range(0, crashes.Count).GroupBy(i => crashes[i].Boot))
         {
-            int? cause = RankBoot(crashes, [.. boot]);
-            first ??= cause;
+            if (RankBoot(crashes, [.. boot], boots[boot.Key].IsCrashKernel) is { } cause)
+                causes.Add(cause);
         }
 
-        if (crashes.Count > 0)
-            first ??= 0;
+        // A crash kernel boots because another has died: what it reports itself is never what began it. A kernel that only complained is passed over where a later one died.
+        first = causes.Count > 0 ? causes.OrderBy(c => boots[crashes[c].Boot].IsCrashKernel).ThenBy(c => !IsStrong(crashes, c)).First() : crashes.Count > 0 ? 0 : null;
         return crashes;
     }
 
-    private static int? RankBoot(List<LogCrash> crashes, int[] boot)
+    /// <summary>It damaged memory or died, or did not go on, or the kernel panicked for it.</summary>
+    private static bool IsStrong(List<LogCrash> crashes, int i) =>
+        LogKinds.IsDeath(crashes[i].Kind) || LogKinds.IsCorruption(crashes[i].Kind) || LogKinds.IsHang(crashes[i].Kind) || crashes.Exists(c => c.FollowsFrom == i && c.Boot == crashes[i].Boot);
+
+    private static int? RankBoot(List<LogCrash> crashes, int[] boot, bool isCrashKernel)
     {
         // A panic that the kernel makes of another report is no cause of its own.
         foreach (int i in boot)
@@ -50,7 +57,7 @@ internal static class LogRanking
             bool isRepeat = seen.TryGetValue(crash.Bucket, out int before);
             seen.TryAdd(crash.Bucket, i);
             if (i == cause)
-                crashes[i] = crash with { Rank = LogRank.FirstCause, RankReason = "the first of this boot" };
+                crashes[i] = crash with { Rank = LogRank.FirstCause, RankReason = isCrashKernel ? "the first of the crash kernel's own boot" : "the first of this boot" };
             else if (crash.FollowsFrom is not null)
                 continue;
             else if (LogKinds.IsCircumstance(crash.Kind))
@@ -97,8 +104,7 @@ internal static class LogRanking
         foreach (int i in boot)
         {
             CrashKind kind = crashes[i].Kind;
-            bool made = boot.Any(k => crashes[k].FollowsFrom == i);
-            if (crashes[i].FollowsFrom is null && (made || LogKinds.IsDeath(kind) || LogKinds.IsCorruption(kind) || LogKinds.IsHang(kind)))
+            if (crashes[i].FollowsFrom is null && IsStrong(crashes, i))
                 return i;
             if (crashes[i].FollowsFrom is null && !LogKinds.IsCircumstance(kind))
                 weak ??= i;

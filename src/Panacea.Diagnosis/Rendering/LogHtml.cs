@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis.ConsoleLog;
 using static Panacea.Diagnosis.Rendering.HtmlPage;
@@ -14,17 +15,17 @@ public static class LogHtml
     {
         var to = new StringBuilder();
         LogCrash? crash = diagnosis.First is { } first ? diagnosis.Reports[first] : null;
-        string title = crash?.Title ?? "No report of the kernel in this log";
+        string title = crash?.Title ?? LogMarkdown.TitleWithoutReport(diagnosis);
         Begin(to, title);
         to.Append("<p class=\"source\">").Append(Safe.Html(source)).Append(" · console log of ").Append(diagnosis.Log.Lines).Append(" lines</p>\n<h1>").Append(Safe.Html(title)).Append("</h1>\n");
         if (crash is not null)
-            Report(to, crash);
+            Report(to, diagnosis, crash);
         if (diagnosis.Reports.Count > 1)
         {
             Heading(to, "All reports in this log");
             to.Append("<ol>");
             foreach (LogCrash each in diagnosis.Reports)
-                to.Append("<li>").Append(Safe.Html(each.Title)).Append(" <span class=\"loose\">").Append(MarkdownReport.Kebab(each.Rank)).Append("</span></li>");
+                to.Append("<li>").Append(Safe.Html(each.Title)).Append(" <span class=\"loose\">").Append(MarkdownReport.Kebab(each.Rank)).Append(diagnosis.Boots.Count > 1 ? string.Create(CultureInfo.InvariantCulture, $", boot {each.Boot + 1}{(diagnosis.Boots[each.Boot].IsCrashKernel ? " (crash kernel)" : "")}") : "").Append("</span></li>");
             to.Append("</ol>\n");
         }
 
@@ -33,7 +34,7 @@ public static class LogHtml
         return End(to);
     }
 
-    private static void Report(StringBuilder to, LogCrash crash)
+    private static void Report(StringBuilder to, LogDiagnosis diagnosis, LogCrash crash)
     {
         to.Append("<p class=\"cause\">").Append(Safe.Html(crash.Cause)).Append("</p>\n");
         Tags(
@@ -46,6 +47,7 @@ public static class LogHtml
         Item(to, "Access", crash.Fault is { } fault ? $"{fault.Access}{(fault.Address is { } a ? $" at 0x{a:x16}" : "")}{(fault.Explanation is { } e ? $": {e}" : "")}" : null);
         Item(to, "Panic", crash.PanicMessage);
         Item(to, "Hardware", crash.Hardware);
+        Item(to, "Boot", LogMarkdown.DescribeBoot(diagnosis, crash.Boot));
         Item(to, "Rank", $"{MarkdownReport.Kebab(crash.Rank)}: {crash.RankReason}");
         foreach (var fact in crash.Details)
             Item(to, Safe.Html(fact.Name), fact.Value);

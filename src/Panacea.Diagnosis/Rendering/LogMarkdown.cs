@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Panacea.Diagnosis.ConsoleLog;
 using Panacea.Diagnosis.DebugInfo;
+using Panacea.Formats.ConsoleLog;
 
 namespace Panacea.Diagnosis.Rendering;
 
@@ -10,6 +11,7 @@ namespace Panacea.Diagnosis.Rendering;
 public static class LogMarkdown
 {
     private const int MostDetails = 20, MostOtherStacks = 8;
+    private const string Lacks = "What the log does not tell";
 
     /// <summary>The whole document.</summary>
     public static string Render(LogDiagnosis diagnosis)
@@ -17,8 +19,11 @@ public static class LogMarkdown
         var to = new StringBuilder();
         if (diagnosis.First is not { } first)
         {
-            to.Append("# No report of the kernel in this log\n\n");
+            to.Append("# ").Append(TitleWithoutReport(diagnosis)).Append("\n\n");
             to.Append(CultureInfo.InvariantCulture, $"{diagnosis.Log.Lines} lines were read. None begins an oops, a warning, a lockup or any other report that is known.\n");
+            if (diagnosis.Unavailable.Count > 0)
+                to.Append('\n');
+            AppendMissing(to, Lacks, diagnosis.Unavailable);
             return to.ToString();
         }
 
@@ -27,7 +32,7 @@ public static class LogMarkdown
         if (diagnosis.Reports.Count > 1)
             AppendList(to, diagnosis, first);
         AppendDebugFiles(to, diagnosis.DebugFiles);
-        AppendMissing(to, "What the log does not tell", diagnosis.Unavailable);
+        AppendMissing(to, Lacks, diagnosis.Unavailable);
         return to.ToString();
     }
 
@@ -54,6 +59,8 @@ public static class LogMarkdown
         if (crash.PanicMessage is { } panic)
             Item(to, "Panic", Safe.Code(panic));
         Item(to, "When", When(crash));
+        if (DescribeBoot(diagnosis, crash.Boot) is { } boot)
+            Item(to, "Boot", boot);
         if (crash.KernelRelease is { } release)
             Item(to, "Kernel", Safe.Code(crash.KernelBuild is { } build ? $"{release} {build}" : release) + (crash.Taint is { } taint ? $", taint {Safe.Code(taint)}" : ""));
         if (crash.Hardware is { } hardware)
@@ -86,13 +93,14 @@ public static class LogMarkdown
 
     private static void AppendList(StringBuilder to, LogDiagnosis diagnosis, int first)
     {
-        to.Append("## All reports of the log\n\n| line | when | what | rank |\n|---|---|---|---|\n");
+        bool hasBoots = diagnosis.Boots.Count > 1;
+        to.Append(hasBoots ? "## All reports of the log\n\n| line | boot | when | what | rank |\n|---|---|---|---|---|\n" : "## All reports of the log\n\n| line | when | what | rank |\n|---|---|---|---|\n");
         for (int i = 0; i < diagnosis.Reports.Count; i++)
         {
             LogCrash crash = diagnosis.Reports[i];
             string rank = MarkdownReport.Kebab(crash.Rank)
                 + (crash.FollowsFrom is { } from ? string.Create(CultureInfo.InvariantCulture, $" of line {diagnosis.Reports[from].Line}") : "") + (i == first ? " (above)" : "");
-            to.Append(CultureInfo.InvariantCulture, $"| {crash.Line} | {When(crash)} | {Safe.Markdown(crash.Title)}{(crash.KnownIssues.Count > 0 ? $" (known: {string.Join(", ", crash.KnownIssues.Select(k => Safe.Code(k.Id, inTable: true)))})" : "")} | {rank} |\n");
+            to.Append(CultureInfo.InvariantCulture, $"| {crash.Line} |{(hasBoots ? $" {crash.Boot + 1}{(diagnosis.Boots[crash.Boot].IsCrashKernel ? " (crash kernel)" : "")} |" : "")} {When(crash)} | {Safe.Markdown(crash.Title)}{(crash.KnownIssues.Count > 0 ? $" (known: {string.Join(", ", crash.KnownIssues.Select(k => Safe.Code(k.Id, inTable: true)))})" : "")} | {rank} |\n");
         }
 
         to.Append('\n');
@@ -119,6 +127,21 @@ public static class LogMarkdown
                 yield return $"       {Sources.Line(call)}";
             yield return string.Create(CultureInfo.InvariantCulture, $"#{i,-3} {(entry.Reliable ? ' ' : '?')} {entry.Location}{Sources.At(entry.Location.Source)}{(entry.IsTrap ? "  (trap)" : "")}");
         }
+    }
+
+    /// <summary>The headline where there is no report to take it from.</summary>
+    internal static string TitleWithoutReport(LogDiagnosis diagnosis) =>
+        diagnosis.Boots.Any(b => b.IsCrashKernel) ? "A kernel died, and its report is not in this log" : "No report of the kernel in this log";
+
+    /// <summary>Which of the log's kernels, and what became of it; null where the log has only one.</summary>
+    internal static string? DescribeBoot(LogDiagnosis diagnosis, int boot)
+    {
+        if (diagnosis.Boots.Count < 2)
+            return null;
+        LogBoot at = diagnosis.Boots[boot];
+        string next = CrashKernels.After(boot, diagnosis.Boots) is { } after ? string.Create(CultureInfo.InvariantCulture, $"; its crash kernel boots at line {after.Line}")
+            : boot + 1 < diagnosis.Boots.Count ? string.Create(CultureInfo.InvariantCulture, $"; the next begins at line {diagnosis.Boots[boot + 1].Line}") : "";
+        return string.Create(CultureInfo.InvariantCulture, $"{boot + 1} of {diagnosis.Boots.Count} in the log, from line {at.Line}{(at.IsCrashKernel ? ", a crash kernel" : "")}{next}");
     }
 
     private static string DescribeAccess(ReportFault fault)
