@@ -32,7 +32,7 @@ public sealed class KdumpCrash : IDisposable
     /// <summary>What the guest wrote to its console from before the crash on, as far as the crash kernel's first words.</summary>
     public string Console { get; private set; } = "";
 
-    /// <summary>The same in a file.</summary>
+    /// <summary>A file with all that is on its console: the boot before it, and that of the crash kernel behind it.</summary>
     public string ConsoleFile => _directory.File("console.log");
 
     /// <summary>A path for another dump.</summary>
@@ -60,7 +60,7 @@ public sealed class KdumpCrash : IDisposable
             System.IO.File.Move(vmcore, made.Vmcore);
             string console = guest.Console.TextFrom(mark);
             made.Console = console[..console.IndexOf("Linux version ", StringComparison.Ordinal)];
-            await System.IO.File.WriteAllTextAsync(made.ConsoleFile, made.Console);
+            await System.IO.File.WriteAllTextAsync(made.ConsoleFile, guest.Console.TextFrom());
             return made;
         }
         catch
@@ -76,7 +76,7 @@ public sealed class KdumpCrash : IDisposable
     public async Task AssertToldAsync(IReadOnlyList<string> files, bool all)
     {
         string source = string.Join(',', files);
-        using JsonDocument log = JsonDocument.Parse(await PanaceaCommand.MustAsync("diagnose", ConsoleFile, "--json"));
+        using JsonDocument log = await LogAsync();
         using JsonDocument told = JsonDocument.Parse(await PanaceaCommand.MustAsync("diagnose", source, "--json"));
         JsonElement says = log.RootElement.GetProperty("reports")[log.RootElement.GetProperty("first").GetInt32()], report = told.RootElement, crash = report.GetProperty("crash");
         Assert.Empty(JsonSchema.Load("diagnosis.schema.json").Validate(report));
@@ -101,6 +101,21 @@ public sealed class KdumpCrash : IDisposable
         if (!cpus[Busy].GetProperty("is_user_mode").GetBoolean())
             Assert.Equal("user", cpus[Busy].GetProperty("stack_ends").GetString() ?? "user");
         await AssertInspectedAsync(source, says.GetProperty("pid").GetInt32());
+    }
+
+    /// <summary>What the console says of it. Where the crash kernel was faster than the console, that has to be said, and the log in the dead kernel's memory has what was lost.</summary>
+    private async Task<JsonDocument> LogAsync()
+    {
+        JsonDocument log = JsonDocument.Parse(await PanaceaCommand.MustAsync("diagnose", ConsoleFile, "--json"));
+        Assert.Empty(JsonSchema.Load("log-diagnosis.schema.json").Validate(log.RootElement));
+        Assert.Equal([false, true], log.RootElement.GetProperty("boots").EnumerateArray().Select(b => b.GetProperty("is_crash_kernel").GetBoolean()));
+        bool hasReport = log.RootElement.GetProperty("first").ValueKind != JsonValueKind.Null, isSilent = log.RootElement.GetProperty("unavailable").EnumerateArray().Any(u => u.GetString()!.StartsWith("the report of the kernel that died", StringComparison.Ordinal));
+        Assert.NotEqual(hasReport, isSilent);
+        if (hasReport)
+            return log;
+        log.Dispose();
+        await Makedumpfile.ReadLogAsync(Vmcore, File("dmesg.log"));
+        return JsonDocument.Parse(await PanaceaCommand.MustAsync("diagnose", File("dmesg.log"), "--json"));
     }
 
     private async Task AssertInspectedAsync(string source, int pid)
