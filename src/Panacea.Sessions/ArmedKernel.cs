@@ -60,21 +60,8 @@ internal sealed class ArmedKernel : IDisposable
         }
     }
 
-    /// <summary>There is a module that the image does not know: it came while the image was made, or is on its way in or out, where it can be learned while the guest stands still.</summary>
-    /// <param name="memory">Guest-physical memory.</param>
-    /// <param name="isStill">The guest stands still.</param>
-    public bool LacksModule(IGuestMemory memory, bool isStill)
-    {
-        try
-        {
-            return Modules.States(Image.KernelOver(memory), _limits).Any(
-                m => (m.State == 0 || (isStill && m.State is 1 or 2)) && !Image.Meta.Modules.Any(known => known.Address == m.Address));
-        }
-        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
-        {
-            return false;
-        }
-    }
+    /// <inheritdoc cref="RepairImageBuilder.LacksModule"/>
+    public bool LacksModule(IGuestMemory memory, bool isStill) => RepairImageBuilder.LacksModule(Image, memory, _limits, isStill);
 
     /// <summary>Goes once through what a crash will need, over the living guest: pages of the image come in, members are looked up, code is paged.
     /// What it finds is thrown away.</summary>

@@ -22,6 +22,7 @@ internal sealed class GuestKernel : IKernelSource
     private QemuView? _view;
     private TimeSpan? _held;
     private bool _stood;
+    private RepairImage? _stillImage;
 
     private GuestKernel(TargetName target, QemuView view, RepairImage image) => (_target, _view, Image) = (target, view, image);
 
@@ -92,7 +93,7 @@ internal sealed class GuestKernel : IKernelSource
         _stood = stopped.Reason != StopReason.Requested;
         try
         {
-            return work(new StandingMachine(Image, held.Memory, stopped.ReadAllRegisters()));
+            return work(new StandingMachine(StillImage(held.Memory), held.Memory, stopped.ReadAllRegisters()));
         }
         finally
         {
@@ -108,15 +109,25 @@ internal sealed class GuestKernel : IKernelSource
     /// <summary>A guest that stands already, for its operator, at a panic or because a guard died, is left as it stands: nothing is attached to it.</summary>
     private T Standing<T>(Func<StandingMachine, T> work)
     {
-        T result = work(new StandingMachine(Image, View.Memory, MonitorRegisters.Read(View.Qmp)));
+        T result = work(new StandingMachine(StillImage(View.Memory), View.Memory, MonitorRegisters.Read(View.Qmp)));
         _stood = true;
         return View.IsRunning() ? throw new TargetException($"{_target.Text}: somebody let the guest go on while it was read; try again") : result;
+    }
+
+    /// <summary>What is known of the kernel while it stands still: modules on their way in or out too. One that hangs or dies in its init function is such a module.</summary>
+    private RepairImage StillImage(IGuestMemory memory)
+    {
+        if (!RepairImageBuilder.LacksModule(Image, memory, TargetLimits.Default, isStill: true))
+            return Image;
+        _stillImage?.Dispose();
+        return _stillImage = RepairImageBuilder.Refresh(Image, memory, StatePaths.Images, TargetLimits.Default, isStill: true);
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         Close();
+        _stillImage?.Dispose();
         Image.Dispose();
     }
 

@@ -42,7 +42,14 @@ internal sealed class KernelDiagnosis : IDiagnosisService
         bool goesOn = kernel.Kind != SourceKind.Dump;
         if (goesOn)
             reporter.Rehearse(kernel.Memory);
-        MachineCapture capture = kernel.Hold(machine => reporter.Capture(machine, goesOn), cancel);
+        MachineCapture capture = kernel.Hold(
+            machine =>
+            {
+                // Modules on their way in or out are known only of a machine that stands still.
+                if (machine.Image != kernel.Image)
+                    reporter = new MachineReporter(machine.Image, TargetLimits.Default);
+                return reporter.Capture(machine, goesOn);
+            }, cancel);
         MachineReport report = reporter.Write(
             capture, kernel.Memory, goesOn ? StateMoment.Running : StateMoment.Standing, source.Text, kernel.Kind, kernel.Description);
         if (capture.Evidence is { } evidence)

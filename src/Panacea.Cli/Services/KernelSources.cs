@@ -25,7 +25,7 @@ internal interface IKernelSource : IDisposable
     /// <summary>What it lacks, in sentences.</summary>
     IReadOnlyList<string> Missing { get; }
 
-    /// <summary>Does something while the machine stands still. A running guest is stopped for as long as it takes; what was got from <see cref="Memory"/> before is of no use afterwards.</summary>
+    /// <summary>Does something while the machine stands still. A running guest is stopped for as long as it takes, and the image may know more than <see cref="Image"/>: modules on their way in or out; what was got from <see cref="Memory"/> before is of no use afterwards.</summary>
     T Hold<T>(Func<StandingMachine, T> work, CancellationToken cancel);
 }
 

@@ -69,6 +69,25 @@ public sealed class RepairImageBuilder
         return RepairImage.StoreAndMap(builder.Finish(meta, started), cache);
     }
 
+    /// <summary>There is a module that an image does not know: it came while the image was made, or is on its way in or out, where it can be learned while the guest stands still (<see cref="Refresh"/>).</summary>
+    /// <param name="image">The image.</param>
+    /// <param name="memory">Guest-physical memory.</param>
+    /// <param name="limits">Ceilings.</param>
+    /// <param name="isStill">The guest stands still.</param>
+    /// <returns>False also where the list can't be read.</returns>
+    public static bool LacksModule(RepairImage image, IGuestMemory memory, TargetLimits limits, bool isStill)
+    {
+        try
+        {
+            return Modules.States(image.KernelOver(memory), limits).Any(
+                m => (m.State == 0 || (isStill && m.State is 1 or 2)) && !image.Meta.Modules.Any(known => known.Address == m.Address));
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            return false;
+        }
+    }
+
     private List<ImageContainer.Section> Run()
     {
         long started = Stopwatch.GetTimestamp();
