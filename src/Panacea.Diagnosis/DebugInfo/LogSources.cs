@@ -5,7 +5,8 @@ namespace Panacea.Diagnosis.DebugInfo;
 
 /// <summary>
 /// Adds source lines and inlined functions to the diagnosis of a log. A log has no build ids: a kernel's file is used where its banner is the log's, or, where the log does not have the banner,
-/// where release and build are the same and every function on the log's stacks has the size there that the log says.
+/// where release and build are the same and every function on the log's stacks has the size there that the log says. A module's file is used where the sizes agree too, and nothing says that it was built
+/// for another release. More of them have to agree where it does not say that it was for this one (a file of debug information alone does not: .modinfo is not in it), or where the kernel's own file is not there.
 /// </summary>
 public static class LogSources
 {
@@ -48,7 +49,7 @@ public static class LogSources
                 _kernel = files.KernelWhere(_release, IsKernel);
         }
 
-        public LogCrash Add(LogCrash crash) => _kernel is null ? crash : crash with
+        public LogCrash Add(LogCrash crash) => _release is null ? crash : crash with
         {
             Location = crash.Location is { } location ? Locate(location, crash.Stack.FirstOrDefault(e => e.Location == location) is not { IsTrap: true }) : null,
             Stack = [.. crash.Stack.Select(Add)],
@@ -78,8 +79,8 @@ public static class LogSources
             if (!_modules.TryGetValue(module, out OpenDebugFile? file))
             {
                 _modules[module] = file = _files.ModuleWhere(module, _release, debug =>
-                    debug.ModuleRelease() is not { } release || release != _release ? (null, $"nothing in it shows that it was built for kernel {_release}")
-                    : Sizes(debug, module, 1) is { } why ? (null, why)
+                    debug.ModuleRelease() is { } release && release != _release ? (null, $"it was built for kernel {release} and not for {_release}")
+                    : Sizes(debug, module, _kernel is not null && debug.ModuleRelease() is not null ? 1 : LeastSizes) is { } why ? (null, why)
                     : ("sizes", ""));
             }
 

@@ -130,6 +130,43 @@ public sealed class SourceTests : IDisposable
         debug.Dispose();
     }
 
+    /// <summary>A module's file stands for itself: who makes a module has no debug information of the kernel, and what is stripped to debug information has lost its .modinfo.</summary>
+    [Theory]
+    [InlineData("6.1.0-9-test", 4, 0, "sizes", null)]
+    [InlineData(null, 4, 0, "sizes", null)]
+    [InlineData(null, 2, 0, null, "the log shows the sizes of 2 functions, too few to tell its build")]
+    [InlineData("6.1.0-8-test", 4, 0, null, "it was built for kernel 6.1.0-8-test and not for 6.1.0-9-test")]
+    [InlineData(null, 4, 8, null, "so it is of another build")]
+    public void A_logs_frames_in_a_module_get_them_from_the_modules_file_alone(string? release, int functions, int wrong, string? matchedBy, string? whyNot)
+    {
+        string modinfo = release is null ? "" : $"\n__attribute__((section(\".modinfo\"), used)) static const char vermagic[] = \"vermagic={release} SMP mod_unload\";\n";
+        string module = Make(["-c", "-gdwarf-5"], Compiled.Source + modinfo, "made.o"), file = _directory.File("widget.ko.debug");
+        File.Move(module, file);
+        using var bytes = new FileDumpBytes(file);
+        Assert.True(DebugFile.TryOpen(bytes, FormatLimits.Default, out DebugFile debug, out string said), said);
+        string Place(string function, ulong offset) =>
+            string.Create(CultureInfo.InvariantCulture, $"{function}+0x{offset:x}/0x{debug.Symbols.Find(function)[0].Room + (function == "outer" ? (ulong)wrong : 0):x} [widget]");
+        string[] calls = [Place("outer", 10), Place("trouble", 4), Place("early", 7)];
+        string log = $"""
+            [    7.1] BUG: kernel NULL pointer dereference, address: 0000000000000000
+            [    7.2] #PF: supervisor write access in kernel mode
+            [    7.4] CPU: 1 PID: 77 Comm: cat Not tainted 6.1.0-9-test #1  Debian 6.1.9-1
+            [    7.5] RIP: 0010:{Place("ct_int", 0)}
+            [    7.6] Call Trace:
+            [    7.6]  <TASK>
+            {string.Join('\n', calls.Take(functions - 1).Select(c => $"[    7.6]  {c}"))}
+            [    7.6]  </TASK>
+            """;
+        using var files = new DebugFiles([_directory.Path], FormatLimits.Default);
+        LogDiagnosis with = LogSources.Add(ConsoleLogDiagnosis.Diagnose(new MemoryStream(Encoding.UTF8.GetBytes(log)), FormatLimits.Default), files);
+        Assert.Equal(matchedBy, with.DebugFiles.SingleOrDefault()?.MatchedBy);
+        if (whyNot is not null)
+            Assert.Contains(with.Unavailable, u => u.EndsWith(whyNot, StringComparison.Ordinal));
+        else
+            Assert.All(with.Reports[0].Stack, e => Assert.Equal("fixture.c", e.Location.Source?.File));
+        debug.Dispose();
+    }
+
     private static readonly string[] Linked = ["-nostdlib", "-static", "-no-pie", "-Wl,-e,ct_int"];
 
     private static CrashedGuest Guest() => new(new CrashSpec { Function = "ct_int" });
