@@ -7,7 +7,8 @@ namespace Panacea.Lab.Guests;
 /// <summary>What a guest boots from.</summary>
 /// <param name="Kernel">The kernel.</param>
 /// <param name="Initramfs">Path of the initramfs in the cache.</param>
-public sealed record GuestImage(KernelInstallation Kernel, string Initramfs);
+/// <param name="ModuleDebug">The directory with the debug information of the crash-test modules.</param>
+public sealed record GuestImage(KernelInstallation Kernel, string Initramfs, string ModuleDebug);
 
 /// <summary>Builds the initramfs of the lab's guests: busybox, redis-server with its libraries, the kernel's virtio modules, the crash-test modules, our few
 /// programs. The same inputs give the same bytes; the result is cached by what it was made from.</summary>
@@ -52,7 +53,7 @@ public static partial class GuestBuilder
             File.Move(path + ".new", path, true);
         }
 
-        return new GuestImage(kernel, path);
+        return new GuestImage(kernel, path, GuestPrograms.DebugOf(crashtest));
     }
 
     private static async Task WriteAsync(

@@ -7,6 +7,9 @@ internal static class GuestPrograms
 {
     private const string Compiler = "gcc";
 
+    /// <summary>Where the modules' debug information is, below the directory of the modules.</summary>
+    private const string DebugDirectory = "debug";
+
     /// <summary>The static programs in lab/guest.</summary>
     /// <returns>The directory that holds them, each under its own name.</returns>
     public static async Task<string> ProgramsAsync(CancellationToken cancel)
@@ -28,13 +31,17 @@ internal static class GuestPrograms
         }, cancel);
     }
 
+    /// <summary>The debug information of the modules that <see cref="ModulesAsync"/> has built: NAME.ko.debug, each with its module's build id, as debug packages have them.</summary>
+    /// <param name="modules">The modules' directory.</param>
+    public static string DebugOf(string modules) => Path.Combine(modules, DebugDirectory);
+
     /// <summary>crashtest.ko and crashtest_extra.ko for one kernel, with BTF of their own like the distribution's modules.</summary>
     /// <returns>The directory that holds them.</returns>
     public static async Task<string> ModulesAsync(KernelInstallation kernel, CancellationToken cancel)
     {
         IReadOnlyList<string> sources = Resources.Names("crashtest");
         using var hash = new ContentHash();
-        hash.Add(kernel.Release);
+        hash.Add("2").Add(kernel.Release);
         foreach (string source in sources)
             hash.Add(source).Add(Resources.Read(source));
         return await CachedAsync("modules", hash.Finish(), async directory =>
@@ -43,6 +50,7 @@ internal static class GuestPrograms
                 await File.WriteAllBytesAsync(Path.Combine(directory, Path.GetFileName(source)), Resources.Read(source), cancel);
             // KBUILD_BUILD_* so that the same sources make the same modules.
             await HostCommand.MustAsync("make", ["-s", "-C", kernel.Headers, $"M={directory}", "KBUILD_BUILD_TIMESTAMP=@0", "modules"], directory, cancel);
+            Directory.CreateDirectory(DebugOf(directory));
             foreach (string module in Directory.GetFiles(directory, "*.ko"))
             {
                 // The headers of 6.1 have no vmlinux to base BTF on, so kbuild leaves it out; those of 6.12 have.
@@ -52,6 +60,7 @@ internal static class GuestPrograms
                     await HostCommand.MustAsync("env", ["LLVM_OBJCOPY=objcopy", "pahole", "-J", $"--btf_base={kernel.Vmlinux}", module], directory, cancel);
                 }
 
+                await HostCommand.MustAsync("objcopy", ["--only-keep-debug", module, Path.Combine(DebugOf(directory), Path.GetFileName(module) + ".debug")], directory, cancel);
                 await HostCommand.MustAsync("objcopy", ["--strip-debug", module], directory, cancel);
             }
         }, cancel);
