@@ -30,9 +30,8 @@ internal sealed class LogBoots(FormatLimits limits)
     /// <returns>Another kernel begins with it: what the one before was writing has ended.</returns>
     public bool Begins(LogLine line)
     {
-        // pstore hands out the parts of a dump with the latest first, and names each.
-        if (line.TimestampNs is null && line.Text.Contains(" Part", StringComparison.Ordinal))
-            _isOfDump = true;
+        // pstore hands out the parts of a dump with the latest first, and names each: "Panic#2 Part1" (fs/pstore/platform.c, pstore_dump).
+        _isOfDump |= line.TimestampNs is null && line.Text.IndexOf('#', StringComparison.Ordinal) is > 0 and int number && line.Text.IndexOf(" Part", number, StringComparison.Ordinal) > 0;
         bool begins = line.Text.StartsWith(Banner, StringComparison.Ordinal) ? BeginsWithBanner(line) : BeginsAnew(line);
         _stamp = line.TimestampNs ?? _stamp;
         if (_boots.Count > 0 && !_boots[^1].IsCrashKernel && line.Text.Contains("ommand line: ", StringComparison.Ordinal) && line.Text.Contains(DeadKernel, StringComparison.Ordinal))
