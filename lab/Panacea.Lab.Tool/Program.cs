@@ -5,6 +5,7 @@ using Panacea.Lab.Bench;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Logs;
 using Panacea.Lab.Matrix;
+using Panacea.Lab.Quiet;
 using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 
@@ -23,6 +24,9 @@ const string Usage = """
       matrix LINE|all PANACEA [--document FILE] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
                       PANACEA is the executable; --document: writes docs/recovery-matrix.md there
+      quiet LINE|all PANACEA [MINUTES]
+                      guards healthy guests, an idle and a busy one, for an hour (or so many minutes), on a host that has too little for them and
+                      is suspended now and then, and prints what the guard took for a crash or a hang: nothing is right
       setup [--yes] [--tests] [--debuginfo] [--refresh]
                       installs what the guests (and the tests) need, downloads the kernels (--refresh: looks for newer ones), builds the guests;
                       --debuginfo: the kernels' debug packages and what reads dumps with them too (some 650 MB to download)
@@ -45,6 +49,8 @@ try
             return await CaptureLogsAsync(lines, directory, names);
         case ["matrix", string lines, string panacea, .. string[] names]:
             return await MatrixAsync(lines, new PanaceaProgram(Path.GetFullPath(panacea)), names);
+        case ["quiet", string lines, string panacea, .. string[] minutes]:
+            return await QuietAsync(lines, new PanaceaProgram(Path.GetFullPath(panacea)), TimeSpan.FromMinutes(minutes is [{ } some] ? double.Parse(some, CultureInfo.InvariantCulture) : 60));
         case ["setup", .. string[] options]:
             await SetUpAsync(options);
             return 0;
@@ -134,6 +140,21 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
 
     if (document is not null)
         await File.WriteAllTextAsync(document, MatrixDocument.Of(kernels, await HostFacts.ReadAsync((await panacea.StartColdAsync()).Version, default), DateTimeOffset.UtcNow, command));
+
+    return failures == 0 ? 0 : 1;
+}
+
+static async Task<int> QuietAsync(string lines, PanaceaProgram panacea, TimeSpan time)
+{
+    int failures = 0;
+    var run = new QuietRun(panacea, Console.Error.WriteLine);
+    foreach (QuietResult result in (await Task.WhenAll((lines == "all" ? KernelPackages.Lines : [lines]).Select(line => run.RunAsync(line, time)))).SelectMany(r => r))
+    {
+        failures += result.Alarms.Count + result.Failures.Count;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{result.Guest}: guarded for {result.Time.TotalMinutes:0} minutes, {result.Alarms.Count} alarms{(result.Failures.Count == 0 ? ", and it lives" : "")}"));
+        foreach (string what in result.Alarms.Concat(result.Failures))
+            Console.WriteLine($"     {what}");
+    }
 
     return failures == 0 ? 0 : 1;
 }

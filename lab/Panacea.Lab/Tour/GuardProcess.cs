@@ -101,6 +101,15 @@ public sealed partial class GuardProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>The events since they were last asked for.</summary>
+    public IReadOnlyList<GuardEvent> TakeEvents()
+    {
+        var events = new List<GuardEvent>();
+        while (_events.Reader.TryRead(out GuardEvent? e))
+            events.Add(e);
+        return events;
+    }
+
     /// <summary>Forgets the events so far: arm it, then act.</summary>
     public void DropEvents()
     {
