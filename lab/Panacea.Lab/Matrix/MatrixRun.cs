@@ -73,7 +73,7 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         }
 
         if (incident?.Outcome == "recovered" || incident is null)
-            failures.AddRange(await ProbeAsync(incident?.Repair == "freeze", cancel));
+            failures.AddRange(await CellProbe.RunAsync(_guest!, incident?.Repair == "freeze", ProbeLimit, cancel));
         IReadOnlyList<string> ladder = LadderOf(incident);
         bool? survived = !cell.HasProcess ? null : answer is { } a && a.Status < 128;
 
@@ -111,50 +111,6 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         if (record.RootElement.TryGetProperty("report", out JsonElement report) && report.ValueKind == JsonValueKind.Object)
             said.Add("stack: " + string.Join(" ← ", report.GetProperty("stack").EnumerateArray().Take(8).Select(f => f.GetProperty("location").GetProperty("function").GetString() + (f.GetProperty("reliable").GetBoolean() ? "" : "?"))));
         return said;
-    }
-
-    /// <summary>The guest does what servers do, and none of the driver's locks is left behind.</summary>
-    private async Task<IReadOnlyList<string>> ProbeAsync(bool mayFreeze, CancellationToken cancel)
-    {
-        var failures = new List<string>();
-        foreach (LifeSign sign in await LivingGuest.ProbeAsync(_guest!, ProbeLimit, cancel))
-        {
-            if (sign.Failure is not null)
-                failures.Add($"{sign.Name}: {sign.Failure}");
-            if (failures.Count > 1)
-                return failures;
-        }
-
-        try
-        {
-            string held = (await _guest!.RunAsync("grep ^held: /dev/crashtest-matrix", ProbeLimit, cancel)).Output.Trim();
-            if (held != "held:")
-                failures.Add($"left locked:{held["held:".Length..]}");
-
-            // Who waits for the disk is in that state for a moment: stuck is who has not been switched to in between.
-            HashSet<string> before = await SleepersAsync(cancel);
-            for (int look = 0; look < 3 && before.Count > 0; look++)
-            {
-                await Task.Delay(300, cancel);
-                before.IntersectWith(await SleepersAsync(cancel));
-            }
-
-            if (!mayFreeze || before.Count != 1)
-                failures.AddRange(before.Select(b => $"left in D state: {b}"));
-        }
-        catch (Exception e) when (e is TimeoutException or IOException)
-        {
-            failures.Add($"the driver's locks: {e.Message}");
-        }
-
-        return failures;
-    }
-
-    /// <summary>Tasks in D state, each with how often it was switched away from.</summary>
-    private async Task<HashSet<string>> SleepersAsync(CancellationToken cancel)
-    {
-        const string Command = "for t in /proc/[0-9]*/status; do awk '/^Name:/{n=$2} /^State:/{s=$2} /^Pid:/{p=$2} /ctxt_switches/{c=c\" \"$2} END{if(s==\"D\")print n, p, c}' $t; done 2> /dev/null";
-        return [.. (await _guest!.RunAsync(Command, ProbeLimit, cancel)).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries)];
     }
 
     private async Task EndAsync()
