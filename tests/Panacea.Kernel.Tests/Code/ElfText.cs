@@ -4,33 +4,26 @@ using Panacea.Kernel.Code;
 
 namespace Panacea.Kernel.Tests.Code;
 
-/// <summary>Just enough of a 64-bit little-endian ELF file for the oracle tests: sections with their bytes, and function symbols.</summary>
+/// <summary>Just enough of a 64-bit little-endian ELF file for the oracle tests: its text and its function symbols.</summary>
 internal sealed class ElfText : ICodeSource
 {
     private readonly List<(ulong Address, byte[] Bytes)> _text = [];
 
-    public Dictionary<string, (ulong Address, byte[] Bytes)> Sections { get; } = [];
-
     /// <summary>Function symbols by address; of several at one address any.</summary>
     public SortedDictionary<ulong, FunctionRange> Functions { get; } = [];
 
-    /// <summary>Values of symbols that name the bounds of tables (<c>__start_…</c>, <c>__stop_…</c>).</summary>
-    public Dictionary<string, ulong> Bounds { get; } = [];
-
-    /// <summary>Opens a file and reads its text and the other sections that are <paramref name="wanted"/>.</summary>
-    public ElfText(string path, Func<string, bool> wanted)
+    /// <summary>Opens a file and reads its text.</summary>
+    public ElfText(string path)
     {
         using FileStream file = File.OpenRead(path);
         byte[] header = Read(file, 0, 64);
         long table = BinaryPrimitives.ReadInt64LittleEndian(header.AsSpan(0x28));
-        int count = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(0x3c)), names = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(0x3e));
+        int count = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(0x3c));
         byte[] rows = Read(file, table, count * 64);
-        byte[] strings = Content(file, rows, names);
         byte[]? symbols = null, symbolNames = null;
         for (int i = 0; i < count; i++)
         {
             ReadOnlySpan<byte> row = rows.AsSpan(i * 64, 64);
-            string name = Name(strings, BinaryPrimitives.ReadUInt32LittleEndian(row));
             uint type = BinaryPrimitives.ReadUInt32LittleEndian(row[4..]);
             bool executable = (BinaryPrimitives.ReadUInt64LittleEndian(row[8..]) & 4) != 0;
             ulong address = BinaryPrimitives.ReadUInt64LittleEndian(row[16..]);
@@ -39,12 +32,9 @@ internal sealed class ElfText : ICodeSource
                 symbols = Content(file, rows, i);
                 symbolNames = Content(file, rows, (int)BinaryPrimitives.ReadUInt32LittleEndian(row[40..]));
             }
-            else if (type == 1 && (executable || wanted(name)))
+            else if (type == 1 && executable)
             {
-                byte[] bytes = Content(file, rows, i);
-                Sections[name] = (address, bytes);
-                if (executable)
-                    _text.Add((address, bytes));
+                _text.Add((address, Content(file, rows, i)));
             }
         }
 
@@ -53,8 +43,6 @@ internal sealed class ElfText : ICodeSource
             ReadOnlySpan<byte> symbol = symbols.AsSpan(at, 24);
             ulong address = BinaryPrimitives.ReadUInt64LittleEndian(symbol[8..]), size = BinaryPrimitives.ReadUInt64LittleEndian(symbol[16..]);
             string name = Name(symbolNames!, BinaryPrimitives.ReadUInt32LittleEndian(symbol));
-            if (name.StartsWith("__start_", StringComparison.Ordinal) || name.StartsWith("__stop_", StringComparison.Ordinal))
-                Bounds[name] = address;
             if ((symbol[4] & 15) == 2 && size > 0 && BinaryPrimitives.ReadUInt16LittleEndian(symbol[6..]) != 0)
                 Functions[address] = new FunctionRange(address, address + size, name);
         }
@@ -72,20 +60,6 @@ internal sealed class ElfText : ICodeSource
         }
 
         return false;
-    }
-
-    /// <summary>The table between <c>__start_NAME</c> and <c>__stop_NAME</c>; empty where the file has none.</summary>
-    public KernelTable Table(string name)
-    {
-        if (!Bounds.TryGetValue("__start_" + name, out ulong start) || !Bounds.TryGetValue("__stop_" + name, out ulong stop))
-            return default;
-        foreach ((ulong address, byte[] bytes) in Sections.Values)
-        {
-            if (address != 0 && start >= address && stop <= address + (ulong)bytes.Length)
-                return new KernelTable(start, bytes.AsMemory((int)(start - address), (int)(stop - start)));
-        }
-
-        return default;
     }
 
     /// <summary>Functions with their .cold parts.</summary>
