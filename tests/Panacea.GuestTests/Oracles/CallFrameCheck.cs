@@ -35,9 +35,10 @@ internal sealed class CallFrameTally
 
 /// <summary>Compares where the analysis of code says that a caller's registers are with what DWARF says.</summary>
 /// <param name="image">The kernel, whose symbols, unwind rows and tables the analysis uses as it does for a guest.</param>
-internal sealed class CallFrameCheck(RepairImage image)
+/// <param name="map">Its functions.</param>
+/// <param name="hints">What is known of its control flow.</param>
+internal sealed class CallFrameCheck(RepairImage image, CodeMap map, IControlFlowHints hints)
 {
-    private readonly CodeMap _map = new(image);
     private FunctionRange _range;
     private FunctionParts? _parts;
     private readonly Dictionary<(ulong Function, int Fragments), (FunctionFrames? Frames, Decline Why)> _analysed = [];
@@ -133,7 +134,7 @@ internal sealed class CallFrameCheck(RepairImage image)
         if (!_range.Contains(point.LookupAddress))
         {
             image.TryFindFunction(point.LookupAddress, out _range);
-            _parts = _map.TryFindFunction(point.LookupAddress, out FunctionParts whole) ? whole : null;
+            _parts = map.TryFindFunction(point.LookupAddress, out FunctionParts whole) ? whole : null;
         }
 
         if (_parts is not { } parts)
@@ -146,7 +147,7 @@ internal sealed class CallFrameCheck(RepairImage image)
         (ulong, int) key = (parts.Main.Start, parts.Fragments?.Count ?? 0);
         if (!_analysed.TryGetValue(key, out var analysed))
         {
-            PrologueAnalysis.TryAnalyse(image, parts, image, _map, out FunctionFrames frames, out why);
+            PrologueAnalysis.TryAnalyse(image, parts, image, hints, out FunctionFrames frames, out why);
             _analysed.Add(key, analysed = (frames, why));
         }
 

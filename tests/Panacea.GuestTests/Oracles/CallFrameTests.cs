@@ -20,9 +20,11 @@ public abstract class CallFrameTests(string line)
     {
         DebugInstallation files = await DebugPackages.GetAsync(await KernelPackages.GetAsync(line));
         using var directory = new TemporaryDirectory();
-        using RepairImage image = VmlinuxImage.Build(files.Vmlinux, directory.Path);
+        using var kernel = new VmlinuxImage(files.Vmlinux, directory.Path);
+        RepairImage image = kernel.Image;
+        var map = new CodeMap(image);
         DwarfFrames dwarf = DwarfFrames.Of(files.Vmlinux);
-        var check = new CallFrameCheck(image);
+        var check = new CallFrameCheck(image, map, kernel.Flow(map));
         int index = 0;
         foreach (DwarfFunction function in dwarf.Functions.Where(f => image.IsText(f.Start)))
             check.Compare(function, dwarf.IsArgumentPointer(function.Start), index++ % Every == 0);
