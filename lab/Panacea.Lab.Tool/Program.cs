@@ -21,9 +21,10 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      matrix LINE|all PANACEA [--document FILE] [CELL…]
+      matrix LINE|all PANACEA [--document FILE] [--baseline] [--endurance CRASHES] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
-                      PANACEA is the executable; --document: writes docs/recovery-matrix.md there
+                      PANACEA is the executable; --document: writes docs/recovery-matrix.md there; --baseline: the same cells on guests
+                      that nobody guards, with panic_on_oops=1 and 0; --endurance: so many crashes of one guest in a row, too
       quiet LINE|all PANACEA [MINUTES]
                       guards healthy guests, an idle and a busy one, for an hour (or so many minutes), on a host that has too little for them and
                       is suspended now and then, and prints what the guard took for a crash or a hang: nothing is right
@@ -115,10 +116,29 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
 {
     int failures = 0;
     string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA", .. names]);
-    string? document = names is ["--document", { } path, ..] ? path : null;
-    if (document is not null)
-        names = names[2..];
+    string? document = null;
+    bool baseline = false;
+    int endurance = 0;
+    while (names is [{ } option, ..] && option.StartsWith("--", StringComparison.Ordinal))
+    {
+        switch (names)
+        {
+            case ["--document", { } path, ..]:
+                (document, names) = (path, names[2..]);
+                break;
+            case ["--endurance", { } crashes, ..]:
+                (endurance, names) = (int.Parse(crashes, CultureInfo.InvariantCulture), names[2..]);
+                break;
+            case ["--baseline", ..]:
+                (baseline, names) = (true, names[1..]);
+                break;
+            default:
+                throw new FormatException($"unknown option {option}");
+        }
+    }
+
     var kernels = new List<KernelMatrix>();
+    var rows = new List<Endurance>();
     IReadOnlyList<MatrixCell> cells = names is [] ? [.. MatrixCell.All, .. MatrixCell.Hangs] : names is ["sample"] ? [.. MatrixCell.Sample, .. MatrixCell.HangSample] : [.. names.Select(MatrixCell.Parse)];
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
@@ -135,13 +155,33 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 Console.WriteLine($"     {step}");
         }
 
-        kernels.Add(new KernelMatrix((await GuestBuilder.GetAsync(line)).Kernel.Release, results, run.Boots));
+        List<BaselineResult> without = baseline ? await BaselineAsync(line, cells) : [];
+        kernels.Add(new KernelMatrix((await GuestBuilder.GetAsync(line)).Kernel.Release, results, run.Boots, without));
+        if (endurance > 0)
+        {
+            rows.Add(await new EnduranceRun(line, panacea, Console.Error.WriteLine).RunAsync(endurance));
+            failures += rows[^1].Results.Count(r => !r.IsRecovered);
+            Console.WriteLine(EnduranceRun.Section([rows[^1]]));
+        }
     }
 
     if (document is not null)
-        await File.WriteAllTextAsync(document, MatrixDocument.Of(kernels, await HostFacts.ReadAsync((await panacea.StartColdAsync()).Version, default), DateTimeOffset.UtcNow, command));
+        await File.WriteAllTextAsync(document, MatrixDocument.Of(kernels, rows, await HostFacts.ReadAsync((await panacea.StartColdAsync()).Version, default), DateTimeOffset.UtcNow, command));
 
     return failures == 0 ? 0 : 1;
+}
+
+static async Task<List<BaselineResult>> BaselineAsync(string line, IReadOnlyList<MatrixCell> cells)
+{
+    var results = new List<BaselineResult>();
+    foreach (bool panics in (bool[])[true, false])
+    {
+        await using var unguarded = new MatrixBaseline(line, panics, Console.Error.WriteLine);
+        foreach (MatrixCell cell in cells)
+            results.Add(await unguarded.RunAsync(cell));
+    }
+
+    return results;
 }
 
 static async Task<int> QuietAsync(string lines, PanaceaProgram panacea, TimeSpan time)

@@ -42,6 +42,9 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
     /// <summary>Guests booted so far.</summary>
     public int Boots { get; private set; }
 
+    /// <summary>The guests of the matrix.</summary>
+    public static GuestSpec Spec(string line) => new() { Line = line, Start = ["redis", "counter"], QemuArguments = ["-device", "edu"] };
+
     /// <summary>Runs one cell.</summary>
     public async Task<MatrixResult> RunAsync(MatrixCell cell, CancellationToken cancel = default)
     {
@@ -91,8 +94,7 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
     {
         progress($"{line}: booting");
         Boots++;
-        var spec = new GuestSpec { Line = line, Start = ["redis", "counter"], QemuArguments = ["-device", "edu"] };
-        _guest = await Guest.StartAsync(spec, progress, cancel);
+        _guest = await Guest.StartAsync(Spec(line), progress, cancel);
 
         // The driver is there before the guard: code that is damaged before it was learned can't be healed.
         if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
