@@ -65,7 +65,7 @@ public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<str
         foreach (Endurance run in runs)
         {
             int recovered = run.Results.Count(r => r.IsRecovered);
-            text.Append(CultureInfo.InvariantCulture, $"**{Safe.Markdown(run.Kernel)}**: {recovered} of {run.Results.Count} recovered, on {(run.Boots == 1 ? "one guest" : $"{run.Boots} guests")}; ");
+            text.Append(CultureInfo.InvariantCulture, $"**{run.Kernel}**: {recovered} of {run.Results.Count} recovered, on {(run.Boots == 1 ? "one guest" : $"{run.Boots} guests")}; ");
             text.Append(CultureInfo.InvariantCulture, $"stopped {BenchRows.Time(Figures.Of([.. run.Results.Where(r => r.StoppedUs is not null).Select(r => r.StoppedUs!.Value)]).Median)} median, {run.Results.Count(r => r.Repair == "kill")} processes killed.\n\n");
             text.Append("| after | processes | threads | open files | available | unreclaimable slab | kernel stacks |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
             foreach ((int crashes, GuestAccounts a) in ((int, GuestAccounts)[])[(0, run.Before), .. run.Accounts])
