@@ -90,6 +90,9 @@ public sealed record CrashEvidence
     /// <summary>Why <see cref="FaultyFrame"/> is null.</summary>
     public string? WhyNoFaultyFrame { get; init; }
 
+    /// <summary>How often a guard has repaired the guest of late after it had come to the same place in the same way.</summary>
+    public int EarlierRepairs { get; init; }
+
     /// <summary>What could not be read, and why.</summary>
     public required IReadOnlyList<string> Unavailable { get; init; }
 

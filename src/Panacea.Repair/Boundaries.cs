@@ -11,8 +11,26 @@ namespace Panacea.Repair;
 /// <param name="Risk">What may go wrong after it; null where nothing is known to.</param>
 public sealed record Boundary(string Function, string Callee, ulong? Result, string Shown, bool? Interrupts, uint? PreemptCount, string Lost, string? Risk = null)
 {
+    /// <summary>Another answer, after which it calls the same function again: the first that is tried, as long as the crash does not come back. Null where there is none.</summary>
+    public BoundaryRetry? Retry { get; init; }
+
+    /// <summary>As of a crash: with the answer that is tried now.</summary>
+    /// <param name="earlierRepairs">How often the guest has been repaired at the same place of late.</param>
+    public Boundary For(int earlierRepairs) => Retry is { } retry && earlierRepairs < BoundaryRetry.Most ? this with { Result = retry.Result, Shown = retry.Shown, Lost = retry.Lost, Risk = retry.Risk } : this;
+
     /// <summary>"an error to" or "to": the beginning of a sentence's end.</summary>
     public string Returns => Result is null ? $"returns to {Function}" : $"returns {Shown} to {Function}";
+}
+
+/// <summary>An answer to a dispatch point after which it calls the same function again.</summary>
+/// <param name="Result">What is returned.</param>
+/// <param name="Shown">The result for a person.</param>
+/// <param name="Lost">What is lost by it.</param>
+/// <param name="Risk">What may go wrong after it; null where nothing is known to.</param>
+public sealed record BoundaryRetry(ulong Result, string Shown, string Lost, string? Risk)
+{
+    /// <summary>How often it is tried at one place before the other answer is given.</summary>
+    public const int Most = 2;
 }
 
 /// <summary>The kernel's dispatch points. Each row says what must hold there; the calls meant are those through a pointer, which no other call of the same function is.</summary>
@@ -35,8 +53,12 @@ public static class Boundaries
         new("__do_softirq", "a softirq's action", null, "", true, null, "the rest of one round of that softirq", "work that the softirq had queued is left until it is raised again"),
         new("handle_softirqs", "a softirq's action", null, "", true, null, "the rest of one round of that softirq", "work that the softirq had queued is left until it is raised again"),
 
-        // net/core/dev.c: a poll that returns less than its budget has completed itself, or has to be scheduled anew by its device.
-        new("__napi_poll", "a device's NAPI poll", Zero, "0 packets", true, null, "the packets that the poll had taken from its device", "a device whose poll did not complete itself gets no more packets until it is reset"),
+        // net/core/dev.c: a poll that returns less than its budget has completed itself, or has to be scheduled anew by its device; one that returns its budget (or more, which is complained of once) is
+        // called again. Nearly every instance has the usual weight (NAPI_POLL_WEIGHT, include/linux/netdevice.h).
+        new("__napi_poll", "a device's NAPI poll", Zero, "0 packets", true, null, "the packets that the poll had taken from its device", "a device whose poll did not complete itself gets no more packets until it is reset")
+        {
+            Retry = new BoundaryRetry(64, "64 packets, its budget", "one run of the device's NAPI poll, which is called again", null),
+        },
 
         // kernel/irq/handle.c: IRQ_NONE is 0; a line that nobody serves is switched off by the kernel itself after 99900 of 100000 interrupts (kernel/irq/spurious.c).
         new("__handle_irq_event_percpu", "an interrupt handler", Zero, "IRQ_NONE", false, null, "one interrupt of the device", "a device that was not acknowledged may raise its interrupt again"),

@@ -80,7 +80,7 @@ public sealed record RepairPlan
 /// <param name="Function">Its symbol.</param>
 /// <param name="Module">The module it is of; null for the kernel's own.</param>
 /// <param name="Entry">Guest-virtual address of the function.</param>
-/// <param name="Value">RAX; null where it returns nothing.</param>
+/// <param name="Value">RAX where it is to return the same each time; null where it returns nothing.</param>
 public sealed record ReturnedFunction(string Function, string? Module, ulong Entry, ulong? Value);
 
 /// <summary>A further step of a repair: the guest runs on until a vCPU reaches an address with a given stack pointer, and registers and memory are set there.</summary>

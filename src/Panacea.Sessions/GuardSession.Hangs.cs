@@ -21,7 +21,7 @@ public sealed partial class GuardSession
         string? warning = RefreshModules(isStill: false);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, _armed!) { Refine = WithFuse }.HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
+        StopResult? stop = new StopWindow(_target, _armed!) { Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf }.HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
         Warn(warning);
         if (stop is null)
         {

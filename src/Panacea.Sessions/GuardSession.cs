@@ -351,7 +351,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, point.Symbol, found);
-        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death), Refine = WithFuse }.Handle(guest, vcpu, point, WhyNot, seen);
+        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death), Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf }.Handle(guest, vcpu, point, WhyNot, seen);
         Warn(warning);
         Conclude(id, at, stop, death);
     }

@@ -52,6 +52,9 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
         return times.Count;
     }
 
+    /// <summary>How often the guest was repaired, of the incidents that are being watched, after it had come to the same place in the same way.</summary>
+    public int RepairsOf(CrashEvidence evidence) => Watched.Count(p => p.Stop.Applied is not null && p.IsRepeatedBy(evidence));
+
     /// <summary>It is the last time that a rung is used at this place, and there is nobody whom the next one could take out.</summary>
     public bool IsLastTry(RepairKind kind, CrashEvidence evidence) => !evidence.IsTasksOwn && Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) == MaxRepeats - 1;
 

@@ -59,6 +59,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>Called where no repair was applied, while the guest stands: what is done instead. Null, or a result of null, for leaving it to its panic.</summary>
     public Func<IHeldGuest, CrashEvidence?, FallbackResult?>? Declined { get; init; }
 
+    /// <summary>How often the guest was repaired of late after it had come to the same place in the same way.</summary>
+    public Func<CrashEvidence, int>? EarlierRepairs { get; init; }
+
     /// <summary>Called with the plan that was chosen, while the guest stands: it may do more than the ladder says.</summary>
     public Func<RepairPlan, CrashEvidence, RepairPlan>? Refine { get; init; }
 
@@ -121,7 +124,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
 
     private RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars, out IReadOnlyList<LadderVerdict> ladder)
     {
-        if (Ladder.Choose(evidence, bars, out ladder) is not { } plan)
+        int earlier = 0;
+        Guarded(() => earlier = EarlierRepairs?.Invoke(evidence) ?? 0);
+        if (Ladder.Choose(earlier == 0 ? evidence : evidence with { EarlierRepairs = earlier }, bars, out ladder) is not { } plan)
             return null;
         RepairPlan refined = plan;
         Guarded(() => refined = Refine?.Invoke(plan, evidence) ?? plan);

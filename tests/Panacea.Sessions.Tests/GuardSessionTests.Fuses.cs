@@ -82,6 +82,17 @@ public sealed partial class GuardSessionTests
         Assert.Contains(_sink.Incidents[2].Ladder, s => s.Explanation.Contains("so from now on it returns at once (fuse)", StringComparison.Ordinal));
     }
 
+    /// <summary>The session counts for the repair: the third poll at the same place is the one that is given up.</summary>
+    [Fact]
+    public void A_poll_that_crashes_again_and_again_is_given_up()
+    {
+        SyntheticModule module = Driver();
+        for (int i = 0; i < 3; i++)
+            Crashes(module, "__napi_poll", 0x100);
+        Run(window: Long, fuse: new FusePolicy { After = 0 });
+        Assert.Equal([true, true, false], _sink.Incidents.Select(i => i.Ladder.Single(s => s.Applied).Explanation.Contains("64 packets, its budget", StringComparison.Ordinal)));
+    }
+
     [Theory]
     [InlineData(0, true)]
     [InlineData(2, false)]

@@ -7,16 +7,14 @@ using Panacea.Kernel.Unwind;
 namespace Panacea.Repair.Strategies;
 
 /// <summary>What a function is made to return.</summary>
-/// <param name="Returned">The function, and the value that it returns.</param>
+/// <param name="Returned">The function, and the value that it may return for good.</param>
+/// <param name="Value">RAX; null where it returns nothing.</param>
 /// <param name="Shown">The value for a person.</param>
 /// <param name="Boundary">The dispatch point that called it; null where an ordinary caller did.</param>
-internal sealed record ReturnResult(ReturnedFunction Returned, string Shown, Boundary? Boundary)
+internal sealed record ReturnResult(ReturnedFunction Returned, ulong? Value, string Shown, Boundary? Boundary)
 {
     /// <summary>The function's symbol.</summary>
     public string Function => Returned.Function;
-
-    /// <summary>RAX; null where it returns nothing.</summary>
-    public ulong? Value => Returned.Value;
 }
 
 /// <summary>One frame of a crashed stack as the last that a repair abandons: what it would return, and the plan for it.</summary>
@@ -39,13 +37,14 @@ internal static class ReturnCandidate
         string function = parts.Main.Name;
         if (BoundaryAbove(evidence, index) is { } boundary)
         {
-            result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, boundary.Result), boundary.Shown, boundary);
+            Boundary now = boundary.For(evidence.EarlierRepairs);
+            result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, boundary.Result), now.Result, now.Shown, now);
             return true;
         }
 
         if (!TryErrorValue(evidence, index, function, location.Module, out ulong value, out string shown, out whyNot))
             return false;
-        result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, value), shown, null);
+        result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, value), value, shown, null);
         return true;
     }
 

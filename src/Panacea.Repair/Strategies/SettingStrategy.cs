@@ -54,7 +54,7 @@ public sealed class SettingStrategy : IRepairStrategy
             string function = dot > 0 ? name[..dot] : name;
             if (!Settings.TryGetValue(function, out Setting? setting))
                 continue;
-            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(new ReturnedFunction(function, null, 0, setting.Result), $"{setting.Result}", null), kind, acceptsDoubt: true);
+            StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(new ReturnedFunction(function, null, 0, setting.Result), setting.Result, $"{setting.Result}", null), kind, acceptsDoubt: true);
             if (verdict.Plan is not { } found)
                 return verdict;
 

@@ -28,7 +28,20 @@ public sealed class UnwindStrategyTests
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_int", Chain = ["do_syscall_64", "__napi_poll"], Preempt = 0x100 });
         Assert.Contains("__napi_poll", new ErrorReturnStrategy().Evaluate(g.Evidence).WhyNot);
-        Assert.Equal(0UL, PtRegs.Read(Plan(g).Writes[^1].Bytes.Span).Gpr[Gpr.Rax]);
+        Assert.Equal(64UL, PtRegs.Read(Plan(g).Writes[^1].Bytes.Span).Gpr[Gpr.Rax]);
+    }
+
+    /// <summary>A poll that returned its budget is called again. One that crashes again and again must not be: then its device stands still, and nothing else.</summary>
+    [Theory]
+    [InlineData(0, 64UL, "ct_int returns 64 packets, its budget to __napi_poll", "one run of the device's NAPI poll, which is called again")]
+    [InlineData(1, 64UL, "ct_int returns 64 packets, its budget to __napi_poll", "one run of the device's NAPI poll, which is called again")]
+    [InlineData(2, 0UL, "ct_int returns 0 packets to __napi_poll", "the packets that the poll had taken from its device")]
+    public void A_poll_is_tried_again_until_it_is_given_up(int earlier, ulong value, string explanation, string lost)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_int", Chain = ["do_syscall_64", "__napi_poll"], Preempt = 0x100 });
+        RepairPlan plan = new UnwindStrategy().Evaluate(g.Evidence with { EarlierRepairs = earlier }).Plan!;
+        Assert.StartsWith(explanation, plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal((value, lost, (ulong?)0), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax], Assert.Single(plan.Lost), plan.Returned!.Value));
     }
 
     /// <summary>The flag and the count that must hold there are set, whatever the abandoned function did to them.</summary>
@@ -60,7 +73,7 @@ public sealed class UnwindStrategyTests
     public void What_cannot_be_proved_is_said_as_a_risk(string dispatcher, uint preempt)
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_bitlock", Chain = ["do_syscall_64", dispatcher], Preempt = preempt });
-        Assert.Contains("'bts'", ReturnCandidate.Plan(g.Evidence, g.Evidence.FaultyFrame!.Value, new ReturnResult("ct_bitlock", 0, "0", Boundaries.Find(dispatcher)), RepairKind.Unwind, acceptsDoubt: false).WhyNot);
+        Assert.Contains("'bts'", ReturnCandidate.Plan(g.Evidence, g.Evidence.FaultyFrame!.Value, new ReturnResult(new ReturnedFunction("ct_bitlock", null, 0, 0), 0, "0", Boundaries.Find(dispatcher)), RepairKind.Unwind, acceptsDoubt: false).WhyNot);
         Assert.Contains(Plan(g).Risks, r => r.Contains("'bts'", StringComparison.Ordinal));
     }
 
