@@ -26,6 +26,9 @@ public sealed class OrcUnwinder(
     /// <summary>Bytes of a frame, and of a function, without unwind rows.</summary>
     private const ulong MaxFrameBytes = 1024, MaxFunctionBytes = 4096;
 
+    /// <summary>The unmapped page below a stack (PAGE_SIZE).</summary>
+    private const ulong GuardBytes = 4096;
+
     private readonly GuestStack _stack = new(space, stacks);
 
     /// <summary>The row of a call through a bad pointer: nothing was pushed yet but the return address.</summary>
@@ -61,6 +64,10 @@ public sealed class OrcUnwinder(
             // The very top of a stack still belongs to it: what lies there has just been popped.
             if (bounds.Kind == StackKind.Unknown && sp != 0)
                 stacks.TryFind(sp - 1, out bounds);
+
+            // A stack that is used up: its pointer stands in the guard page below it (arch/x86/kernel/dumpstack.c, get_stack_guard_info).
+            if (bounds.Kind == StackKind.Unknown && at.IsTrap)
+                stacks.TryFind(unchecked(sp + GuardBytes), out bounds);
             var frame = new StackFrame
             {
                 Index = frames.Count,
