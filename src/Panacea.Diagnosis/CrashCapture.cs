@@ -19,6 +19,9 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
 {
     private const uint PreemptMask = 0xff, SoftirqOffset = 0x100, HardirqMask = 0xf0000, NmiMask = 0xf00000;
 
+    /// <summary>Frames of a whole stack: on one of 16 KiB there is no room for more return addresses.</summary>
+    private const int WholeStackFrames = 2048;
+
     private readonly CodeMap _codeMap = new(image);
 
     /// <summary>The map of the kernel's code.</summary>
@@ -51,10 +54,13 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             crash = new PtRegs { Gpr = vcpu.Gpr, Ip = vcpu.Rip, Flags = vcpu.Rflags, Cs = vcpu.Cs };
         }
 
+        // The place where a recursion began lies at the other end of its stack.
+        if (overflowed || entry == CrashKinds.DoubleFaultEntry)
+            unwinder = UnwinderOf(cpu, limits with { MaxStackFrames = Math.Max(limits.MaxStackFrames, WholeStackFrames) });
         Backtrace stack = unwinder.Unwind(regsAddress == 0 ? UnwindStart.From(vcpu) : UnwindStart.From(crash, regsAddress));
         mark?.Invoke("evidence-read");
-        uint handler = regsAddress == 0 ? 0 : HandlerPreemptCount(cpu);
-        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount, cpu.Task), overflowed) with
+        uint handler = regsAddress == 0 ? 0 : HandlerPreemptCount(cpu, EntryPreemptCount(cpu, entry));
+        return Evidence(cpu, point, crash, regsAddress, entry, stack, ContextOf(cpu.PreemptCount - handler, cpu.Task), overflowed) with
         {
             PreemptCount = (cpu.PreemptCount - handler) & PreemptMask,
             PreemptWord = cpu.PreemptCount - handler,
@@ -95,7 +101,9 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     }
 
     /// <summary>An unwinder that knows the stacks of that CPU.</summary>
-    internal OrcUnwinder UnwinderOf(CapturedCpu cpu) => new(image, _codeMap, image, cpu.Kernel.Space, StacksOf(cpu), limits);
+    internal OrcUnwinder UnwinderOf(CapturedCpu cpu) => UnwinderOf(cpu, limits);
+
+    private OrcUnwinder UnwinderOf(CapturedCpu cpu, TargetLimits ceilings) => new(image, _codeMap, image, cpu.Kernel.Space, StacksOf(cpu), ceilings);
 
     /// <summary>Everything that follows at once from a crash's registers and stack.</summary>
     internal CrashEvidence Evidence(
@@ -106,7 +114,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         CrashKind kind = hang?.Kind ?? CrashKinds.Refine(
             isTrap ? CrashKinds.Classify(entry, access, IsReadOnly(cpu.Kernel, access)) : CrashKind.Panic,
             stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => image.IsText(f.Ip) ? image.Symbolize(f.Point.LookupAddress)?.Name : null));
-        if (overflowed && kind == CrashKind.DoubleFault)
+        if (overflowed)
             kind = CrashKind.StackOverflow;
         int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out string? whyNot) : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
         return new CrashEvidence
@@ -114,7 +122,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
             Kind = kind, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
             Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
-            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang,
+            FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang, IsGuardHit = overflowed,
         };
     }
 
@@ -130,20 +138,26 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     }
 
     /// <summary>Since 6.12 oops_enter() begins an emergency section of the console, which disables preemption until oops_exit() (kernel/printk/nbcon.c, nbcon_cpu_emergency_enter).</summary>
-    private static uint HandlerPreemptCount(CapturedCpu cpu)
+    /// <param name="cpu">The CPU.</param>
+    /// <param name="entry">What the trap's entry has added before.</param>
+    private static uint HandlerPreemptCount(CapturedCpu cpu, uint entry)
     {
-        if (cpu.Cpu is not { } number || cpu.PreemptCount is not > 0 || !cpu.Kernel.Image.TryFindPerCpuSymbol("nbcon_pcpu_emergency_nesting", out _))
-            return 0;
+        if (cpu.Cpu is not { } number || cpu.PreemptCount - entry is not > 0 || !cpu.Kernel.Image.TryFindPerCpuSymbol("nbcon_pcpu_emergency_nesting", out _))
+            return entry;
         try
         {
             ulong nesting = PerCpu.Address(cpu.Kernel, "nbcon_pcpu_emergency_nesting", number);
-            return cpu.Kernel.Space.ReadUInt32(new VirtualAddress(nesting), "nbcon_pcpu_emergency_nesting") > 0 ? 1u : 0;
+            return cpu.Kernel.Space.ReadUInt32(new VirtualAddress(nesting), "nbcon_pcpu_emergency_nesting") > 0 ? entry + 1 : entry;
         }
         catch (GuestMemoryException)
         {
-            return 0;
+            return entry;
         }
     }
+
+    /// <summary>A double fault is entered like an NMI, whatever it came upon (exc_double_fault, irqentry_nmi_enter; include/linux/hardirq.h, __nmi_enter).</summary>
+    private static uint EntryPreemptCount(CapturedCpu cpu, string? entry) =>
+        entry == CrashKinds.DoubleFaultEntry && cpu.PreemptCount is { } count && (count & NmiMask) != 0 && (count & HardirqMask) != 0 ? CrashKinds.NmiPreemptCount : 0;
 
     /// <summary>Touches what the report will be written from after the guest goes on.</summary>
     public void TouchForReport(CrashEvidence evidence)

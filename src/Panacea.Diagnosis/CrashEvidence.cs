@@ -48,6 +48,12 @@ public sealed record CrashEvidence
     /// <summary>The entry code that the trap came through, such as <c>asm_exc_page_fault</c>; null at panic and where the stack does not show it.</summary>
     public string? TrapEntry { get; init; }
 
+    /// <summary>Its entry has told the kernel of an NMI (preempt count, RCU), and its handler does not come back to take that off again.</summary>
+    public bool IsDoubleFault => TrapEntry == CrashKinds.DoubleFaultEntry;
+
+    /// <summary>The preempt count shows that it was entered like an NMI.</summary>
+    public bool IsCountedAsNmi => HandlerPreemptCount >= CrashKinds.NmiPreemptCount;
+
     /// <summary>Kind of death.</summary>
     public required CrashKind Kind { get; init; }
 
@@ -72,7 +78,10 @@ public sealed record CrashEvidence
     /// <summary>The CPU's whole preempt count as of the crash, interrupt and softirq counts with it (include/linux/preempt.h), where readable.</summary>
     public uint? PreemptWord { get; init; }
 
-    /// <summary>What the trap handler has added to the preempt count by the death point, and takes off again when it returns.</summary>
+    /// <summary>The kernel itself found that a stack's guard page was hit (arch/x86/kernel/traps.c, handle_stack_overflow): whatever trapped, its handler does not come back.</summary>
+    public bool IsGuardHit { get; init; }
+
+    /// <summary>What the trap's entry and its handler have added to the preempt count by the death point, and take off again when they return.</summary>
     public uint HandlerPreemptCount { get; init; }
 
     /// <summary>The current task, where readable.</summary>

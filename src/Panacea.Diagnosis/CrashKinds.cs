@@ -5,6 +5,12 @@ namespace Panacea.Diagnosis;
 /// <summary>The kind of a crash from what trapped: one rule for crashes read from memory and from a log.</summary>
 internal static class CrashKinds
 {
+    /// <summary>The entry of a double fault (arch/x86/entry/entry_64.S).</summary>
+    public const string DoubleFaultEntry = "asm_exc_double_fault";
+
+    /// <summary>NMI_OFFSET + HARDIRQ_OFFSET (include/linux/preempt.h).</summary>
+    public const uint NmiPreemptCount = 0x11_0000;
+
     /// <summary>Classifies a trap.</summary>
     /// <param name="entry">The entry code that the trap came through, such as <c>asm_exc_page_fault</c>; null where it is not known.</param>
     /// <param name="access">The instruction and its access.</param>
@@ -15,7 +21,7 @@ internal static class CrashKinds
         {
             case "asm_exc_divide_error":
                 return CrashKind.DivideError;
-            case "asm_exc_double_fault":
+            case DoubleFaultEntry:
                 return CrashKind.DoubleFault;
             case "asm_exc_invalid_op":
                 return access is { Instruction: FaultingInstruction.Undefined } ? CrashKind.Bug : CrashKind.InvalidOpcode;

@@ -16,7 +16,10 @@ public sealed class CrashReporter(TargetLimits limits)
         ReportInputs inputs = ReportInputs.Read(evidence, limits, unavailable);
         RepairImage image = evidence.Kernel.Image;
         CodeLocation location = Locate(evidence);
-        var frames = evidence.Stack.Frames.Select(f => new ReportFrame(
+        IReadOnlyList<StackFrame> shown = Ends(evidence.Stack.Frames, limits.MaxStackFrames);
+        if (shown.Count < evidence.Stack.Frames.Count)
+            unavailable.Add($"{evidence.Stack.Frames.Count - shown.Count} frames in the middle of the stack are left out");
+        var frames = shown.Select(f => new ReportFrame(
             Code(evidence, f), f.Sp, f.Reliability == FrameReliability.Exact, f.IsTrap, f.Stack.ToString().ToLowerInvariant())).ToList();
         if (!evidence.Stack.IsComplete)
             unavailable.Add($"the stack past frame {frames.Count(f => f.Reliable)}: {evidence.Stack.End} at 0x{evidence.Stack.EndAddress:x} {evidence.Stack.Detail}".TrimEnd());
@@ -45,6 +48,10 @@ public sealed class CrashReporter(TargetLimits limits)
         };
         return (report, inputs.Console);
     }
+
+    /// <summary>Both ends of a stack that a recursion has filled: what it ended in, and what began it.</summary>
+    private static IReadOnlyList<StackFrame> Ends(IReadOnlyList<StackFrame> frames, int most) =>
+        frames.Count <= most ? frames : [.. frames.Take(most / 2), .. frames.Skip(frames.Count - (most - (most / 2)))];
 
     private static string? At(CrashEvidence evidence) =>
         evidence.Fault?.Address is { } address ? Causes.At(address, evidence.Fault.Class) : null;
