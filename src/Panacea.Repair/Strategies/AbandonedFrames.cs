@@ -42,6 +42,9 @@ internal sealed record AbandonedFrames(
         bool interrupts = false, reference = false;
         HoldingsAnalysis analysis = Analysis(evidence);
         int faulty = evidence.FaultyFrame!.Value;
+
+        // Activations of a recursion stand at the same place.
+        var known = new Dictionary<ulong, FrameHoldings>();
         for (int i = evidence.Hang is null ? faulty : 0; i <= outermost; i++)
         {
             StackFrame frame = evidence.Stack.Frames[i];
@@ -68,12 +71,14 @@ internal sealed record AbandonedFrames(
                 continue;
             }
 
-            if (!analysis.TryFind(function, frame.Point, out FrameHoldings holdings, out Decline why))
+            Decline why = default;
+            if (!known.TryGetValue(frame.Point.LookupAddress, out FrameHoldings? holdings) && !analysis.TryFind(function, frame.Point, out holdings, out why))
             {
                 doubts.Add($"what {name} holds can't be told: {why}");
                 continue;
             }
 
+            known[frame.Point.LookupAddress] = holdings;
             reference |= holdings.MayCountReference;
             interrupts |= holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored);
             if (holdings.PreemptCount is { } count)
@@ -81,6 +86,8 @@ internal sealed record AbandonedFrames(
             else
                 doubts.Add($"{name} may have disabled preemption");
             doubts.AddRange(holdings.Doubts.Select(d => $"{name} may hold what it took by {d}"));
+            if (holdings.Held.Count + holdings.MayHold.Count == 0)
+                continue;
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
             var own = new List<HeldLock>();
             foreach (Holding holding in holdings.Held)
@@ -92,7 +99,7 @@ internal sealed record AbandonedFrames(
         }
 
         OfTask(evidence, analysis, outermost, locks, doubts);
-        return new AbandonedFrames(locks, preempt, interrupts, reference, doubts);
+        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Distinct()]);
     }
 
     /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>

@@ -16,10 +16,11 @@ public sealed class ErrorReturnStrategy : IRepairStrategy
     {
         if (UnwindStrategy.WhyNoReturn(evidence) is { } why)
             return StrategyVerdict.Declines(why);
-        if (!ReturnCandidate.TryResult(evidence, evidence.FaultyFrame!.Value, out ReturnResult result, out string whyNot))
+        int last = UsedUpStack.Outermost(evidence);
+        if (!ReturnCandidate.TryResult(evidence, last, out ReturnResult result, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         return result.Boundary is { } boundary
             ? StrategyVerdict.Declines($"{boundary.Function} called {result.Function}, and takes no error for an answer: that is unwinding")
-            : ReturnCandidate.Plan(evidence, evidence.FaultyFrame.Value, result, Kind, acceptsDoubt: false);
+            : ReturnCandidate.Plan(evidence, last, result, Kind, acceptsDoubt: false);
     }
 }

@@ -22,14 +22,13 @@ public sealed class FreezeStrategy : IRepairStrategy
     {
         if (evidence.Context is not (CrashContext.Process or CrashContext.KernelThread) || evidence.Task is not { Pid: not 0 } task)
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}: there is no task that could sleep");
-        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
-            return StrategyVerdict.Declines("the double fault handler does not return; the panic after it is stopped instead");
         if (!evidence.Kernel.HasSymbol(Sleep))
             return StrategyVerdict.Declines($"this kernel has no {Sleep}()");
         AbandonedFrames abandoned = KillStrategy.Abandoned(evidence);
-        (ulong stack, PlannedWrite[] caller) = Frame(evidence);
+        if (!TryFrame(evidence, out ulong stack, out PlannedWrite[] caller, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
         var landing = new Landing(evidence.Kernel.Symbol(Sleep), stack, [], WritableRegister.Rdi, uint.MaxValue, true, 0, abandoned) { CallStack = ReturnPlan.StackBelow(evidence), AtEnd = caller };
-        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
+        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out whyNot))
             return StrategyVerdict.Declines(whyNot);
         return StrategyVerdict.Applies(plan with
         {
@@ -40,15 +39,26 @@ public sealed class FreezeStrategy : IRepairStrategy
         });
     }
 
-    /// <summary>The stack as after a call of the sleeping function from where the task stands. A call to where there is no code, and panic(), have made that call already.</summary>
-    private static (ulong Sp, PlannedWrite[] Caller) Frame(CrashEvidence evidence)
+    /// <summary>The stack as after a call of the sleeping function from where the task stands, or from the innermost function that has left room for it. A call to where there is no code, and panic(), have made that call already.</summary>
+    private static bool TryFrame(CrashEvidence evidence, out ulong stack, out PlannedWrite[] caller, out string whyNot)
     {
         bool isTrap = evidence.Point.Symbol == "oops_end";
-        ulong sp = isTrap ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp], ip = isTrap ? evidence.Crash.Ip : evidence.Vcpu.Rip;
+        ulong ip = isTrap ? evidence.Crash.Ip : evidence.Vcpu.Rip;
+        stack = isTrap ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
+        (caller, whyNot) = ([], "");
+        if (UsedUpStack.Is(evidence))
+        {
+            if (!UsedUpStack.TryRoom(evidence, out StackFrame frame, out whyNot))
+                return false;
+            (stack, ip) = (frame.Sp, frame.Ip);
+        }
+
         if ((!isTrap && evidence.Hang is null) || !evidence.Kernel.Image.IsText(ip))
-            return (sp, []);
+            return true;
         byte[] bytes = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, ip);
-        return (sp - 8, [new PlannedWrite(new VirtualAddress(sp - 8), bytes, "return address: where it crashed")]);
+        stack -= 8;
+        caller = [new PlannedWrite(new VirtualAddress(stack), bytes, "return address: where it crashed")];
+        return true;
     }
 }

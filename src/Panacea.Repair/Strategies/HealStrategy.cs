@@ -31,7 +31,7 @@ public sealed class HealStrategy : IRepairStrategy
     {
         if (evidence.Hang is { IsOwnerGone: true })
             return OrphanLock.Evaluate(evidence);
-        if (evidence.Context is CrashContext.Nmi || evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
+        if (evidence.Context is CrashContext.Nmi)
             return StrategyVerdict.Declines("the trap handler does not come back");
         var damage = new List<PlannedWrite>();
         var names = new List<string>();
@@ -49,7 +49,7 @@ public sealed class HealStrategy : IRepairStrategy
             if (damage.Count == before)
                 continue;
             names.Add(function.Main.Name);
-            isRetry |= i == 0 && evidence.Point.Symbol == "oops_end" && damage.Count == 1 && IsTheInstruction(evidence, damage[0]);
+            isRetry |= i == 0 && evidence.Point.Symbol == "oops_end" && !UsedUpStack.Is(evidence) && damage.Count == 1 && IsTheInstruction(evidence, damage[0]);
         }
 
         if (damage.Count == 0)

@@ -23,8 +23,6 @@ public sealed class KillBySignalStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}: there is no process to signal");
         if (task.Tgid == 1)
             return StrategyVerdict.Declines("the crash is in init, which the kernel can't live without");
-        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
-            return StrategyVerdict.Declines("the stack can't be unwound");
 
         // Where the kernel would have gone on but for a setting, it goes on, and only the process does not.
         StrategyVerdict unwound = SettingStrategy.Return(evidence, Kind);

@@ -30,8 +30,6 @@ public sealed class KillStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {Describe(evidence.Context)}: there is no process to take out");
         if (evidence.Task is { Tgid: 1 } or { Pid: 0 })
             return StrategyVerdict.Declines("the crash is in init or the idle task, which the kernel can't live without");
-        if (evidence.Kind is CrashKind.DoubleFault or CrashKind.StackOverflow)
-            return StrategyVerdict.Declines("the double fault handler does not return; the panic after it is stopped instead");
         string? path = Array.Find(ExitPaths, evidence.Kernel.HasSymbol);
         if (path is null)
             return StrategyVerdict.Declines("this kernel has none of the exit paths that Panacea knows");
@@ -47,6 +45,8 @@ public sealed class KillStrategy : IRepairStrategy
         // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself. The functions that
         // give locks back need room below it that the trap's registers do not lie in: that of the abandoned frames.
         ulong stack = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp] + 8;
+        if (UsedUpStack.Is(evidence) && !UsedUpStack.TryInTask(evidence, out stack))
+            return StrategyVerdict.Declines("its stack is used up, and where another place on it is can't be told");
         if (abandoned.Locks.Count > 0)
             stack = Math.Max(stack, evidence.Stack.Frames[LastAbandoned(evidence, evidence.FaultyFrame!.Value)].Sp);
         stack = (stack & ~15UL) - 8;

@@ -75,6 +75,8 @@ internal static class ReturnCandidate
     {
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
             return StrategyVerdict.Declines($"the state in which {result.Function} has returned can't be proved: {decline}");
+        if (!UsedUpStack.HasRoom(evidence, state.Rsp))
+            return StrategyVerdict.Declines($"{result.Function} would return to where the stack is all but used up");
         AbandonedFrames abandoned = AbandonedFrames.Of(evidence, index);
         List<string> doubts = [.. abandoned.Doubts];
         bool now = evidence.Crash.InterruptsEnabled;

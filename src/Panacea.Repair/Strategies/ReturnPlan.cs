@@ -47,6 +47,11 @@ internal sealed record Landing(
 internal static class ReturnPlan
 {
     private const ulong InterruptFlag = 1 << 9;
+
+    /// <summary>Locks that are given back: each takes a stop.</summary>
+    private const int MaxCalls = 64;
+
+    private const string NmiExit = "irqentry_nmi_exit";
     private const string Arrival = "the return from the trap";
 
     /// <summary>The plan's writes, registers and further steps; kind, explanation, losses and risks are the caller's.</summary>
@@ -55,6 +60,8 @@ internal static class ReturnPlan
     {
         plan = new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = [], Lost = [], Risks = [] };
         if (!SpinWait.TryLeave(evidence, out IReadOnlyList<PlannedWrite> leave, out whyNot) || !TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
+            return false;
+        if (!HasRoom(evidence, target, out whyNot))
             return false;
         int vcpu = evidence.Vcpu.Vcpu;
         List<PlannedWrite> writes = [.. leave, .. count is null ? [] : new[] { count }];
@@ -108,16 +115,77 @@ internal static class ReturnPlan
             return false;
         }
 
-        var past = new PlannedContinuation(after, stack + 8, first, writes, "the return from oops_end");
-        plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [past, .. steps] };
+        if (!evidence.IsDoubleFault)
+        {
+            var past = new PlannedContinuation(after, stack + 8, first, writes, "the return from oops_end");
+            plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [past, .. steps] };
+            return true;
+        }
+
+        if (!TryLeaveNmi(evidence, after, stack, out PlannedContinuation leaveNmi, out whyNot))
+            return false;
+        var left = new PlannedContinuation(after, stack + 8, first, writes, $"the return from {NmiExit}");
+        plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [leaveNmi, left, .. steps] };
         return true;
     }
 
-    /// <summary>A stack pointer below everything that the crashed functions have on their stack.</summary>
+    /// <summary>
+    /// Behind oops_end() of a double fault: what its entry told the kernel of an NMI (preempt count, RCU, tracing) is taken back by the function that every other such entry ends with
+    /// (kernel/entry/common.c), on the stack of the double fault, which nobody needs any more when the CPU is led away from it. The entry of a fault in the kernel's own mode switches neither GS nor CR3
+    /// (arch/x86/entry/entry_64.S, paranoid_entry), and a double fault blocks no NMIs: nothing else is to be undone.
+    /// </summary>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="after">Where oops_end returns to.</param>
+    /// <param name="stack">Where its return address lies.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="whyNot">Why there is none.</param>
+    private static bool TryLeaveNmi(CrashEvidence evidence, ulong after, ulong stack, out PlannedContinuation step, out string whyNot)
+    {
+        (step, whyNot) = (null!, "");
+        if (evidence.Crash.IsUserMode)
+            whyNot = "the double fault came from user mode, which the kernel's page tables and GS were switched from";
+        else if (!evidence.IsCountedAsNmi && !evidence.IsPast)
+            whyNot = "the preempt count does not show that the double fault was entered like an NMI";
+        else if (!evidence.Kernel.HasSymbol(NmiExit))
+            whyNot = $"this kernel has no {NmiExit}() to leave a double fault by";
+        if (whyNot.Length > 0)
+            return false;
+
+        // irqentry_state_t, passed by value: what lockdep is to think of interrupts, which it is there for only where it is built in.
+        int vcpu = evidence.Vcpu.Vcpu;
+        ulong state = evidence.Kernel.HasSymbol("lockdep_hardirqs_on") && evidence.Crash.InterruptsEnabled ? 1UL : 0;
+        byte[] back = new byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(back, after);
+        step = new PlannedContinuation(
+            after, stack + 8,
+            [
+                new(vcpu, WritableRegister.Rdi, evidence.PtRegsAddress, "registers of the double fault"),
+                new(vcpu, WritableRegister.Rsi, state, "state of its entry"),
+                new(vcpu, WritableRegister.Rsp, stack, "stack as of a call"),
+                new(vcpu, WritableRegister.Rip, evidence.Kernel.Symbol(NmiExit), NmiExit),
+            ],
+            [new PlannedWrite(new VirtualAddress(stack), back, "return address")], "the return from oops_end");
+        return true;
+    }
+
+    /// <summary>Where a stack is used up, what is called must not overwrite what it is given.</summary>
+    private static bool HasRoom(CrashEvidence evidence, Landing target, out string whyNot)
+    {
+        whyNot = "";
+        if (!UsedUpStack.Is(evidence) || target.CallStack is not { } below)
+            return true;
+        if (!UsedUpStack.TryRoom(evidence, out _, out whyNot))
+            return false;
+        if (target.Abandoned.Locks.FirstOrDefault(l => l.Kind == HoldingKind.Plug && l.Address < below) is { } plug)
+            whyNot = $"the {plug.Shown} of {plug.Holder} lies where the stack is used up";
+        return whyNot.Length == 0;
+    }
+
+    /// <summary>A stack pointer below everything that the crashed functions have on their stack; where they have used it up, below what they had when there was room.</summary>
     public static ulong StackBelow(CrashEvidence evidence)
     {
         const ulong room = 128;
-        ulong lowest = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
+        ulong lowest = UsedUpStack.Is(evidence) && UsedUpStack.TryRoom(evidence, out StackFrame frame, out _) ? frame.Sp - 8 : evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
         return (lowest - room) & ~15UL;
     }
 
@@ -125,6 +193,12 @@ internal static class ReturnPlan
     {
         calls = [];
         whyNot = "";
+        if (locks.Count > MaxCalls)
+        {
+            whyNot = $"{locks.Count} locks are held, more than are given back one by one";
+            return false;
+        }
+
         foreach (HeldLock held in locks)
         {
             string? release = LockFunctions.ReleaseOf(held.Kind);
@@ -157,9 +231,18 @@ internal static class ReturnPlan
             return false;
         }
 
-        // What the handler has added it takes off itself.
+        // What the handler has added it takes off itself: after the write where the trap returns by itself, before it where the CPU is led on from behind oops_end().
+        bool isSilent = evidence.Point.Symbol == "oops_end" && TrapReturn.IsSilent(evidence);
+        uint handler = isSilent ? evidence.HandlerPreemptCount : 0, gone = evidence.HandlerPreemptCount - handler;
+        if ((now & ~NeedResched) < gone)
+        {
+            whyNot = "the preempt count has changed since";
+            return false;
+        }
+
+        now -= gone;
         long wanted = target.PreemptCount is { } there
-            ? there + target.Abandoned.PreemptCountOfLocks + evidence.HandlerPreemptCount
+            ? there + target.Abandoned.PreemptCountOfLocks + handler
             : (now & ~NeedResched) - (long)target.Abandoned.PreemptCount;
         if (wanted is < 0 or > int.MaxValue)
         {

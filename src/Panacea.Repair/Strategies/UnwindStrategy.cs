@@ -33,7 +33,7 @@ public sealed class UnwindStrategy : IRepairStrategy
     /// <param name="acceptsDoubt">What can't be proved becomes a risk; else such a place is passed by.</param>
     internal static StrategyVerdict Unwind(CrashEvidence evidence, RepairKind kind, bool withFaulty, bool acceptsDoubt)
     {
-        int faulty = evidence.FaultyFrame!.Value;
+        int faulty = UsedUpStack.Outermost(evidence);
         StrategyVerdict? last = null;
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames; i++)
@@ -62,7 +62,6 @@ public sealed class UnwindStrategy : IRepairStrategy
     internal static string? WhyNoReturn(CrashEvidence evidence) => evidence switch
     {
         { Context: CrashContext.Nmi or CrashContext.Unknown } => $"the crash is in {KillStrategy.Describe(evidence.Context)}",
-        { Kind: CrashKind.DoubleFault or CrashKind.StackOverflow } => "the double fault handler does not return",
         { Context: CrashContext.Process } when Attacks.WhatItMeans(evidence) is { } attack => $"{attack}: such a process does not go on",
         { FaultyFrame: null } => evidence.WhyNoFaultyFrame ?? "the faulty function can't be told",
         _ => null,

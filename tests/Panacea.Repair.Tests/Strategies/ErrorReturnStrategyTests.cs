@@ -231,13 +231,6 @@ public sealed class ErrorReturnStrategyTests
     }
 
     [Fact]
-    public void Not_after_a_double_fault()
-    {
-        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_double_fault" });
-        Assert.Contains("double fault", WhyNot(g));
-    }
-
-    [Fact]
     public void A_kernel_without_types_or_unwind_rows_declines()
     {
         using var untyped = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Btf = false });

@@ -88,14 +88,6 @@ public sealed class KillStrategyTests
     }
 
     [Fact]
-    public void A_double_fault_is_left_to_the_panic_after_it()
-    {
-        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_double_fault" });
-        Assert.Equal(CrashKind.DoubleFault, g.Evidence.Kind);
-        Assert.Contains("double fault", new KillStrategy().Evaluate(g.Evidence).WhyNot);
-    }
-
-    [Fact]
     public void A_kernel_thread_that_nobody_starts_again_is_a_risk()
     {
         using var g = new CrashedGuest(new CrashSpec { Bottom = "ret_from_fork", Chain = ["kthread", "ct_outer"] }, task: k => k.Kthread);

@@ -20,13 +20,13 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "out_of_memory"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "out_of_memory", "ct_recurse"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
         foreach (string entry in (string[])["page_fault", "general_protection", "invalid_op", "divide_error", "double_fault"])
         {
-            string handler = entry == "page_fault" ? "exc_page_fault" : "exc_other";
+            string handler = entry switch { "page_fault" => "exc_page_fault", "double_fault" => "exc_double_fault", _ => "exc_other" };
             text.Add($"asm_exc_{entry}", w => Entry(w, handler));
         }
 
@@ -39,6 +39,8 @@ internal static class KernelFunctions
         Through(text, "exc_page_fault", "page_fault_oops");
         Through(text, "page_fault_oops", "oops_end");
         Through(text, "exc_other", "die");
+        text.Add("exc_double_fault", w => w.Frame(() => { w.Call("handle_stack_overflow"); w.Call("die"); w.A.nop(); }));
+        Through(text, "handle_stack_overflow", "die");
         Through(text, "die", "oops_end");
         text.Add("oops_end", w => DeathPoint(w, entryNops));
         if (vpanic)
@@ -59,7 +61,7 @@ internal static class KernelFunctions
         Sleepers(text);
         Through(text, "msleep", "schedule_timeout");
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
-        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug"])
+        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug", "irqentry_nmi_exit"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
         foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll"])
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
@@ -74,6 +76,19 @@ internal static class KernelFunctions
         text.Add("ct_locked", w => w.Frame(() => { w.Call("_raw_spin_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
         text.Add("ct_journal", w => w.Frame(() => { w.Call("jbd2_journal_start"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
         text.Add("ct_plug", w => w.Frame(() => { w.Call("blk_start_plug"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_recurse", w => w.Frame(() => { w.Call("ct_deep"); w.At("fault"); w.Call("ct_recurse"); w.A.nop(); }));
+        text.Add("ct_deep", w =>
+        {
+            w.Depth(8);
+            w.A.sub(rsp, 0x80);
+            w.Depth(0x88);
+            w.A.nop();
+            w.At("fault");
+            w.A.mov(__qword_ptr[rsp + 8], rdi);
+            w.A.add(rsp, 0x80);
+            w.Depth(8);
+            w.A.ret();
+        });
         Through(text, "watchdog_timer_fn", "panic");
         Through(text, "out_of_memory", "panic");
         text.Add("ct_mutexed", w => w.Frame(() => { w.Call("mutex_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.mov(rdi, rbx); w.Call("mutex_unlock"); }));

@@ -20,6 +20,9 @@ public sealed record CrashSpec
     /// <summary>The trap's entry code; null where panic() was called.</summary>
     public string? Entry { get; init; } = "asm_exc_page_fault";
 
+    /// <summary>A double fault because a stack's guard page was hit.</summary>
+    public bool GuardHit { get; init; }
+
     /// <summary>The function calls this address, where there is no code.</summary>
     public ulong? BadCall { get; init; }
 
@@ -70,7 +73,9 @@ public sealed partial class SyntheticKernel
     public SyntheticCrash Crash(CrashSpec spec, SyntheticTask? task = null)
     {
         SyntheticTask dying = task ?? Victim;
-        Run(dying, spec.Cpu, spec.Preempt);
+
+        // A double fault is entered like an NMI: NMI_OFFSET + HARDIRQ_OFFSET.
+        Run(dying, spec.Cpu, spec.Preempt + (spec.Entry == "asm_exc_double_fault" ? 0x11_0000u : 0));
         var stack = new StackWriter(this, dying.StackTop);
         GprFile user = default;
         user[Gpr.Rsp] = 0x7ffd_0000_0f00;
@@ -138,10 +143,17 @@ public sealed partial class SyntheticKernel
 
         ulong faultSp = stack.Sp;
         gpr[Gpr.Rsp] = faultSp;
+        if (spec.Entry == "asm_exc_double_fault")
+            stack = new StackWriter(this, ReadU64(PerCpu("cea_exception_stacks", spec.Cpu)) + Types.Offset("cea_exception_stacks.DF_stack") + 8192);
         stack.Align();
         ulong regs = stack.PtRegs(gpr, ip, 0x10, spec.Flags, 0x18, 2);
         string handler = spec.Entry;
-        foreach (string next in (string[])(spec.Entry == "asm_exc_page_fault" ? ["exc_page_fault", "page_fault_oops", "oops_end"] : ["exc_other", "die", "oops_end"]))
+        foreach (string next in (string[])(spec.Entry switch
+        {
+            "asm_exc_page_fault" => ["exc_page_fault", "page_fault_oops", "oops_end"],
+            "asm_exc_double_fault" => spec.GuardHit ? ["exc_double_fault", "handle_stack_overflow", "die", "oops_end"] : ["exc_double_fault", "die", "oops_end"],
+            _ => ["exc_other", "die", "oops_end"],
+        }))
         {
             stack.Push(Text[$"{handler}:back:{next}"]);
             if (next != "oops_end")
