@@ -124,6 +124,23 @@ static CRASHTEST_FRAME void crashtest_cause_stack_smash(void)
 	barrier();
 }
 
+/* Into the guard page: too deep for any stack, and each call does something after it. */
+static CRASHTEST_FRAME void crashtest_recurse(int depth)
+{
+	volatile char frame[32];
+
+	frame[depth & 31] = depth;
+	if (depth)
+		crashtest_recurse(depth - 1);
+	frame[0]++;
+}
+
+static CRASHTEST_FRAME void crashtest_cause_stack_overflow(void)
+{
+	crashtest_recurse(INT_MAX);
+	barrier();
+}
+
 static const unsigned long crashtest_constant = 42;
 
 static CRASHTEST_FRAME void crashtest_cause_readonly_write(void)
@@ -189,6 +206,6 @@ const struct crashtest_cause crashtest_causes[] = {
 	CAUSE("null-write", null_write), CAUSE("null-read", null_read), CAUSE("wild-write", wild_write), CAUSE("null-call", null_call),
 	CAUSE("data-call", data_call), CAUSE("bug", bug), CAUSE("divide-by-zero", divide_by_zero), CAUSE("invalid-opcode", invalid_opcode),
 	CAUSE("general-protection", general_protection), CAUSE("panic", panic), CAUSE("list-poison", list_del),
-	CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
+	CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
 	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), {}
 };

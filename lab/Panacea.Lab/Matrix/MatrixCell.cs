@@ -22,6 +22,11 @@ public sealed record MatrixCell(string Cause, string Context)
     private static readonly string[] Causes =
         ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "refcount", "stack-smash", "readonly-write", "module-text", "kernel-text"];
 
+    /// <summary>The stack of the first CPU's idle task is the kernel's own data and has no guard page; calls from other CPUs are taken there too.</summary>
+    private static readonly string[] Unguarded = ["idle", "ipi"];
+
+    private const string Overflow = "stack-overflow";
+
     /// <summary>Contexts in which a loop gives way to nobody.</summary>
     private static readonly string[] Atomic =
         ["spinlock", "spinlock-irq", "spinlock-bh", "rwlock-write", "preempt-off", "irqs-off", "nested", "timer", "tasklet", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq"];
@@ -37,11 +42,12 @@ public sealed record MatrixCell(string Cause, string Context)
     private static readonly string[] Attacks = ["stack-smash", "readonly-write", "refcount"];
 
     /// <summary>Every crash in every context.</summary>
-    public static IReadOnlyList<MatrixCell> All { get; } = [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context)))];
+    public static IReadOnlyList<MatrixCell> All { get; } =
+        [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context))), .. Process.Concat(Other).Except(Unguarded).Select(context => new MatrixCell(Overflow, context))];
 
     /// <summary>Every context once and every cause once.</summary>
     public static IReadOnlyList<MatrixCell> Sample { get; } =
-        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context))];
+        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context)), new(Overflow, "mutex")];
 
     /// <summary>Every hang in every context.</summary>
     public static IReadOnlyList<MatrixCell> Hangs { get; } = [.. Hanging.SelectMany(h => h.Contexts.Select(context => new MatrixCell(h.Cause, context)))];
@@ -84,5 +90,5 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <exception cref="LabException">There is none.</exception>
     public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Concat(Hangs).Contains(new MatrixCell(cause, context))
         ? new MatrixCell(cause, context)
-        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
 }
