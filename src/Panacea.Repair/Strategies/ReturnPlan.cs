@@ -64,7 +64,7 @@ internal static class ReturnPlan
         if (!HasRoom(evidence, target, out whyNot))
             return false;
         int vcpu = evidence.Vcpu.Vcpu;
-        List<PlannedWrite> writes = [.. leave, .. count is null ? [] : new[] { count }];
+        List<PlannedWrite> writes = [.. leave, .. count is null ? [] : new[] { count }, .. UsedUpStack.Mend(evidence)];
         var steps = new List<PlannedContinuation>();
         ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
         ulong atEnd = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);

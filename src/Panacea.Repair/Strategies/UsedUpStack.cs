@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using Panacea.Diagnosis;
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
@@ -15,6 +16,9 @@ internal static class UsedUpStack
 
     /// <summary>Room that functions of the kernel need which a repair sends the CPU to: half a stack of 16 KiB.</summary>
     private const ulong Room = 8192;
+
+    /// <summary>STACK_END_MAGIC (include/uapi/linux/magic.h).</summary>
+    private const ulong EndMagic = 0x57ac_6e9d;
 
     /// <summary>Room that an ordinary return needs.</summary>
     private const ulong Margin = 2048;
@@ -43,6 +47,21 @@ internal static class UsedUpStack
         // Functions that call each other take turns: each is there as often as the others, or nearly.
         int least = Math.Max(MinActivations, counts.Values.DefaultIfEmpty().Max() / 2);
         return faulty + Math.Max(0, functions.FindLastIndex(f => f != 0 && counts[f] >= least));
+    }
+
+    /// <summary>The last word of a task's stack is STACK_END_MAGIC (kernel/fork.c, set_task_stack_end_magic), which whatever used it up has written over: the scheduler panics where it is not
+    /// (CONFIG_SCHED_STACK_END_CHECK; kernel/sched/core.c, schedule_debug).</summary>
+    public static IEnumerable<PlannedWrite> Mend(CrashEvidence evidence)
+    {
+        if (!Is(evidence))
+            yield break;
+        foreach (KernelStack stack in Stacks.Of(evidence.Kernel, null, evidence.Task?.Address ?? 0))
+        {
+            byte[] magic = new byte[8];
+            BinaryPrimitives.WriteUInt64LittleEndian(magic, EndMagic);
+            if (evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(stack.Start), out ulong last, out _) && last != EndMagic)
+                yield return new PlannedWrite(new VirtualAddress(stack.Start), magic, "the mark at the end of the stack");
+        }
     }
 
     /// <summary>There is room to go on: interrupts, and the functions that are called next.</summary>

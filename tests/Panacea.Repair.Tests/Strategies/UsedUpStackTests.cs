@@ -37,6 +37,8 @@ public sealed class UsedUpStackTests
         Dictionary<WritableRegister, ulong> set = Left(g, plan, steps: 2);
         Assert.Equal((g.Guest["ksys_write:back:vfs_write"], g.Guest.Victim.StackTop - UserRegs - 32, unchecked((ulong)-5L)), (set[WritableRegister.Rip], set[WritableRegister.Rsp], set[WritableRegister.Rax]));
         Assert.Equal(0x200UL, set[WritableRegister.Rflags] & 0x200);
+        PlannedWrite mark = Assert.Single(plan.Continuations[1].Writes);
+        Assert.Equal((g.Guest.Victim.Stack, 0x57ac_6e9dUL), (mark.Address.Value, BitConverter.ToUInt64(mark.Bytes.Span)));
     }
 
     [Fact]
