@@ -19,7 +19,8 @@ public sealed record FrameAnalysis(
     /// <param name="registers">Its registers, as far as they are known.</param>
     /// <param name="state">The result; single registers may be unknown.</param>
     /// <param name="why">Why there is none.</param>
-    public bool TryEntryState(StackFrame frame, in KnownRegisters registers, out EntryState state, out Decline why)
+    /// <param name="known">Places that were found before, by where an activation stands: those of a recursion stand at the same place. Null keeps none.</param>
+    public bool TryEntryState(StackFrame frame, in KnownRegisters registers, out EntryState state, out Decline why, Dictionary<CodePoint, RegisterLocations>? known = null)
     {
         state = null!;
         if (frame.Reliability != FrameReliability.Exact)
@@ -42,7 +43,14 @@ public sealed record FrameAnalysis(
             return false;
         }
 
-        if (!EntryRegisters.TryRestore(Code, function, frame.Point, registers, Stack, Orc, Hints, out state, out why))
+        if (known?.TryGetValue(frame.Point, out RegisterLocations? locations) != true)
+        {
+            if (!PrologueAnalysis.TryLocate(Code, function, frame.Point, Orc, Hints, out locations, out why))
+                return false;
+            known?.Add(frame.Point, locations);
+        }
+
+        if (!EntryRegisters.TryEvaluate(locations!, registers, Stack, out state, out why))
             return false;
         if (state.Cfa == cfa)
             return true;
@@ -106,6 +114,7 @@ public static class FrameRegisters
         while (from > 0 && frames[from].Regs is null)
             from--;
         registers = frames[from].Registers;
+        var known = new Dictionary<CodePoint, RegisterLocations>();
         for (int i = from; i < index; i++)
         {
             KnownRegisters outer = frames[i + 1].Registers;
@@ -116,7 +125,7 @@ public static class FrameRegisters
                 continue;
             }
 
-            if (analysis.TryEntryState(frames[i], registers, out EntryState state, out Decline obstacle))
+            if (analysis.TryEntryState(frames[i], registers, out EntryState state, out Decline obstacle, known))
             {
                 foreach (Gpr register in KnownRegisters.CalleeSaved)
                     outer[register] = state.Registers[register] ?? outer[register];
