@@ -86,7 +86,14 @@ internal static class ImageContainer
 
     internal readonly record struct Entry(ImageSection Kind, uint Owner, long Offset, long PackedLength, long RawLength, ulong Hash, bool IsZstd, bool IsDerived, SectionFilter Filter);
 
-    internal readonly record struct Section(ImageSection Kind, uint Owner, ReadOnlyMemory<byte> Bytes);
+    internal readonly record struct Section(ImageSection Kind, uint Owner, ReadOnlyMemory<byte> Bytes)
+    {
+        /// <summary>XXH3 of the bytes, where a section table has told it.</summary>
+        public ulong? Hash { get; init; }
+
+        /// <summary>The mapping that holds the bytes; null where they lie in memory of our own.</summary>
+        public MappedRegion? Region { get; init; }
+    }
 
     /// <summary>Writes a container next to <paramref name="path"/> and moves it there: a reader never sees half of one.</summary>
     /// <returns>Bytes on disk.</returns>
@@ -238,17 +245,17 @@ internal static class ImageContainer
     private static uint FlagsOf(ImageSection kind) => IsDerived(kind) ? FlagDerived : FlagZstd | ((uint)SectionFilters.For(kind) << FilterShift);
 
     /// <summary>The content address: equal for equal sections, packed or not, and however long it took to build them.</summary>
-    public static string ContentId(IEnumerable<Entry> entries)
+    public static string ContentId(IEnumerable<Section> sections)
     {
         var hash = new XxHash128();
         Span<byte> row = stackalloc byte[16];
-        foreach (Entry e in entries)
+        foreach (Section s in sections)
         {
-            if (e.Kind == ImageSection.BuildTime)
+            if (s.Kind == ImageSection.BuildTime)
                 continue;
-            BinaryPrimitives.WriteUInt32LittleEndian(row, (uint)e.Kind);
-            BinaryPrimitives.WriteUInt32LittleEndian(row[4..], e.Owner);
-            BinaryPrimitives.WriteUInt64LittleEndian(row[8..], e.Hash);
+            BinaryPrimitives.WriteUInt32LittleEndian(row, (uint)s.Kind);
+            BinaryPrimitives.WriteUInt32LittleEndian(row[4..], s.Owner);
+            BinaryPrimitives.WriteUInt64LittleEndian(row[8..], s.Hash ?? XxHash3.HashToUInt64(s.Bytes.Span));
             hash.Append(row);
         }
 

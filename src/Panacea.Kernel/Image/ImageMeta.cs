@@ -13,6 +13,9 @@ namespace Panacea.Kernel.Image;
 public sealed record ImageModule(
     uint Owner, string Name, ulong Address, ulong Taints, IReadOnlyList<Subsystems.ModuleMemory> Memory, ulong OrcIpsAddress, ulong SymbolBase = 0)
 {
+    /// <summary>See <see cref="Subsystems.LinuxModule.LoadId"/>.</summary>
+    public ulong LoadId { get; init; }
+
     /// <summary>True where the module's memory holds the address.</summary>
     public bool Contains(ulong address)
     {

@@ -4,12 +4,14 @@ using System.IO.MemoryMappedFiles;
 namespace Panacea.Kernel.Image;
 
 /// <summary>A read-only file mapping seen as memory: pages come in when they are looked at, and are shared by all who map the same file.</summary>
+/// <remarks>It goes when the last of its users does.</remarks>
 internal sealed unsafe class MappedRegion : MemoryManager<byte>
 {
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private byte* _start;
     private readonly int _length;
+    private int _users = 1;
 
     public MappedRegion(string path)
     {
@@ -24,6 +26,9 @@ internal sealed unsafe class MappedRegion : MemoryManager<byte>
         _start = pointer + _view.PointerOffset;
     }
 
+    /// <summary>One more user, who disposes of it too.</summary>
+    public void Share() => Interlocked.Increment(ref _users);
+
     public override Span<byte> GetSpan() => new(_start, _length);
 
     // SAFETY: mapped memory does not move; there is nothing to pin.
@@ -35,7 +40,7 @@ internal sealed unsafe class MappedRegion : MemoryManager<byte>
 
     protected override void Dispose(bool disposing)
     {
-        if (_start == null)
+        if (Interlocked.Decrement(ref _users) != 0)
             return;
         _start = null;
         _view.SafeMemoryMappedViewHandle.ReleasePointer();

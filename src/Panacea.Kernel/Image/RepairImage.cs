@@ -29,20 +29,27 @@ public sealed record SymbolLocation(string Name, ulong Offset, ulong Size, strin
 /// text are searched in place in a mapped file; nothing is built at the crash.
 /// </summary>
 /// <remarks>Immutable and safe for concurrent use. Opened images hold a file mapping until disposed.</remarks>
-public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
+public sealed partial class RepairImage : IDisposable, IOrcLookup, ICodeSource
 {
-    private readonly MappedRegion? _mapping;
     private readonly Dictionary<uint, OwnerTables> _owners = [];
+    private readonly Dictionary<uint, List<ImageContainer.Section>> _byOwner = [];
+    private readonly IReadOnlyList<MappedRegion> _regions;
     private readonly ReadOnlyMemory<byte> _text;
+    private readonly ModuleMap _modules;
+    private IReadOnlyList<ImageContainer.Section>? _sections;
+    private string? _id;
+    private int _isDisposed;
 
-    private RepairImage(IReadOnlyList<ImageContainer.Section> sections, string id, MappedRegion? mapping)
+    private RepairImage(IReadOnlyList<ImageContainer.Section> sections, MappedRegion? mapping)
     {
-        _mapping = mapping;
-        Id = id;
-        Sections = sections;
+        _regions = mapping is null ? [] : [mapping];
+        _sections = sections;
+        foreach (ImageContainer.Section section in sections)
+            Add(section);
         Meta = JsonSerializer.Deserialize(Find(ImageSection.Meta, 0).Span, ImageMetaJson.Default.ImageMeta)
             ?? throw new InvalidDataException("it has no identity");
         Meta.Check();
+        _modules = new ModuleMap(Meta.Modules);
         _text = Find(ImageSection.Text, 0);
         TrapTable = Find(ImageSection.TrapTable, 0);
         Types = TypeCatalog.Open(
@@ -52,11 +59,31 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
             _owners[module.Owner] = Open(module.Owner, module.SymbolBase, module.OrcIpsAddress, module);
     }
 
+    /// <summary>The same kernel with other modules.</summary>
+    private RepairImage(
+        RepairImage previous, IReadOnlyList<ImageModule> modules, IReadOnlyDictionary<uint, uint> known, IEnumerable<ImageContainer.Section> sections, IReadOnlyList<MappedRegion> regions)
+    {
+        _regions = regions;
+        foreach (ImageContainer.Section section in sections)
+            Add(section);
+        Meta = previous.Meta with { Modules = modules };
+        Meta.Check();
+        _modules = new ModuleMap(modules);
+        (_text, TrapTable, Types) = (previous._text, previous.TrapTable, previous.Types);
+        _owners[0] = previous._owners[0];
+        foreach (ImageModule module in modules)
+        {
+            _owners[module.Owner] = known.TryGetValue(module.Owner, out uint before)
+                ? previous._owners[before] with { Module = module }
+                : Open(module.Owner, module.SymbolBase, module.OrcIpsAddress, module);
+        }
+    }
+
     private sealed record OwnerTables(
         SymbolTable? Symbols, ulong SymbolBase, OrcTable? Orc, ReadOnlyMemory<byte> Text, TypeCatalog? Types, ControlFlowTable? Flow, ImageModule? Module);
 
     /// <summary>Content address.</summary>
-    public string Id { get; }
+    public string Id => _id ??= ImageContainer.ContentId(Sections);
 
     /// <summary>Identity and map.</summary>
     public ImageMeta Meta { get; }
@@ -76,7 +103,8 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
     /// <summary>Number of the kernel's own unwind rows.</summary>
     public int OrcCount => _owners[0].Orc?.Count ?? 0;
 
-    internal IReadOnlyList<ImageContainer.Section> Sections { get; }
+    /// <summary>All sections, in the order of the file. Where the image was made from another one, what says of its modules is put into words when it is asked for.</summary>
+    internal IReadOnlyList<ImageContainer.Section> Sections => _sections ??= [SectionOf(Meta), .. _byOwner.Values.SelectMany(s => s)];
 
     /// <summary>Bytes of all sections, unpacked.</summary>
     public long UnpackedBytes => Sections.Sum(s => (long)s.Bytes.Length);
@@ -172,19 +200,10 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
 
     /// <summary>True for an address of kernel or module text.</summary>
     public bool IsText(ulong address) =>
-        (address >= Meta.TextStart && address < Meta.TextEnd) || (ModuleOf(address)?.Memory.Any(m => m.IsText && unchecked(address - m.Start) < m.Size) ?? false);
+        (address >= Meta.TextStart && address < Meta.TextEnd) || (_modules.TryFind(address, out _, out Subsystems.ModuleMemory memory) && memory.IsText);
 
     /// <summary>The module whose memory holds an address, or null.</summary>
-    public ImageModule? ModuleOf(ulong address)
-    {
-        foreach (ImageModule module in Meta.Modules)
-        {
-            if (module.Contains(address))
-                return module;
-        }
-
-        return null;
-    }
+    public ImageModule? ModuleOf(ulong address) => _modules.TryFind(address, out ImageModule? module, out _) ? module : null;
 
     /// <summary>Types as code of that module sees them; the kernel's where the module has none of its own.</summary>
     /// <returns>False where the function belongs to a module without BTF.</returns>
@@ -225,82 +244,6 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         }
 
         return false;
-    }
-
-    /// <summary>Opens an image file. A packed one is unpacked into <paramref name="cache"/> first and mapped from there.</summary>
-    /// <exception cref="RepairImageException">Damaged, foreign, of another version.</exception>
-    public static RepairImage Open(string path, string cache)
-    {
-        string name = Path.GetFileName(path);
-        using var stream = new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete, 1 << 16);
-        IReadOnlyList<ImageContainer.Entry> entries = ImageContainer.ReadTable(stream, name);
-        if (entries.Any(e => e.IsZstd || e.IsDerived))
-        {
-            var stored = new Dictionary<int, ReadOnlyMemory<byte>>(entries.Count);
-            for (int i = 0; i < entries.Count; i++)
-            {
-                if (!entries[i].IsDerived)
-                    stored[i] = ImageContainer.ReadSection(stream, entries[i], name);
-            }
-
-            return MapAndUnlink(Store(DerivedSections.Complete(entries, stored, name), cache));
-        }
-
-        // Stored sections are checked through the file, not through the mapping, so that checking does not make every page resident.
-        foreach (ImageContainer.Entry e in entries)
-            _ = ImageContainer.ReadSection(stream, e, name);
-        return Map(path);
-    }
-
-    /// <summary>Writes the packed image.</summary>
-    /// <returns>Bytes on disk.</returns>
-    public long Save(string path, int zstdLevel = 9) => ImageContainer.Write(path, Sections, zstdLevel);
-
-    /// <inheritdoc/>
-    public void Dispose() => (_mapping as IDisposable)?.Dispose();
-
-    /// <summary>An image over sections in memory: while building.</summary>
-    internal static RepairImage FromSections(IReadOnlyList<ImageContainer.Section> sections) => new(sections, "", null);
-
-    /// <summary>Stores sections unpacked in the cache and maps them.</summary>
-    internal static RepairImage StoreAndMap(IReadOnlyList<ImageContainer.Section> sections, string cache) => MapAndUnlink(Store(sections, cache));
-
-    private static string Store(IReadOnlyList<ImageContainer.Section> sections, string cache)
-    {
-        // Kernel text and addresses are nobody else's business.
-        Directory.CreateDirectory(cache, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
-        string path = Path.Combine(cache, $"{Environment.ProcessId}-{Guid.NewGuid():n}.unpacked");
-        ImageContainer.Write(path, sections, null);
-        return path;
-    }
-
-    /// <summary>Maps an unpacked image and removes its name: it is of one boot of one guest, and goes when the last mapping of it does.</summary>
-    private static RepairImage MapAndUnlink(string path)
-    {
-        RepairImage image = Map(path);
-        File.Delete(path);
-        return image;
-    }
-
-    private static RepairImage Map(string path)
-    {
-        IReadOnlyList<ImageContainer.Entry> entries;
-        using (FileStream stream = File.OpenRead(path))
-            entries = ImageContainer.ReadTable(stream, Path.GetFileName(path));
-        var mapping = new MappedRegion(path);
-        try
-        {
-            var sections = entries.Select(e => new ImageContainer.Section(
-                e.Kind, e.Owner, mapping.Memory.Slice(checked((int)e.Offset), checked((int)e.RawLength)))).ToList();
-            return new RepairImage(sections, ImageContainer.ContentId(entries), mapping);
-        }
-        catch (Exception e)
-        {
-            ((IDisposable)mapping).Dispose();
-            if (e is not (JsonException or ArgumentException or InvalidDataException or OverflowException))
-                throw;
-            throw new RepairImageException($"{Path.GetFileName(path)} is damaged: {e.Message}; build it again");
-        }
     }
 
     private bool IsGap(ulong address, ulong length)
@@ -355,11 +298,20 @@ public sealed class RepairImage : IDisposable, IOrcLookup, ICodeSource
         return new OwnerTables(symbols, symbolBase, orc, Find(ImageSection.Text, owner), types, controlFlow, module);
     }
 
+    private void Add(ImageContainer.Section section)
+    {
+        if (!_byOwner.TryGetValue(section.Owner, out List<ImageContainer.Section>? sections))
+            _byOwner.Add(section.Owner, sections = new List<ImageContainer.Section>(16));
+        sections.Add(section);
+    }
+
     private ReadOnlyMemory<byte> Find(ImageSection kind, uint owner)
     {
-        foreach (ImageContainer.Section section in Sections)
+        if (!_byOwner.TryGetValue(owner, out List<ImageContainer.Section>? sections))
+            return default;
+        foreach (ImageContainer.Section section in sections)
         {
-            if (section.Kind == kind && section.Owner == owner)
+            if (section.Kind == kind)
                 return section.Bytes;
         }
 

@@ -1,11 +1,11 @@
 using System.Diagnostics;
 using System.Text;
-using System.Text.Json;
 using Panacea.Formats;
 using Panacea.Formats.Elf;
 using Panacea.Formats.Kallsyms;
 using Panacea.Formats.Orc;
 using Panacea.Kernel.Code;
+using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Types;
 using Panacea.Target;
@@ -22,15 +22,12 @@ public sealed class RepairImageBuilder
     private readonly IReadOnlyList<KernelExtent> _extents;
     private readonly ulong _idtBase;
     private readonly bool _isCapture;
-    private bool _isStill;
-    private RepairImage? _previous;
     private readonly List<ImageContainer.Section> _sections = [];
     private readonly List<string> _without = [];
 
     private RepairImageBuilder(BootstrapResult bootstrap, TargetLimits limits, bool isCapture = false)
     {
         _isCapture = isCapture;
-        _isStill = isCapture;
         _bootstrapSpace = bootstrap.Space;
         _extents = bootstrap.Extents;
         _idtBase = bootstrap.IdtBase;
@@ -54,19 +51,24 @@ public sealed class RepairImageBuilder
     public static RepairImage Build(IGuestCapture capture, string cache, TargetLimits limits) =>
         RepairImage.StoreAndMap(new RepairImageBuilder(CaptureBootstrap.Find(capture, limits), limits, isCapture: true).Run(), cache);
 
-    /// <summary>The image with the modules as they are now; the kernel's own tables are taken over, and those of modules that are still where they were: their text may have been damaged since.</summary>
-    /// <param name="image">The image so far.</param>
+    /// <summary>The image with the modules as they are now. What is known stays as it is: the kernel's own tables, and those of modules that are still the same; only new ones are read.</summary>
+    /// <param name="image">The image so far; the new one looks into its memory, and both are to be disposed of.</param>
     /// <param name="memory">Guest-physical memory.</param>
-    /// <param name="cache">Directory for the unpacked image.</param>
+    /// <param name="cache">Directory for what is new.</param>
     /// <param name="limits">Ceilings.</param>
-    /// <param name="isStill">The guest stands still: modules on their way in or out are taken too.</param>
+    /// <param name="isStill">The guest stands still and waits for this: modules on their way in or out are taken too, and what is new is kept in memory, to be stored by a later refresh.</param>
+    /// <exception cref="KernelShapeException">The module list would not hold still or can't be read: the image so far is the best there is.</exception>
     public static RepairImage Refresh(RepairImage image, IGuestMemory memory, string cache, TargetLimits limits, bool isStill = false)
     {
         long started = Stopwatch.GetTimestamp();
-        var builder = new RepairImageBuilder(new BootstrapResult(image.SpaceOver(memory), [], image.Meta.TrapTableAddress), limits) { _isStill = isStill, _previous = image };
-        builder._sections.AddRange(image.Sections.Where(s => s.Owner == 0 && s.Kind is not (ImageSection.Meta or ImageSection.BuildTime)));
-        ImageMeta meta = builder.AddModules(image.Meta with { Modules = [] }, image.OrcCount > 0 ? image.Meta.OrcVersion : null);
-        return RepairImage.StoreAndMap(builder.Finish(meta, started), cache);
+        if (!image.Types.IsPresent)
+            return image.WithModules([], new Dictionary<uint, uint>(), [], null, started);
+
+        // Modules lie close together, and their names one behind the other: a page is fetched once.
+        var reader = new ModuleReader(image.KernelOver(isStill ? new EvidenceMemory(memory) : memory), image, limits, isStill);
+        if (!reader.TryRead(image.OrcCount > 0 ? image.Meta.OrcVersion : null))
+            throw new KernelShapeException("the module list would not hold still or can't be read");
+        return image.WithModules(reader.Modules, reader.Known, reader.Sections, isStill ? null : cache, started);
     }
 
     /// <summary>There is a module that an image does not know: it came while the image was made, or is on its way in or out, where it can be learned while the guest stands still (<see cref="Refresh"/>).</summary>
@@ -127,14 +129,9 @@ public sealed class RepairImageBuilder
     }
 
     private List<ImageContainer.Section> WithMeta(ImageMeta meta) =>
-        [new(ImageSection.Meta, 0, JsonSerializer.SerializeToUtf8Bytes(meta, ImageMetaJson.Default.ImageMeta)), .. _sections];
+        [RepairImage.SectionOf(meta), .. _sections];
 
-    private List<ImageContainer.Section> Finish(ImageMeta meta, long started)
-    {
-        byte[] time = new byte[sizeof(long)];
-        BitConverter.TryWriteBytes(time, (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds);
-        return [.. WithMeta(meta), new(ImageSection.BuildTime, 0, time)];
-    }
+    private List<ImageContainer.Section> Finish(ImageMeta meta, long started) => [.. WithMeta(meta), RepairImage.BuildTimeSince(started)];
 
     private (SymbolTable Table, ulong Base) ReadSymbols()
     {
@@ -331,41 +328,13 @@ public sealed class RepairImageBuilder
             return meta;
         using RepairImage first = RepairImage.FromSections(WithMeta(meta));
         LinuxKernel kernel = first.KernelOver(_bootstrapSpace.Memory);
-        if (!_sections.Exists(s => s is { Kind: ImageSection.ControlFlow, Owner: 0 }))
-            AddControlFlow(kernel, meta.TextBase);
-        var modules = new List<ImageModule>();
-        uint owner = 0;
-        string unloaded = first.TryFindSymbol("last_unloaded_module", out ulong last) && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
-        foreach (LinuxModule module in ReadModulesTwice(kernel))
-        {
-            // A module on its way in or out: in a guest that runs its text may vanish under a reader, and it is taken at the next refresh.
-            if ((module.State != 0 && !_isStill) || module.Memory.Count == 0)
-                continue;
-            owner++;
-            if (_previous is { } before && module.Name != unloaded && Known(before, module) is { } known && IsWhole(before, known, module))
-            {
-                _sections.AddRange(before.Sections.Where(s => s.Owner == known.Owner).Select(s => s with { Owner = owner }));
-                modules.Add(known with { Owner = owner, Taints = module.Taints });
-                continue;
-            }
-
-            ulong symbolBase = new ModuleSections(kernel, _limits).AddTo(_sections, owner, module, orcVersion);
-            modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps, symbolBase));
-        }
-
-        return meta with { Modules = modules };
+        AddControlFlow(kernel, meta.TextBase);
+        var reader = new ModuleReader(kernel, null, _limits, _isCapture);
+        if (!reader.TryRead(orcVersion))
+            _without.Add("the module list would not hold still or can't be read: module code is unknown until the next refresh");
+        _sections.AddRange(reader.Sections);
+        return meta with { Modules = reader.Modules };
     }
-
-    /// <summary>Nothing of it was left out when it was read: it may have been on its way in.</summary>
-    private static bool IsWhole(RepairImage before, ImageModule known, LinuxModule module)
-    {
-        bool Has(ImageSection kind) => before.Sections.Any(s => s.Owner == known.Owner && s.Kind == kind);
-        return module.State == 0 && Has(ImageSection.Text) && Has(ImageSection.Symbols0) && (module.Tables.OrcCount == 0 || Has(ImageSection.OrcRows));
-    }
-
-    /// <summary>The module as an earlier image has it, where it is the same one: it lies where it lay, all of it. One that was loaded again could lie there too; it is then the last one unloaded, too.</summary>
-    private static ImageModule? Known(RepairImage before, LinuxModule module) => before.Meta.Modules.FirstOrDefault(
-        m => m.Address == module.Address && m.Name == module.Name && m.OrcIpsAddress == module.Tables.OrcIps && m.Memory.SequenceEqual(module.Memory));
 
     /// <summary>The kernel's own jump labels, exception fixups and WARNs (include/asm-generic/vmlinux.lds.h names their bounds).</summary>
     private void AddControlFlow(LinuxKernel kernel, ulong textBase)
@@ -380,27 +349,5 @@ public sealed class RepairImageBuilder
             element > 0 && kernel.Image.TryFindSymbol(start, out ulong from) && kernel.Image.TryFindSymbol(stop, out ulong to) && to > from
                 ? new CountedArray(from, (uint)Math.Min((to - from) / (ulong)element, uint.MaxValue))
                 : default;
-    }
-
-    private List<LinuxModule> ReadModulesTwice(LinuxKernel kernel)
-    {
-        List<LinuxModule>? previous = null;
-        for (int attempt = 0; attempt < 8; attempt++)
-        {
-            try
-            {
-                List<LinuxModule> now = Modules.Enumerate(kernel, _limits);
-                if (previous is not null && now.Select(m => (m.Address, m.Name, m.State)).SequenceEqual(previous.Select(m => (m.Address, m.Name, m.State))))
-                    return now;
-                previous = now;
-            }
-            catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
-            {
-                previous = null;
-            }
-        }
-
-        _without.Add("the module list would not hold still or can't be read: module code is unknown until the next refresh");
-        return [];
     }
 }

@@ -44,6 +44,10 @@ public readonly record struct CountedArray(ulong Address, uint Count);
 public sealed record LinuxModule(
     ulong Address, string Name, uint State, ulong Taints, IReadOnlyList<ModuleMemory> Memory, ModuleTables Tables)
 {
+    /// <summary>Tells one load of a module from another at the same place: the id of its directory in sysfs, which is given to no other (fs/kernfs/dir.c, __kernfs_new_node: kernfs_node.id is
+    /// counted up, its upper half with each time that the lower one begins anew). 0 where the module has none, or none yet.</summary>
+    public ulong LoadId { get; init; }
+
     /// <summary>Total bytes, as lsmod shows.</summary>
     public ulong Size => Memory.Aggregate(0UL, (sum, m) => unchecked(sum + m.Size));
 
@@ -90,6 +94,24 @@ public static class Modules
     /// <inheritdoc cref="Enumerate" path="/exception"/>
     public static LinuxModule ReadOne(LinuxKernel kernel, ulong module, TargetLimits limits) => Read(kernel, module, limits);
 
+    /// <summary>See <see cref="LinuxModule.LoadId"/>; 0 also where it can't be read.</summary>
+    /// <param name="kernel">The kernel.</param>
+    /// <param name="module">Guest-virtual address of a struct module.</param>
+    public static ulong LoadId(LinuxKernel kernel, ulong module)
+    {
+        if (!kernel.HasMember("module.mkobj.kobj.sd") || !kernel.HasMember("kernfs_node.id"))
+            return 0;
+        try
+        {
+            ulong directory = kernel.Read(module, "module.mkobj.kobj.sd");
+            return directory == 0 ? 0 : kernel.Read(directory, "kernfs_node.id");
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        {
+            return 0;
+        }
+    }
+
     private static LinuxModule Read(LinuxKernel kernel, ulong module, TargetLimits limits)
     {
         uint state = kernel.ReadU32(module, "module.state");
@@ -127,7 +149,7 @@ public static class Modules
 
         return new LinuxModule(
             module, kernel.ReadText(module, "module.name"), state, kernel.HasMember("module.taints") ? kernel.Read(module, "module.taints") : 0,
-            state == 3 ? [] : ReadMemory(kernel, module, limits), tables);
+            state == 3 ? [] : ReadMemory(kernel, module, limits), tables) { LoadId = state == 3 ? 0 : LoadId(kernel, module) };
 
         CountedArray Array(string pointer, string count) => kernel.HasMember($"module.{pointer}") && kernel.HasMember($"module.{count}")
             ? new CountedArray(kernel.Read(module, $"module.{pointer}"), (uint)kernel.Read(module, $"module.{count}"))

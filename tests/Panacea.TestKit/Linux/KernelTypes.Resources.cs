@@ -93,7 +93,7 @@ internal static partial class KernelTypes
         t.Struct("cgroup_root", ("hierarchy_id", t.S32), ("subsys_mask", t.U32), ("name", t.Array(t.Char, 64)));
         t.Struct("css_set", ("dfl_cgrp", t.Pointer), ("cgrp_links", list));
         t.Struct("cgrp_cset_link", ("cgrp", t.Pointer), ("cgrp_link", list));
-        t.Struct("kernfs_node", (newer ? "__parent" : "parent", t.Pointer), ("name", t.Pointer));
+        t.Struct("kernfs_node", (newer ? "__parent" : "parent", t.Pointer), ("name", t.Pointer), ("id", t.U64));
         t.Enum("dmi_field", ("DMI_NONE", 0), ("DMI_SYS_VENDOR", 1), ("DMI_PRODUCT_NAME", 2));
         t.Enum("x86_hypervisor_type", ("X86_HYPER_NATIVE", 0), ("X86_HYPER_KVM", 5));
     }

@@ -48,7 +48,8 @@ internal static partial class KernelTypes
         CType memory = t.Struct("module_memory", ("base", t.Pointer), ("size", t.U32));
         (string, CType)[] head = [("state", t.U32), ("list", list), ("name", t.Array(t.Char, 56))];
         (string, CType)[] places = shape == KernelShape.Linux612 ? [("mem", t.Array(memory, 7))] : [("core_layout", layout), ("init_layout", layout)];
-        (string, CType)[] rest = [("arch", arch), ("taints", t.U64), ("kallsyms", t.Pointer)];
+        CType kobject = t.Struct("module_kobject", ("kobj", t.Struct("kobject", ("name", t.Pointer), ("sd", t.Pointer))), ("mod", t.Pointer));
+        (string, CType)[] rest = [("arch", arch), ("taints", t.U64), ("kallsyms", t.Pointer), ("mkobj", kobject)];
         t.Struct("module", [.. head, .. places, .. rest]);
         t.Struct("btf", ("data", t.Pointer), ("data_size", t.U32));
         t.Struct("btf_module", ("list", list), ("btf", t.Pointer), ("module", t.Pointer));

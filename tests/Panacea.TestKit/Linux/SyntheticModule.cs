@@ -22,11 +22,14 @@ public sealed class SyntheticModule
 
     /// <summary>Bytes of its text.</summary>
     public required int TextBytes { get; init; }
+
+    /// <summary>Address of the kernfs_node of its directory in sysfs.</summary>
+    public required ulong Directory { get; init; }
 }
 
 public sealed partial class SyntheticKernel
 {
-    private ulong _moduleNext;
+    private ulong _moduleNext, _kernfsNext = 0x1_0000_0100;
 
     /// <summary>Loaded modules, as <see cref="Link"/> puts them on the list.</summary>
     public List<SyntheticModule> Modules { get; } = [];
@@ -62,7 +65,9 @@ public sealed partial class SyntheticKernel
             nameAt += (ulong)Encoding.UTF8.GetByteCount(functions[i].Name) + 1;
         }
 
-        ulong kallsyms = data + 0x100, module = data + 0x200;
+        ulong directory = data + 0x40, kallsyms = data + 0x100, module = data + 0x200;
+        Put(directory, "kernfs_node.id", _kernfsNext++);
+        Put(module, "module.mkobj.kobj.sd", directory);
         Put(kallsyms, "mod_kallsyms.symtab", symtab);
         Put(kallsyms, "mod_kallsyms.num_symtab", (ulong)functions.Length + 1);
         Put(kallsyms, "mod_kallsyms.strtab", strtab);
@@ -81,7 +86,7 @@ public sealed partial class SyntheticKernel
         Put(module, "module.arch.orc_unwind", data + 0x3800);
         if (btf is not null)
             AddBtf(module, btf);
-        var made = new SyntheticModule { Address = module, Name = name, Text = text, TextStart = start, TextBytes = code.Length };
+        var made = new SyntheticModule { Address = module, Name = name, Text = text, TextStart = start, TextBytes = code.Length, Directory = directory };
         Modules.Add(made);
         return made;
     }
