@@ -19,7 +19,7 @@ internal readonly record struct FlowEdge(ulong To, FlowEdgeKind Kind);
 /// The instructions that control can reach from a function's entry, and the ways between them. Direct jumps are followed into all parts given;
 /// a jump out of them is a tail call and ends its path; an indirect jump ends it too and is remembered.
 /// </summary>
-/// <remarks>Padding, literal pools and dead code are never decoded. Bounded by <see cref="MaxInstructions"/>.</remarks>
+/// <remarks>Immutable once it is built. Padding, literal pools and dead code are never decoded. Bounded by <see cref="MaxInstructions"/>.</remarks>
 internal sealed class FlowGraph
 {
     /// <summary>Bound on instructions of one function; the largest of a distribution kernel have about 20 000.</summary>
@@ -48,8 +48,12 @@ internal sealed class FlowGraph
     /// <summary>True where a jump leads to <paramref name="address"/>.</summary>
     public bool IsLeader(ulong address) => _leaders.Contains(address);
 
+    /// <summary>Everything reachable from the entry; decoded before, where the code keeps what it was asked.</summary>
+    public static bool TryBuild(ICodeSource code, in FunctionParts function, IControlFlowHints hints, out FlowGraph graph, out Decline why) =>
+        code is AnalysedCode kept ? kept.TryGraph(function, hints, out graph, out why) : TryDecode(code, function, hints, out graph, out why);
+
     /// <summary>Decodes everything reachable from the entry.</summary>
-    public static bool TryBuild(ICodeSource code, in FunctionParts function, IControlFlowHints hints, out FlowGraph graph, out Decline why)
+    internal static bool TryDecode(ICodeSource code, in FunctionParts function, IControlFlowHints hints, out FlowGraph graph, out Decline why)
     {
         graph = new FlowGraph(function, hints);
         why = default;

@@ -50,6 +50,8 @@ public static class PrologueAnalysis
             return false;
         }
 
+        if (code is AnalysedCode kept)
+            return kept.TryLocate(function, point, orc, hints ?? NoHints.Instance, out locations, out why);
         return TryAnalyse(code, function, orc, hints, out FunctionFrames frames, out why) && frames.TryLocate(point, out locations, out why);
     }
 
