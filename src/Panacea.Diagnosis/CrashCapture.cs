@@ -1,5 +1,6 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
@@ -116,14 +117,32 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => image.IsText(f.Ip) ? image.Symbolize(f.Point.LookupAddress)?.Name : null));
         if (overflowed)
             kind = CrashKind.StackOverflow;
+        var code = new AnalysedCode(image);
+        ulong? preemptCountAt = PreemptCountAddress(cpu);
         int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out string? whyNot) : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
         return new CrashEvidence
         {
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
             Kind = kind, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
-            Analysis = new FrameAnalysis(image, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
+            PreemptCountAddress = preemptCountAt,
+            Holdings = new HoldingsAnalysis(code, a => image.Symbolize(a) is { Offset: 0 } location ? location.Name : null, _codeMap, preemptCountAt, cpu.Vcpu.GsBase),
+            Analysis = new FrameAnalysis(code, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
             FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang, IsGuardHit = overflowed,
         };
+    }
+
+    private static ulong? PreemptCountAddress(CapturedCpu cpu)
+    {
+        if (cpu.Cpu is not { } number)
+            return null;
+        try
+        {
+            return PerCpu.PreemptCountAddress(cpu.Kernel, number);
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            return null;
+        }
     }
 
     private static StackMap StacksOf(CapturedCpu cpu)

@@ -1,5 +1,6 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
@@ -92,6 +93,12 @@ public sealed record CrashEvidence
 
     /// <summary>What the analysis of frames is built on.</summary>
     public required FrameAnalysis Analysis { get; init; }
+
+    /// <summary>What frames of it hold.</summary>
+    public required HoldingsAnalysis Holdings { get; init; }
+
+    /// <summary>Guest-virtual address of the crashed CPU's preempt count; null where it is unknown.</summary>
+    public ulong? PreemptCountAddress { get; init; }
 
     /// <summary>Index into the stack's frames of the function at fault; null where it can't be told.</summary>
     public int? FaultyFrame { get; init; }

@@ -1,4 +1,5 @@
 using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
 using Panacea.Repair.Strategies;
 using Panacea.TestKit.Linux;
 
@@ -53,6 +54,29 @@ public sealed class LadderTests
 
         // Killing has two strategies, and is one rung.
         Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Freeze], verdicts.Select(v => v.Kind));
+    }
+
+    /// <summary>All rungs together look at the same few functions: each is decoded once with what is known of control flow, once without, and walked once.</summary>
+    [Theory]
+    [InlineData("ct_int")]
+    [InlineData("ct_mutexed")]
+    [InlineData("ct_locked")]
+    public void Rungs_share_what_they_find_out_of_the_code(string function)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = function });
+        var code = Assert.IsType<AnalysedCode>(g.Evidence.Analysis.Code);
+        AskAll();
+        Assert.InRange(code.Decoded, 1, 2 * g.Evidence.Stack.Frames.Count);
+        Assert.InRange(code.Walked, 1, g.Evidence.Stack.Frames.Count);
+        (int decoded, int walked) = (code.Decoded, code.Walked);
+        AskAll();
+        Assert.Equal((decoded, walked), (code.Decoded, code.Walked));
+
+        void AskAll()
+        {
+            foreach (IRepairStrategy strategy in Ladder.All)
+                strategy.Evaluate(g.Evidence);
+        }
     }
 
     [Fact]

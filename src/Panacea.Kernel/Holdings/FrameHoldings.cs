@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Iced.Intel;
 using Panacea.Kernel.Code;
 
@@ -29,7 +30,7 @@ public sealed record FrameHoldings(
 
 /// <summary>Follows a function's code from its entry to where an activation stands, and keeps account of what its calls and inlined instructions take and give back.</summary>
 /// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held. Callees that are no lock functions are taken to
-/// be balanced. Bounded by <see cref="FlowGraph.MaxInstructions"/> and <see cref="MaxVisits"/>.</remarks>
+/// be balanced. Bounded by <see cref="FlowGraph.MaxInstructions"/> and <see cref="MaxVisits"/>. Answers are kept: each rung of a ladder asks about the same frames. Safe for concurrent use.</remarks>
 /// <param name="code">Pristine text.</param>
 /// <param name="nameOf">The symbol of a function, by its address; null where there is none.</param>
 /// <param name="hints">What else is known of control flow.</param>
@@ -40,6 +41,11 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     /// <summary>Times an instruction may be looked at again.</summary>
     private const int MaxVisits = 64;
 
+    /// <summary>Answers that are kept; a stack has fewer frames.</summary>
+    private const int MaxAnswers = 1024;
+
+    private readonly ConcurrentDictionary<(ulong Entry, CodePoint At), (FrameHoldings? Holdings, Decline Why)> _answers = [];
+
     /// <summary>Things held at once; more is a loop that takes without giving back.</summary>
     private const int MaxHeld = 32;
 
@@ -49,6 +55,20 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     /// <param name="holdings">The result.</param>
     /// <param name="why">Why there is none.</param>
     public bool TryFind(in FunctionParts function, CodePoint at, out FrameHoldings holdings, out Decline why)
+    {
+        if (!_answers.TryGetValue((function.Main.Start, at), out (FrameHoldings? Holdings, Decline Why) answer))
+        {
+            answer = TryFollow(function, at, out FrameHoldings found, out Decline obstacle) ? (found, default) : (null, obstacle);
+            if (_answers.Count < MaxAnswers)
+                _answers[(function.Main.Start, at)] = answer;
+        }
+
+        holdings = answer.Holdings ?? FrameHoldings.Nothing;
+        why = answer.Why;
+        return answer.Holdings is not null;
+    }
+
+    private bool TryFollow(in FunctionParts function, CodePoint at, out FrameHoldings holdings, out Decline why)
     {
         holdings = FrameHoldings.Nothing;
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why))

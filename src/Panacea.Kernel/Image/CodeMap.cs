@@ -1,10 +1,11 @@
+using System.Collections.Concurrent;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Unwind;
 
 namespace Panacea.Kernel.Image;
 
 /// <summary>Answers the code and unwind rooms' questions from a repair image: where functions are, what is text, which calls do not come back.</summary>
-/// <remarks>Immutable; safe for concurrent use.</remarks>
+/// <remarks>Says the same for ever; safe for concurrent use.</remarks>
 public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
 {
     /// <summary>Return addresses that stand for others: kernel/trace/fgraph.c, arch/x86/kernel/rethook.c, kprobes before 5.18 (commit f3a112c0c40d, "x86,rethook,kprobes: Replace kretprobe with rethook on x86").</summary>
@@ -13,6 +14,10 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
     private readonly RepairImage _image;
     private readonly HashSet<ulong> _noReturn = [];
     private readonly List<(ulong Start, ulong End, string Name)> _trampolines = [];
+
+    /// <summary>Whole functions that were asked for, by their first address, and how many are kept.</summary>
+    private readonly ConcurrentDictionary<ulong, FunctionParts?> _functions = [];
+    private const int MaxFunctions = 8192;
 
     /// <summary>A map over one image.</summary>
     public CodeMap(RepairImage image)
@@ -63,6 +68,20 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
         function = default;
         if (!_image.TryFindFunction(address, out FunctionRange range))
             return false;
+        if (!_functions.TryGetValue(range.Start, out FunctionParts? known))
+        {
+            known = TryAssemble(range, out FunctionParts found) ? found : null;
+            if (_functions.Count < MaxFunctions)
+                _functions[range.Start] = known;
+        }
+
+        function = known.GetValueOrDefault();
+        return known is not null;
+    }
+
+    private bool TryAssemble(in FunctionRange range, out FunctionParts function)
+    {
+        function = default;
         const string Cold = ".cold";
         bool isCold = range.Name.EndsWith(Cold, StringComparison.Ordinal);
         string mainName = isCold ? range.Name[..^Cold.Length] : range.Name;

@@ -40,7 +40,7 @@ internal sealed record AbandonedFrames(
         var doubts = new List<string>();
         int preempt = 0;
         bool interrupts = false, reference = false;
-        HoldingsAnalysis analysis = Analysis(evidence);
+        HoldingsAnalysis analysis = evidence.Holdings;
         int faulty = evidence.FaultyFrame!.Value;
 
         // Activations of a recursion stand at the same place.
@@ -132,25 +132,6 @@ internal sealed record AbandonedFrames(
         try
         {
             return evidence.Kernel.Read(task.Address, member) is > 0 and var pointer ? pointer : null;
-        }
-        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
-        {
-            return null;
-        }
-    }
-
-    /// <summary>An analysis of what frames of this crash hold.</summary>
-    public static HoldingsAnalysis Analysis(CrashEvidence evidence) => new(
-        evidence.Analysis.Code, a => evidence.Kernel.Image.Symbolize(a) is { Offset: 0 } location ? location.Name : null, evidence.Analysis.Hints, PreemptCountAddress(evidence), evidence.Vcpu.GsBase);
-
-    /// <summary>Where the crashed CPU's preempt count lies; null where it is unknown.</summary>
-    public static ulong? PreemptCountAddress(CrashEvidence evidence)
-    {
-        if (evidence.Cpu is not { } cpu)
-            return null;
-        try
-        {
-            return PerCpu.PreemptCountAddress(evidence.Kernel, cpu);
         }
         catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
         {

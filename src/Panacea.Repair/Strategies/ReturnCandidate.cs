@@ -173,7 +173,7 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
         // In the usual case nothing was changed, and nothing has to be found out.
         if (!abandoned.ChangedInterrupts && evidence.PreemptWord is { } word && word == abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
             return new Surroundings(null, null);
-        HoldingsAnalysis analysis = AbandonedFrames.Analysis(evidence);
+        HoldingsAnalysis analysis = evidence.Holdings;
         bool? interrupts = null;
         int? count = 0;
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;

@@ -225,7 +225,7 @@ internal static class ReturnPlan
         (write, whyNot) = (null, "");
         if (target.PreemptCount is null && target.Abandoned.PreemptCount == 0)
             return true;
-        if (AbandonedFrames.PreemptCountAddress(evidence) is not { } address || !evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint now, out _))
+        if (evidence.PreemptCountAddress is not { } address || !evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint now, out _))
         {
             whyNot = "the preempt count can't be read";
             return false;
