@@ -149,7 +149,8 @@ public static class Modules
 
         return new LinuxModule(
             module, kernel.ReadText(module, "module.name"), state, kernel.HasMember("module.taints") ? kernel.Read(module, "module.taints") : 0,
-            state == 3 ? [] : ReadMemory(kernel, module, limits), tables) { LoadId = state == 3 ? 0 : LoadId(kernel, module) };
+            state == 3 ? [] : ReadMemory(kernel, module, limits), tables)
+        { LoadId = state == 3 ? 0 : LoadId(kernel, module) };
 
         CountedArray Array(string pointer, string count) => kernel.HasMember($"module.{pointer}") && kernel.HasMember($"module.{count}")
             ? new CountedArray(kernel.Read(module, $"module.{pointer}"), (uint)kernel.Read(module, $"module.{count}"))

@@ -68,6 +68,7 @@ public sealed partial class SyntheticKernel
         ulong directory = data + 0x40, kallsyms = data + 0x100, module = data + 0x200;
         Put(directory, "kernfs_node.id", _kernfsNext++);
         Put(module, "module.mkobj.kobj.sd", directory);
+        Put(module, "module.mkobj.mod", module);
         Put(kallsyms, "mod_kallsyms.symtab", symtab);
         Put(kallsyms, "mod_kallsyms.num_symtab", (ulong)functions.Length + 1);
         Put(kallsyms, "mod_kallsyms.strtab", strtab);
