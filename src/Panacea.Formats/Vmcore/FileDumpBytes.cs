@@ -1,4 +1,3 @@
-using System.Buffers;
 using Microsoft.Win32.SafeHandles;
 
 namespace Panacea.Formats.Vmcore;
@@ -7,16 +6,7 @@ namespace Panacea.Formats.Vmcore;
 /// which a report needs few.</summary>
 public sealed class FileDumpBytes : IDumpBytes, IDisposable
 {
-    /// <summary>A disk takes hardly longer for this much than for a page, and what is wanted next lies in it more often than not: of a report's reads of a page, five of six.</summary>
-    private const int Block = 64 << 10;
-
-    /// <summary>Blocks that are remembered: beyond them, what is read is what is asked for.</summary>
-    private const int MaxBlocks = 1 << 20;
-
     private readonly SafeFileHandle _handle;
-
-    // Blocks that the system has in its cache since they were read here as a whole.
-    private readonly HashSet<long> _blocks = [];
 
     /// <summary>Opens it.</summary>
     /// <exception cref="IOException">It can't be opened.</exception>
@@ -78,8 +68,6 @@ public sealed class FileDumpBytes : IDumpBytes, IDisposable
     {
         if (offset < 0 || offset >= Length)
             return 0;
-        if (destination.Length <= Block / 4 && IsNew(offset / Block))
-            Warm(offset / Block);
         int done = 0;
         while (done < destination.Length)
         {
@@ -104,28 +92,4 @@ public sealed class FileDumpBytes : IDumpBytes, IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _handle.Dispose();
-
-    private bool IsNew(long block)
-    {
-        lock (_blocks)
-            return _blocks.Count < MaxBlocks && _blocks.Add(block);
-    }
-
-    /// <summary>Has the system read a block into its cache.</summary>
-    private void Warm(long block)
-    {
-        byte[] bytes = ArrayPool<byte>.Shared.Rent(Block);
-        try
-        {
-            RandomAccess.Read(_handle, bytes.AsSpan(0, Block), block * Block);
-        }
-        catch (IOException)
-        {
-            // What is asked for of it is read, or not, by itself.
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(bytes);
-        }
-    }
 }
