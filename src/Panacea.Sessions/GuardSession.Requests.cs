@@ -70,6 +70,11 @@ public sealed partial class GuardSession
                 waiting.Answer.TrySetResult(GuestAnswer.Wrong(e.Message));
                 throw;
             }
+            catch (Exception e)
+            {
+                // A request that makes no sense, or a bug of ours in answering it, ends nobody's protection.
+                waiting.Answer.TrySetResult(GuestAnswer.Wrong($"the request could not be answered: {e.GetType().Name}: {e.Message}"));
+            }
         }
     }
 }

@@ -160,6 +160,22 @@ public sealed partial class GuardSessionTests
         Assert.True(FuseCode.IsNop(Entry(module)));
     }
 
+    /// <summary>A line on the guard's socket may lack what a request is to have.</summary>
+    [Fact]
+    public async Task A_request_that_makes_no_sense_ends_no_guard()
+    {
+        Task<GuestAnswer>? answer = null;
+        _openControl = (_, ask) =>
+        {
+            answer = ask(new FuseSetRequest(null!, null, false));
+            return null;
+        };
+        _vm.ThenLives().ThenStops(Dies).ThenLives();
+        Run();
+        Assert.StartsWith("the request could not be answered: ", (await answer!).Error, StringComparison.Ordinal);
+        Assert.Equal(IncidentOutcome.Recovered, Assert.Single(_sink.Incidents).Outcome);
+    }
+
     [Fact]
     public async Task Who_asks_too_late_is_told_so()
     {
