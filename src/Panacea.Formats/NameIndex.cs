@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace Panacea.Formats;
 
@@ -48,16 +49,13 @@ internal readonly struct NameIndex
         byte[] blob = new byte[HeaderBytes + 4 * (buckets + 1) + 4 * ids.Length];
         BinaryPrimitives.WriteUInt32LittleEndian(blob, (uint)buckets);
         BinaryPrimitives.WriteUInt32LittleEndian(blob.AsSpan(4), (uint)ids.Length);
-        Span<byte> at = blob.AsSpan(HeaderBytes);
-        for (int i = 0; i <= buckets; i++)
-            BinaryPrimitives.WriteUInt32LittleEndian(at[(4 * i)..], start[i]);
-        at = at[(4 * (buckets + 1))..];
+
+        // Its hosts are little-endian, as the stored form is.
+        Span<uint> at = MemoryMarshal.Cast<byte, uint>(blob.AsSpan(HeaderBytes));
+        start.CopyTo(at);
+        at = at[start.Length..];
         for (int i = 0; i < ids.Length; i++)
-        {
-            ref uint next = ref start[(int)(hashes[i] & mask)];
-            BinaryPrimitives.WriteUInt32LittleEndian(at[(int)(4 * next)..], ids[i]);
-            next++;
-        }
+            at[(int)start[(int)(hashes[i] & mask)]++] = ids[i];
 
         return new NameIndex(blob, buckets, ids.Length);
     }

@@ -34,7 +34,7 @@ public sealed class KernelInDumpTests
             _ => ElfCoreBytes.Write(guest.Memory, [])[(64 + 112)..],
         });
         using DumpTarget dump = DumpTarget.Open([path], TargetLimits.Default);
-        using DumpKernel kernel = DumpKernel.Open(dump, directory.Path, TargetLimits.Default);
+        using DumpKernel kernel = DumpKernel.Open(dump, TargetLimits.Default);
         Assert.Equal(guest.Release, kernel.Image.Meta.Release);
         Assert.Equal(guest.Tables.Root.Value, kernel.Image.Meta.RootPhysical);
         Assert.Equal(guest["idt_table"], kernel.Image.Meta.TrapTableAddress);

@@ -45,7 +45,7 @@ internal static class KernelSources
             DumpTarget dump = DumpTarget.Open(files, TargetLimits.Default);
             try
             {
-                return new DumpSource(dump, DumpKernel.Open(dump, StatePaths.Images, TargetLimits.Default));
+                return new DumpSource(dump, DumpKernel.Open(dump, TargetLimits.Default));
             }
             catch
             {

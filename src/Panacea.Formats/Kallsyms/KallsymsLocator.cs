@@ -135,6 +135,7 @@ public static class KallsymsLocator
     {
         layout = default;
         whyNot = $"a token table is at 0x{imageBase + (ulong)table:x}, but no symbol count and names before it fit together";
+        var positions = new List<uint>();
         for (int at = table - 16 & -Align; at >= 0 && budget > 0; at -= Align, budget--)
         {
             ulong word = BinaryPrimitives.ReadUInt64LittleEndian(image[at..]);
@@ -144,11 +145,10 @@ public static class KallsymsLocator
             int names = at + 8;
             if (2L * count + 4L * Markers(count) > table - names)
                 continue;
-            if (!TryNames(image[..table], imageBase, names, count, longNames: true, ref budget, out int length, out int seqs)
-                && !TryNames(image[..table], imageBase, names, count, longNames: false, ref budget, out length, out seqs))
+            bool longNames = TryNames(image[..table], imageBase, names, count, longNames: true, positions, ref budget, out int length, out int seqs);
+            if (!longNames && !TryNames(image[..table], imageBase, names, count, longNames: false, positions, ref budget, out length, out seqs))
                 continue;
             whyNot = $"{count} symbol names are at 0x{imageBase + (ulong)names:x}, but no table of their addresses was found";
-            bool longNames = TryNames(image[..table], imageBase, names, count, longNames: true, ref budget, out _, out _);
             var found = new KallsymsLayout
             {
                 Order = KallsymsOrder.OffsetsFirst,
@@ -171,15 +171,18 @@ public static class KallsymsLocator
 
     private static int Markers(int count) => (count + 255) / 256;
 
-    /// <summary>Walks all names, then compares each 256th position with the markers behind them, then checks that markers
+    /// <summary>Walks all names, then compares the position of each 256th with the markers behind them, then checks that markers
     /// (and seqs_of_names, which 6.1-stable to 6.3 have there) end exactly at the token table, the end of <paramref name="before"/>.</summary>
     private static bool TryNames(
-        ReadOnlySpan<byte> before, ulong imageBase, int names, int count, bool longNames, ref long budget, out int length, out int seqs)
+        ReadOnlySpan<byte> before, ulong imageBase, int names, int count, bool longNames, List<uint> positions, ref long budget, out int length, out int seqs)
     {
         length = seqs = 0;
         int at = names;
+        positions.Clear();
         for (int i = 0; i < count; i++)
         {
+            if (i % 256 == 0)
+                positions.Add((uint)(at - names));
             if (!TryNameLength(before, ref at, longNames, out int tokens) || tokens > before.Length - at)
                 return false;
             at += tokens;
@@ -200,13 +203,10 @@ public static class KallsymsLocator
                 return false;
         }
 
-        at = names;
-        for (int i = 0; i < count; i++)
+        for (int i = 0; i < positions.Count; i++)
         {
-            if (i % 256 == 0 && BinaryPrimitives.ReadUInt32LittleEndian(before[(markers + 4 * (i / 256))..]) != (uint)(at - names))
+            if (BinaryPrimitives.ReadUInt32LittleEndian(before[(markers + 4 * i)..]) != positions[i])
                 return false;
-            _ = TryNameLength(before, ref at, longNames, out int tokens);
-            at += tokens;
         }
 
         return true;

@@ -30,7 +30,9 @@ public static class KallsymsReader
             return false;
         }
 
+        // Almost every token is of a few bytes: those are put down as one word each, of which the next token overwrites what is too much.
         Span<(int Start, int Length)> token = stackalloc (int, int)[256];
+        Span<ulong> word = stackalloc ulong[256];
         for (int i = 0; i < 256; i++)
         {
             int start = BinaryPrimitives.ReadUInt16LittleEndian(index[(2 * i)..]);
@@ -42,10 +44,13 @@ public static class KallsymsReader
             }
 
             token[i] = (start, length);
+            for (int b = 0; b < Math.Min(length, sizeof(ulong)); b++)
+                word[i] |= (ulong)tokens[start + b] << (8 * b);
         }
 
-        var builder = new SymbolTableBuilder(limits);
-        Span<byte> name = new byte[limits.MaxSymbolNameBytes + 1];
+        var builder = new SymbolTableBuilder(limits, layout.SymbolCount);
+        int longest = limits.MaxSymbolNameBytes + 1;
+        Span<byte> name = new byte[longest + sizeof(ulong)];
         int at = 0;
         for (int i = 0; i < layout.SymbolCount; i++)
         {
@@ -59,13 +64,16 @@ public static class KallsymsReader
             foreach (byte number in names.Slice(at, count))
             {
                 (int start, int length) = token[number];
-                if (length > name.Length - used)
+                if (length > longest - used)
                 {
                     whyNot = $"the name of kallsyms symbol {i} is longer than {limits.MaxSymbolNameBytes} bytes";
                     return false;
                 }
 
-                tokens.Slice(start, length).CopyTo(name[used..]);
+                if (length <= sizeof(ulong))
+                    BinaryPrimitives.WriteUInt64LittleEndian(name[used..], word[number]);
+                else
+                    tokens.Slice(start, length).CopyTo(name[used..]);
                 used += length;
             }
 

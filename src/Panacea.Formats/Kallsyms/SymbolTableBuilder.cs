@@ -5,12 +5,16 @@ namespace Panacea.Formats.Kallsyms;
 
 /// <summary>Collects (address, type, name) triples in any order and lays out a <see cref="SymbolTable"/>. Not for concurrent use.</summary>
 /// <param name="limits">Ceilings; what is over them makes <see cref="TryBuild"/> fail.</param>
-public sealed class SymbolTableBuilder(FormatLimits limits)
+/// <param name="expected">Symbols that are likely to come: room is made for them at once.</param>
+public sealed class SymbolTableBuilder(FormatLimits limits, int expected = 0)
 {
-    private readonly List<ulong> _addresses = [];
-    private readonly List<byte> _types = [];
-    private readonly List<bool> _absolute = [];
-    private readonly List<uint> _nameEnds = [];
+    /// <summary>Fewer are hashed by one thread.</summary>
+    private const int WorthSharing = 1 << 14;
+
+    private readonly List<ulong> _addresses = new(expected);
+    private readonly List<byte> _types = new(expected);
+    private readonly List<bool> _absolute = new(expected);
+    private readonly List<uint> _nameEnds = new(expected);
     private byte[] _names = new byte[4096];
     private int _namesLength;
     private string _failure = "";
@@ -93,7 +97,7 @@ public sealed class SymbolTableBuilder(FormatLimits limits)
         byte[] values = new byte[4 * count];
         byte[] types = new byte[count];
         byte[] nameOffsets = new byte[4 * count + 4];
-        byte[] names = new byte[_namesLength];
+        byte[] names = sorted ? _names : new byte[_namesLength];
         uint[] hashes = new uint[count];
         uint[] ids = new uint[count];
         int at = 0;
@@ -112,15 +116,16 @@ public sealed class SymbolTableBuilder(FormatLimits limits)
             BinaryPrimitives.WriteUInt32LittleEndian(values.AsSpan(4 * i), (uint)value);
             types[i] = _types[from];
             int start = from == 0 ? 0 : (int)_nameEnds[from - 1];
-            ReadOnlySpan<byte> name = _names.AsSpan(start, (int)_nameEnds[from] - start);
+            int length = (int)_nameEnds[from] - start;
             BinaryPrimitives.WriteUInt32LittleEndian(nameOffsets.AsSpan(4 * i), (uint)at);
-            name.CopyTo(names.AsSpan(at));
-            at += name.Length;
-            hashes[i] = NameIndex.Hash(name);
+            if (!sorted)
+                _names.AsSpan(start, length).CopyTo(names.AsSpan(at));
+            at += length;
             ids[i] = (uint)i;
         }
 
         BinaryPrimitives.WriteUInt32LittleEndian(nameOffsets.AsSpan(4 * count), (uint)at);
+        Hash(nameOffsets, names, hashes);
         byte[] header = new byte[SymbolTable.HeaderBytes];
         BinaryPrimitives.WriteUInt32LittleEndian(header, SymbolTable.Magic);
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(4), SymbolTable.Version);
@@ -128,7 +133,24 @@ public sealed class SymbolTableBuilder(FormatLimits limits)
         BinaryPrimitives.WriteUInt32LittleEndian(header.AsSpan(12), (uint)absoluteCount);
         ulong end = endAddress > baseAddress && absoluteCount != count ? endAddress - baseAddress : last;
         BinaryPrimitives.WriteUInt64LittleEndian(header.AsSpan(16), end);
-        var sections = new SymbolTableSections(header, values, types, nameOffsets, names, NameIndex.Build(hashes, ids).Blob);
+        var sections = new SymbolTableSections(header, values, types, nameOffsets, names.AsMemory(0, _namesLength), NameIndex.Build(hashes, ids).Blob);
         return SymbolTable.TryOpen(sections, out table, out whyNot);
+    }
+
+    private static void Hash(byte[] nameOffsets, byte[] names, uint[] hashes)
+    {
+        if (hashes.Length < WorthSharing)
+            Some(0, hashes.Length);
+        else
+            Parallel.For(0, (hashes.Length + WorthSharing - 1) / WorthSharing, part => Some(part * WorthSharing, Math.Min(hashes.Length, (part + 1) * WorthSharing)));
+
+        void Some(int from, int to)
+        {
+            for (int i = from; i < to; i++)
+            {
+                int start = BinaryPrimitives.ReadInt32LittleEndian(nameOffsets.AsSpan(4 * i));
+                hashes[i] = NameIndex.Hash(names.AsSpan(start, BinaryPrimitives.ReadInt32LittleEndian(nameOffsets.AsSpan((4 * i) + 4)) - start));
+            }
+        }
     }
 }

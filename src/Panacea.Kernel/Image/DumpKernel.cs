@@ -34,11 +34,10 @@ public sealed class DumpKernel : IDisposable
 
     /// <summary>Finds and understands the kernel in a dump.</summary>
     /// <param name="capture">The dump; stays the caller's, and has to outlive the result.</param>
-    /// <param name="cache">Directory for the unpacked image; created where missing.</param>
     /// <param name="limits">Ceilings.</param>
     /// <exception cref="NotLinuxException">No Linux kernel can be found in it, or what is needed to understand it was left out.</exception>
-    public static DumpKernel Open(IGuestCapture capture, string cache, TargetLimits limits) =>
-        new(capture, RepairImageBuilder.Build(capture, cache, limits));
+    public static DumpKernel Open(IGuestCapture capture, TargetLimits limits) =>
+        new(capture, RepairImageBuilder.Build(capture, limits));
 
     /// <inheritdoc/>
     public void Dispose() => Image.Dispose();

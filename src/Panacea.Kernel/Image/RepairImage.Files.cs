@@ -45,8 +45,11 @@ public sealed partial class RepairImage
             region.Dispose();
     }
 
-    /// <summary>An image over sections in memory: while building.</summary>
-    internal static RepairImage FromSections(IReadOnlyList<ImageContainer.Section> sections) => new(sections, null);
+    /// <summary>An image over sections in memory, its identity among them.</summary>
+    internal static RepairImage FromSections(IReadOnlyList<ImageContainer.Section> sections) => new(null, sections, null);
+
+    /// <summary>An image over sections in memory: while building, and of a dump, which is looked at once.</summary>
+    internal static RepairImage FromSections(ImageMeta meta, IReadOnlyList<ImageContainer.Section> sections) => new(meta, sections, null);
 
     /// <summary>The same kernel with other modules: everything else is shared, mapped memory too, which stays until the last of both images is disposed of.</summary>
     /// <param name="modules">The modules, by owner number from 1.</param>
@@ -102,8 +105,9 @@ public sealed partial class RepairImage
         return new(ImageSection.BuildTime, 0, time);
     }
 
-    /// <summary>Stores sections unpacked in the cache and maps them.</summary>
-    internal static RepairImage StoreAndMap(IReadOnlyList<ImageContainer.Section> sections, string cache) => MapAndUnlink(Store(sections, cache));
+    /// <summary>Stores an image unpacked in the cache and maps it.</summary>
+    internal static RepairImage StoreAndMap(ImageMeta meta, IReadOnlyList<ImageContainer.Section> sections, string cache) =>
+        MapAndUnlink(Store([SectionOf(meta), .. sections], cache));
 
     private static string Store(IReadOnlyList<ImageContainer.Section> sections, string cache)
     {
@@ -127,7 +131,7 @@ public sealed partial class RepairImage
         IReadOnlyList<ImageContainer.Section> sections = MapSections(path, out MappedRegion mapping);
         try
         {
-            return new RepairImage(sections, mapping);
+            return new RepairImage(null, sections, mapping);
         }
         catch (Exception e)
         {

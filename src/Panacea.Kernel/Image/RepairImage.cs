@@ -40,14 +40,18 @@ public sealed partial class RepairImage : IDisposable, IOrcLookup, ICodeSource
     private string? _id;
     private int _isDisposed;
 
-    private RepairImage(IReadOnlyList<ImageContainer.Section> sections, MappedRegion? mapping)
+    private RepairImage(ImageMeta? meta, IReadOnlyList<ImageContainer.Section> sections, MappedRegion? mapping)
     {
         _regions = mapping is null ? [] : [mapping];
-        _sections = sections;
         foreach (ImageContainer.Section section in sections)
             Add(section);
-        Meta = JsonSerializer.Deserialize(Find(ImageSection.Meta, 0).Span, ImageMetaJson.Default.ImageMeta)
-            ?? throw new InvalidDataException("it has no identity");
+        if (meta is null)
+        {
+            _sections = sections;
+            meta = JsonSerializer.Deserialize(Find(ImageSection.Meta, 0).Span, ImageMetaJson.Default.ImageMeta) ?? throw new InvalidDataException("it has no identity");
+        }
+
+        Meta = meta;
         Meta.Check();
         _modules = new ModuleMap(Meta.Modules);
         _text = Find(ImageSection.Text, 0);

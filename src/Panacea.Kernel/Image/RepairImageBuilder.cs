@@ -41,15 +41,14 @@ public sealed class RepairImageBuilder
     /// <param name="limits">Ceilings.</param>
     /// <exception cref="NotLinuxException">No Linux kernel was found, or it has no symbols.</exception>
     public static RepairImage Build(IGuestMemory memory, IReadOnlyList<VcpuControlState> vcpus, string cache, TargetLimits limits) =>
-        RepairImage.StoreAndMap(new RepairImageBuilder(KernelBootstrap.Find(memory, vcpus), limits).Run(), cache);
+        new RepairImageBuilder(KernelBootstrap.Find(memory, vcpus), limits).Run((meta, sections) => RepairImage.StoreAndMap(meta, sections, cache));
 
-    /// <summary>Builds an image from a dump. What the dump lacks, the image does without, and <see cref="ImageMeta.Without"/> says so.</summary>
+    /// <summary>Builds an image from a dump. What the dump lacks, the image does without, and <see cref="ImageMeta.Without"/> says so. It stays in memory: it is of use for this dump only.</summary>
     /// <param name="capture">The dump.</param>
-    /// <param name="cache">Directory for the unpacked image; created where missing.</param>
     /// <param name="limits">Ceilings.</param>
     /// <exception cref="NotLinuxException">No Linux kernel was found, or its symbols were left out.</exception>
-    public static RepairImage Build(IGuestCapture capture, string cache, TargetLimits limits) =>
-        RepairImage.StoreAndMap(new RepairImageBuilder(CaptureBootstrap.Find(capture, limits), limits, isCapture: true).Run(), cache);
+    public static RepairImage Build(IGuestCapture capture, TargetLimits limits) =>
+        new RepairImageBuilder(CaptureBootstrap.Find(capture, limits), limits, isCapture: true).Run(RepairImage.FromSections);
 
     /// <summary>The image with the modules as they are now. What is known stays as it is: the kernel's own tables, and those of modules that are still the same; only new ones are read.</summary>
     /// <param name="image">The image so far; the new one looks into its memory, and both are to be disposed of.</param>
@@ -90,7 +89,7 @@ public sealed class RepairImageBuilder
         }
     }
 
-    private List<ImageContainer.Section> Run()
+    private RepairImage Run(Func<ImageMeta, IReadOnlyList<ImageContainer.Section>, RepairImage> finish)
     {
         long started = Stopwatch.GetTimestamp();
         (SymbolTable symbols, ulong textBase) = ReadSymbols();
@@ -102,12 +101,29 @@ public sealed class RepairImageBuilder
         ulong textStart = Address("_stext") is var stext && stext != 0 ? stext : textBase, textEnd = Address("_etext");
         if (textEnd <= textStart || textEnd - textStart > (ulong)_limits.MaxKernelImageBytes)
             throw new NotLinuxException("the kernel's symbols do not say where its text ends (_etext): the guest can't be understood");
-        byte[] text = ReadText(space, textStart, textEnd, out List<TextGap> gaps);
-        _sections.Add(new(ImageSection.Text, 0, text));
 
-        AddBtf(space, Address("__start_BTF"), Address("__stop_BTF"));
-        OrcVersion? orcVersion = AddOrc(
-            0, "the kernel", space, Address("__start_orc_unwind_ip"), Address("__stop_orc_unwind_ip"), Address("__start_orc_unwind"), Address("__stop_orc_unwind"), null);
+        // Types are the longest piece of work that is left, and need nothing of the rest.
+        ulong btfStart = Address("__start_BTF"), btfEnd = Address("__stop_BTF");
+        Task<List<ImageContainer.Section>> types = Task.Run(() => ReadBtf(space, btfStart, btfEnd));
+        byte[] text;
+        List<TextGap> gaps;
+        OrcVersion? orcVersion;
+        try
+        {
+            text = ReadText(space, textStart, textEnd, out gaps);
+            _sections.Add(new(ImageSection.Text, 0, text));
+            orcVersion = AddOrc(space, Address("__start_orc_unwind_ip"), Address("__stop_orc_unwind_ip"), Address("__start_orc_unwind"), Address("__stop_orc_unwind"));
+        }
+        finally
+        {
+            // Nobody reads this memory once this is left, by whatever way.
+            Task.WaitAny(types);
+        }
+
+        if (types.GetAwaiter().GetResult() is { Count: > 0 } btf)
+            _sections.AddRange(btf);
+        else
+            _without.Add("the kernel has no usable BTF: no error return and no health counters; a crash in process context is still quarantined from symbols alone");
         ulong trapTable = _idtBase != 0 ? _idtBase : Address("idt_table");
         if (ReadRange(space, trapTable, unchecked(trapTable + IdtBytes), "trap table") is { } idt)
             _sections.Add(new(ImageSection.TrapTable, 0, idt));
@@ -125,13 +141,9 @@ public sealed class RepairImageBuilder
             throw new NotLinuxException("the kernel has neither oops_end nor panic among its symbols: there is no place to stop it at");
 
         // Modules need types and symbols, so they are read through a first image that lacks them.
-        return Finish(AddModules(meta, orcVersion), started);
+        meta = AddModules(meta, orcVersion);
+        return finish(meta, [.. _sections, RepairImage.BuildTimeSince(started)]);
     }
-
-    private List<ImageContainer.Section> WithMeta(ImageMeta meta) =>
-        [RepairImage.SectionOf(meta), .. _sections];
-
-    private List<ImageContainer.Section> Finish(ImageMeta meta, long started) => [.. WithMeta(meta), RepairImage.BuildTimeSince(started)];
 
     private (SymbolTable Table, ulong Base) ReadSymbols()
     {
@@ -274,36 +286,30 @@ public sealed class RepairImageBuilder
         return bases;
     }
 
-    private void AddBtf(AddressSpace space, ulong start, ulong end)
+    /// <returns>The BTF and its indexes; nothing where there is none that can be used.</returns>
+    private List<ImageContainer.Section> ReadBtf(AddressSpace space, ulong start, ulong end)
     {
         byte[]? btf = end > start && end - start <= (ulong)_limits.MaxBtfBytes ? ReadRange(space, start, end, "BTF") : null;
-        if (btf is null || !TypeCatalog.TryIndex(btf, null, out ReadOnlyMemory<byte> types, out ReadOnlyMemory<byte> names, out string whyNot))
-        {
-            _without.Add("the kernel has no usable BTF: no error return and no health counters; a crash in process context is still quarantined from symbols alone");
-            return;
-        }
-
-        _sections.Add(new(ImageSection.Btf, 0, btf));
-        _sections.Add(new(ImageSection.BtfTypeIndex, 0, types));
-        _sections.Add(new(ImageSection.BtfNameIndex, 0, names));
+        return btf is not null && TypeCatalog.TryIndex(btf, null, out ReadOnlyMemory<byte> types, out ReadOnlyMemory<byte> names, out _)
+            ? [new(ImageSection.Btf, 0, btf), new(ImageSection.BtfTypeIndex, 0, types), new(ImageSection.BtfNameIndex, 0, names)]
+            : [];
     }
 
-    private OrcVersion? AddOrc(uint owner, string name, AddressSpace space, ulong ips, ulong ipsEnd, ulong rows, ulong rowsEnd, OrcVersion? known)
+    private OrcVersion? AddOrc(AddressSpace space, ulong ips, ulong ipsEnd, ulong rows, ulong rowsEnd)
     {
         byte[]? ipBytes = ReadRange(space, ips, ipsEnd, "unwind rows"), rowBytes = ReadRange(space, rows, rowsEnd, "unwind rows");
-        OrcVersion format = known ?? default;
+        OrcVersion format = default;
         string whyNot = "it has none";
         if (ipBytes is null || rowBytes is null || ipBytes.Length / 4 > _limits.MaxOrcRows
-            || (known is null && !OrcFormat.TryDetect(rowBytes, out format, out whyNot))
+            || !OrcFormat.TryDetect(rowBytes, out format, out whyNot)
             || !OrcTable.TryCreate(ipBytes, rowBytes, ips, format, FormatLimits.Default, out _, out whyNot))
         {
-            if (owner == 0)
-                _without.Add($"no ORC unwind data can be used ({whyNot}): stacks are scanned, and there is no error return");
+            _without.Add($"no ORC unwind data can be used ({whyNot}): stacks are scanned, and there is no error return");
             return null;
         }
 
-        _sections.Add(new(ImageSection.OrcIps, owner, ipBytes));
-        _sections.Add(new(ImageSection.OrcRows, owner, rowBytes));
+        _sections.Add(new(ImageSection.OrcIps, 0, ipBytes));
+        _sections.Add(new(ImageSection.OrcRows, 0, rowBytes));
         return format;
     }
 
@@ -326,7 +332,7 @@ public sealed class RepairImageBuilder
     {
         if (!_sections.Any(s => s.Kind == ImageSection.Btf))
             return meta;
-        using RepairImage first = RepairImage.FromSections(WithMeta(meta));
+        using RepairImage first = RepairImage.FromSections(meta, _sections);
         LinuxKernel kernel = first.KernelOver(_bootstrapSpace.Memory);
         AddControlFlow(kernel, meta.TextBase);
         var reader = new ModuleReader(kernel, null, _limits, _isCapture);

@@ -59,7 +59,7 @@ public abstract class DumpTests(GuestDump dumps)
 
         // Every vCPU is a CPU of the kernel.
         using DumpTarget elf = Open(dumps.Elf);
-        using DumpKernel kernel = DumpKernel.Open(elf, dumps.Cache, TargetLimits.Default);
+        using DumpKernel kernel = DumpKernel.Open(elf, TargetLimits.Default);
         Assert.Equal(Enumerable.Range(0, dumps.Control.Count), elf.Vcpus.Select(v => PerCpu.CpuOf(kernel.Kernel, v) ?? -1).Order());
     }
 
@@ -136,7 +136,7 @@ public abstract class DumpTests(GuestDump dumps)
 
     private void AssertUnderstood(DumpTarget dump, bool all)
     {
-        using DumpKernel kernel = DumpKernel.Open(dump, dumps.Cache, TargetLimits.Default);
+        using DumpKernel kernel = DumpKernel.Open(dump, TargetLimits.Default);
         ImageMeta meta = kernel.Image.Meta;
         Assert.Equal((dumps.Meta.Release, dumps.Meta.BuildId, dumps.Meta.TextBase, dumps.Meta.RootPhysical), (meta.Release, meta.BuildId, meta.TextBase, meta.RootPhysical));
         Assert.Equal(dumps.Symbols, kernel.Image.SymbolCount);

@@ -52,9 +52,6 @@ public abstract class GuestDump(SharedGuest shared) : IAsyncLifetime
     /// <summary>A path for another dump.</summary>
     internal string File(string name) => _directory.File(name);
 
-    /// <summary>A directory for images.</summary>
-    internal string Cache => _directory.File("images");
-
     /// <inheritdoc/>
     public async ValueTask InitializeAsync()
     {

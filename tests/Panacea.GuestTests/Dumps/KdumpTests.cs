@@ -67,7 +67,7 @@ public abstract class KdumpTests(string line, bool fileLoad, bool filterKnowsSla
     {
         using DumpTarget dump = DumpTarget.Open(files, TargetLimits.Default);
         Assert.Contains(dump.Kind, (DumpKind[])[DumpKind.Elf, DumpKind.Kdump]);
-        using Kernel.Image.DumpKernel kernel = Kernel.Image.DumpKernel.Open(dump, crash.File("images"), TargetLimits.Default);
+        using Kernel.Image.DumpKernel kernel = Kernel.Image.DumpKernel.Open(dump, TargetLimits.Default);
         Assert.Equal(log, Kernel.Subsystems.Printk.Tail(kernel.Kernel, int.MaxValue, TargetLimits.Default).SelectMany(r => Makedumpfile.Lines(r.Text)));
     }
 }

@@ -29,8 +29,7 @@ public sealed class DumpKernelTests
     public void By_vmcoreinfo_alone(KernelShape shape, int levels)
     {
         var guest = new SyntheticKernel(RepairImageTests.Options(shape, levels));
-        using var cache = new TemporaryDirectory();
-        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), cache.Path, TargetLimits.Default);
+        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), TargetLimits.Default);
         Assert.Equal((guest.Release, guest.Tables.Root.Value, levels), (dump.Image.Meta.Release, dump.Image.Meta.RootPhysical, dump.Image.Meta.PagingLevels));
         Assert.Empty(dump.Missing);
         Assert.Empty(dump.Image.Meta.TextGaps);
@@ -116,7 +115,7 @@ public sealed class DumpKernelTests
         guest.Memory.Lose(guest.Physical(lost + 0x1000));
         guest.Memory.Lose(guest.Physical(lost + 0x5000));
         using var cache = new TemporaryDirectory();
-        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), cache.Path, TargetLimits.Default);
+        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), TargetLimits.Default);
         Assert.Equal([new TextGap(lost, 0x2000), new TextGap(lost + 0x5000, 0x1000)], dump.Image.Meta.TextGaps);
         Assert.Contains("12 of 96 KiB of the kernel's code", Assert.Single(dump.Missing));
         byte[] code = new byte[16];
@@ -141,8 +140,7 @@ public sealed class DumpKernelTests
         ulong end = guest.TextBase + 0x40_0000 + 0x10_0000;
         for (ulong at = end - 0x2_0000; at < end; at += 4096)
             guest.Memory.Lose(guest.Physical(at));
-        using var cache = new TemporaryDirectory();
-        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), cache.Path, TargetLimits.Default);
+        using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), TargetLimits.Default);
         Assert.Equal(guest.Release, dump.Image.Meta.Release);
         Assert.True(dump.Image.SymbolCount > 500);
     }

@@ -52,11 +52,11 @@ internal sealed class InspectTree
     /// <param name="description">What it does.</param>
     /// <param name="examples">Lines behind <c>panacea inspect SOURCE</c>, and what each does.</param>
     /// <param name="ask">The question.</param>
-    /// <param name="shape">Shape of the answer in JSON.</param>
+    /// <param name="shape">Shape of the answer in JSON. Asked for when JSON is: the shapes of all subcommands take longer to work out than the rest of the start.</param>
     /// <param name="print">Prints the answer for a person; every guest string through Safe.</param>
     /// <param name="inputs">Arguments and options.</param>
     public PanaceaCommand Sub<T>(
-        string name, string description, IReadOnlyList<(string Line, string Does)> examples, Func<ParseResult, IInspection, T> ask, JsonTypeInfo<T> shape, Action<T, ParseResult> print,
+        string name, string description, IReadOnlyList<(string Line, string Does)> examples, Func<ParseResult, IInspection, T> ask, Func<JsonTypeInfo<T>> shape, Action<T, ParseResult> print,
         params IReadOnlyList<Symbol> inputs)
     {
         string before = _session is null ? "panacea inspect pid:4242 " : "";
@@ -90,7 +90,7 @@ internal sealed class InspectTree
             IInspection guest = (_session ?? own!).Look(interrupts.Token);
             T answer = ask(parsed, guest);
             if (parsed.GetValue(Json))
-                Out.WriteLine(JsonSerializer.Serialize(answer, shape));
+                Out.WriteLine(JsonSerializer.Serialize(answer, shape()));
             else
                 print(answer, parsed);
             foreach (string note in guest.Notes)

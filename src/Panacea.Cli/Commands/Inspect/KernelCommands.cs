@@ -14,13 +14,13 @@ internal static class KernelCommands
     {
         yield return tree.Sub(
             "dmesg", "Print the kernel log.", [("dmesg | tail", "Its last lines.")],
-            (_, guest) => guest.Kernel.Log(), InspectionJson.Default.IReadOnlyListLogRow, (log, _) => Dmesg(tree, log));
+            (_, guest) => guest.Kernel.Log(), () => InspectionJson.Default.IReadOnlyListLogRow, (log, _) => Dmesg(tree, log));
         yield return tree.Sub(
             "modules", "List the loaded modules.", [("modules", "struct module, name, text, size, state, taint.")],
-            (_, guest) => guest.Kernel.Modules(), InspectionJson.Default.IReadOnlyListModuleRow, (modules, _) => Modules(tree, modules));
+            (_, guest) => guest.Kernel.Modules(), () => InspectionJson.Default.IReadOnlyListModuleRow, (modules, _) => Modules(tree, modules));
         yield return tree.Sub(
             "vmcoreinfo", "Print VMCOREINFO, what the kernel tells tools that read its dumps.", [("vmcoreinfo", "KEY=VALUE lines.")],
-            (_, guest) => Parsed(InspectTree.Found(guest.Kernel.VmcoreInfo(), "VMCOREINFO")), InspectionJson.Default.VmcoreInfoAnswer,
+            (_, guest) => Parsed(InspectTree.Found(guest.Kernel.VmcoreInfo(), "VMCOREINFO")), () => InspectionJson.Default.VmcoreInfoAnswer,
             (info, _) =>
             {
                 foreach (string line in info.Text.TrimEnd('\n').Split('\n'))
@@ -28,7 +28,7 @@ internal static class KernelCommands
             });
         yield return tree.Sub(
             "sys", "Show the machine and its kernel.", [("sys", "CPUs, date, uptime, load, tasks, name, release, version, memory, and what it died of.")],
-            (_, guest) => guest.Kernel.System(), InspectionJson.Default.SystemAnswer, (system, _) => System(tree, system));
+            (_, guest) => guest.Kernel.System(), () => InspectionJson.Default.SystemAnswer, (system, _) => System(tree, system));
     }
 
     private static void System(InspectTree tree, SystemAnswer s)

@@ -31,7 +31,7 @@ internal static class MemoryCommands
                 ("read linux_banner --as string", "Text."),
             ],
             (parsed, guest) => guest.Memory.Read(new ReadRequest(parsed.GetRequiredValue(what), parsed.GetValue(count), parsed.GetValue(as_) ?? "u64", parsed.GetValue(physical))),
-            InspectionJson.Default.ReadAnswer, (answer, _) => Read(tree, answer), what, count, as_, physical);
+            () => InspectionJson.Default.ReadAnswer, (answer, _) => Read(tree, answer), what, count, as_, physical);
         Argument<string> where = tree.Place("SYMBOL|ADDRESS", "A function, SYMBOL+0x10, or an address as 0x…");
         Argument<int?> instructions = InspectTree.Count("How many instructions, from there on [default: the whole function].");
         var pristine = new Option<bool>("--pristine") { Description = "Show the code as the image has it instead of memory." };
@@ -45,7 +45,7 @@ internal static class MemoryCommands
             ],
             (parsed, guest) => guest.Memory.Disassemble(new DisassemblyRequest(
                 parsed.GetRequiredValue(where), parsed.GetValue(instructions), parsed.GetValue(pristine), parsed.GetValue(image))),
-            InspectionJson.Default.DisassemblyAnswer, (listing, _) => Disassembly(tree, listing), where, instructions, pristine, image);
+            () => InspectionJson.Default.DisassemblyAnswer, (listing, _) => Disassembly(tree, listing), where, instructions, pristine, image);
     }
 
     private static void Read(InspectTree tree, ReadAnswer answer)

@@ -16,21 +16,21 @@ internal static class ResourceCommands
     {
         yield return tree.Sub(
             "memory", "Show how much memory there is and what has it.", [("memory", "A summary, and the zones with their watermarks, in pages.")],
-            (_, guest) => guest.Resources.Memory(), InspectionJson.Default.MemoryAnswer, (memory, _) => Memory(tree, memory));
+            (_, guest) => guest.Resources.Memory(), () => InspectionJson.Default.MemoryAnswer, (memory, _) => Memory(tree, memory));
         yield return tree.Sub(
             "slab", "List the slab caches, the one that holds most first.", [("slab | head", "The largest ones.")],
-            (_, guest) => guest.Resources.Slabs(), InspectionJson.Default.IReadOnlyListSlabRow, (slabs, _) => Slabs(tree, slabs));
+            (_, guest) => guest.Resources.Slabs(), () => InspectionJson.Default.IReadOnlyListSlabRow, (slabs, _) => Slabs(tree, slabs));
         Argument<int?> pid = InspectTree.Pid("The task whose mounts to show [default: 1].", required: false);
         yield return tree.Sub(
             "mounts", "List the mounts that a task sees.", [("mounts", "Those of the first process."), ("mounts 300", "Those of another, in a namespace of its own perhaps.")],
             (parsed, guest) => InspectTree.Found(guest.Resources.Mounts(parsed.GetValue(pid) ?? 1), $"task of pid {parsed.GetValue(pid) ?? 1}"),
-            InspectionJson.Default.IReadOnlyListMountRow, (mounts, _) => Mounts(tree, mounts), pid);
+            () => InspectionJson.Default.IReadOnlyListMountRow, (mounts, _) => Mounts(tree, mounts), pid);
         yield return tree.Sub(
             "net", "List network devices and TCP sockets.", [("net", "Devices of the first namespace with addresses and counters; sockets with state, queues and peers.")],
-            (_, guest) => guest.Resources.Net(), InspectionJson.Default.NetAnswer, (net, _) => Net(tree, net));
+            (_, guest) => guest.Resources.Net(), () => InspectionJson.Default.NetAnswer, (net, _) => Net(tree, net));
         yield return tree.Sub(
             "dev", "List character and block devices, and what is under way on disks.", [("dev", "Numbers with names and operations; disks with reads and writes in flight.")],
-            (_, guest) => guest.Resources.Devices(), InspectionJson.Default.DevicesAnswer, (devices, _) => Devices(tree, devices));
+            (_, guest) => guest.Resources.Devices(), () => InspectionJson.Default.DevicesAnswer, (devices, _) => Devices(tree, devices));
     }
 
     private static void Memory(InspectTree tree, MemoryAnswer memory)

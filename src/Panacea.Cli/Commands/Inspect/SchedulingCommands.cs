@@ -15,17 +15,17 @@ internal static class SchedulingCommands
     {
         yield return tree.Sub(
             "runq", "Show the run queue of every CPU.", [("runq", "The current task and those that are ready, by class.")],
-            (_, guest) => guest.Scheduling.RunQueues(), InspectionJson.Default.IReadOnlyListRunQueueRow, (queues, _) => RunQueues(tree, queues));
+            (_, guest) => guest.Scheduling.RunQueues(), () => InspectionJson.Default.IReadOnlyListRunQueueRow, (queues, _) => RunQueues(tree, queues));
         yield return tree.Sub(
             "locks", "Show who waits for which lock and who holds it; deadlocks first.", [("locks", "Chains of waits, CPUs that spin, and tasks that wait for something unknown.")],
-            (_, guest) => guest.Scheduling.Locks(), InspectionJson.Default.LocksAnswer, (locks, _) => Locks(tree, locks));
+            (_, guest) => guest.Scheduling.Locks(), () => InspectionJson.Default.LocksAnswer, (locks, _) => Locks(tree, locks));
         var all = new Option<bool>("--all", "-a") { Description = "Workqueues without work too." };
         yield return tree.Sub(
             "workqueues", "Show what workers do and which work waits.", [("workqueues", "Pools of workers, busy and waiting work."), ("workqueues --all", "Every workqueue, those without work too.")],
-            (_, guest) => guest.Scheduling.Workqueues(), InspectionJson.Default.WorkqueuesAnswer, (queues, parsed) => Workqueues(tree, queues, parsed.GetValue(all)), all);
+            (_, guest) => guest.Scheduling.Workqueues(), () => InspectionJson.Default.WorkqueuesAnswer, (queues, parsed) => Workqueues(tree, queues, parsed.GetValue(all)), all);
         yield return tree.Sub(
             "timers", "List pending timers by CPU, those of the wheel and high-resolution ones.", [("timers", "When each is due and what it calls.")],
-            (_, guest) => guest.Scheduling.Timers(), InspectionJson.Default.TimersAnswer, (timers, _) => Timers(tree, timers));
+            (_, guest) => guest.Scheduling.Timers(), () => InspectionJson.Default.TimersAnswer, (timers, _) => Timers(tree, timers));
     }
 
     private static string Who(TaskName? task) => task is null ? "nobody known" : task.Pid is { } pid

@@ -19,7 +19,7 @@ internal static class StackCommands
             [("bt", "A stack per CPU."), ("bt 1", "The stack of one task."), ("bt --all", "The stack of every task.")],
             (parsed, guest) => parsed.GetValue(pid) is { } one ? [InspectTree.Found(guest.Stacks.Of(one), $"task of pid {one}")]
                 : parsed.GetValue(all) ? guest.Stacks.OfAllTasks() : guest.Stacks.OfCpus(),
-            InspectionJson.Default.IReadOnlyListBacktraceRow, (stacks, _) => Print(tree, stacks), pid, all);
+            () => InspectionJson.Default.IReadOnlyListBacktraceRow, (stacks, _) => Print(tree, stacks), pid, all);
         command.Validators.Add(result =>
         {
             if (result.GetResult(pid) is { Tokens.Count: > 0 } && result.GetResult(all) is { Implicit: false })

@@ -18,11 +18,11 @@ internal static class SymbolCommands
             [("symbol oops_end", "Its address, kind, size and module."), ("symbol 0xffffffff81000000", "The symbol that the address lies in.")],
             (parsed, guest) => guest.Symbols.Find(parsed.GetRequiredValue(symbol)) is { Count: > 0 } found
                 ? found : throw new CliException(ExitCodes.NotFound, $"this guest has no symbol '{parsed.GetRequiredValue(symbol)}'"),
-            InspectionJson.Default.IReadOnlyListSymbolRow, (symbols, _) => Symbols(tree, symbols), symbol);
+            () => InspectionJson.Default.IReadOnlyListSymbolRow, (symbols, _) => Symbols(tree, symbols), symbol);
         Argument<string[]> type = tree.TypeName("NAME", "A type's name, such as task_struct, struct mutex or unsigned int.");
         yield return tree.Sub(
             "type", "Show a type as C.", [("type task_struct", "Its members with their offsets and sizes in bytes."), ("type vfs_read", "A function's prototype.")],
-            (parsed, guest) => InspectTree.Found(guest.Symbols.FindType(NameOf(parsed)), $"type '{NameOf(parsed)}'"), InspectionJson.Default.TypeText,
+            (parsed, guest) => InspectTree.Found(guest.Symbols.FindType(NameOf(parsed)), $"type '{NameOf(parsed)}'"), () => InspectionJson.Default.TypeText,
             (text, _) =>
             {
                 foreach (string line in text.C.TrimEnd('\n').Split('\n'))

@@ -14,15 +14,15 @@ internal static class TaskCommands
     {
         yield return tree.Sub(
             "ps", "List every thread; '>' marks those on a CPU.", [("ps", "Pid, parent, CPU, task_struct, state, memory, name."), ("ps --json", "The same for a script.")],
-            (_, guest) => guest.Tasks.List(), InspectionJson.Default.IReadOnlyListTaskRow, (tasks, _) => Ps(tree, tasks));
+            (_, guest) => guest.Tasks.List(), () => InspectionJson.Default.IReadOnlyListTaskRow, (tasks, _) => Ps(tree, tasks));
         System.CommandLine.Argument<int?> pid = InspectTree.Pid("The thread's id.", required: true);
         yield return tree.Sub(
             "task", "Show one task: who it is, what it does, since when, where.", [("task 1", "The first process.")],
-            (parsed, guest) => InspectTree.Found(guest.Tasks.Find((int)parsed.GetValue(pid)!), $"task of pid {parsed.GetValue(pid)}"), InspectionJson.Default.TaskReport, (task, _) => Task(tree, task), pid);
+            (parsed, guest) => InspectTree.Found(guest.Tasks.Find((int)parsed.GetValue(pid)!), $"task of pid {parsed.GetValue(pid)}"), () => InspectionJson.Default.TaskReport, (task, _) => Task(tree, task), pid);
         System.CommandLine.Argument<int?> owner = InspectTree.Pid("The process's id.", required: true);
         yield return tree.Sub(
             "files", "List the open files of a task.", [("files 1", "Those of the first process, with root and working directory.")],
-            (parsed, guest) => InspectTree.Found(guest.Tasks.Files((int)parsed.GetValue(owner)!), $"task of pid {parsed.GetValue(owner)}"), InspectionJson.Default.FilesReport,
+            (parsed, guest) => InspectTree.Found(guest.Tasks.Files((int)parsed.GetValue(owner)!), $"task of pid {parsed.GetValue(owner)}"), () => InspectionJson.Default.FilesReport,
             (files, _) => Files(tree, files), owner);
     }
 
