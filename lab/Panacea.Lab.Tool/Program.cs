@@ -21,10 +21,11 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      matrix LINE|all PANACEA [--document FILE] [--baseline] [--endurance CRASHES] [CELL…]
+      matrix LINE|all PANACEA [--document FILE] [--journal FILE] [--evidence DIRECTORY] [--baseline] [--endurance CRASHES] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
                       PANACEA is the executable; --document: writes docs/recovery-matrix.md there; --baseline: the same cells on guests
-                      that nobody guards, with panic_on_oops=1 and 0; --endurance: so many crashes of one guest in a row, too
+                      that nobody guards, with panic_on_oops=1 and 0; --endurance: so many crashes of one guest in a row, too;
+                      --journal: keeps results as they come, and does not run again what is in it; --evidence: reports of guests that did not live
       quiet LINE|all PANACEA [MINUTES]
                       guards healthy guests, an idle and a busy one, for an hour (or so many minutes), on a host that has too little for them and
                       is suspended now and then, and prints what the guard took for a crash or a hang: nothing is right
@@ -116,15 +117,21 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
 {
     int failures = 0;
     string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA", .. names]);
-    string? document = null;
+    string? document = null, path = null, evidence = null;
     bool baseline = false;
     int endurance = 0;
     while (names is [{ } option, ..] && option.StartsWith("--", StringComparison.Ordinal))
     {
         switch (names)
         {
-            case ["--document", { } path, ..]:
-                (document, names) = (path, names[2..]);
+            case ["--document", { } file, ..]:
+                (document, names) = (file, names[2..]);
+                break;
+            case ["--journal", { } file, ..]:
+                (path, names) = (file, names[2..]);
+                break;
+            case ["--evidence", { } directory, ..]:
+                (evidence, names) = (directory, names[2..]);
                 break;
             case ["--endurance", { } crashes, ..]:
                 (endurance, names) = (int.Parse(crashes, CultureInfo.InvariantCulture), names[2..]);
@@ -140,13 +147,17 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     var kernels = new List<KernelMatrix>();
     var rows = new List<Endurance>();
     IReadOnlyList<MatrixCell> cells = names is [] ? [.. MatrixCell.All, .. MatrixCell.Hangs] : names is ["sample"] ? [.. MatrixCell.Sample, .. MatrixCell.HangSample] : [.. names.Select(MatrixCell.Parse)];
+    MatrixJournal journal = MatrixJournal.Open(path, panacea.Path);
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
-        await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine);
+        string kernel = (await GuestBuilder.GetAsync(line)).Kernel.Release;
+        await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine, evidence);
         var results = new List<MatrixResult>();
         foreach (MatrixCell cell in cells)
         {
-            MatrixResult result = await run.RunAsync(cell);
+            int boots = run.Boots;
+            if (journal.Guarded(kernel, cell) is not { } result)
+                journal.Add(kernel, result = await run.RunAsync(cell), run.Boots - boots);
             results.Add(result);
             failures += result.IsRecovered ? 0 : 1;
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
@@ -155,11 +166,11 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 Console.WriteLine($"     {step}");
         }
 
-        List<BaselineResult> without = baseline ? await BaselineAsync(line, cells) : [];
-        kernels.Add(new KernelMatrix((await GuestBuilder.GetAsync(line)).Kernel.Release, results, run.Boots, without));
+        List<BaselineResult> without = baseline ? await BaselineAsync(line, kernel, cells, journal) : [];
+        kernels.Add(new KernelMatrix(kernel, results, journal.Boots(kernel), without));
         if (endurance > 0)
         {
-            rows.Add(await new EnduranceRun(line, panacea, Console.Error.WriteLine).RunAsync(endurance));
+            rows.Add(await new EnduranceRun(line, panacea, Console.Error.WriteLine, evidence).RunAsync(endurance));
             failures += rows[^1].Results.Count(r => !r.IsRecovered);
             Console.WriteLine(EnduranceRun.Section([rows[^1]]));
         }
@@ -171,14 +182,19 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     return failures == 0 ? 0 : 1;
 }
 
-static async Task<List<BaselineResult>> BaselineAsync(string line, IReadOnlyList<MatrixCell> cells)
+static async Task<List<BaselineResult>> BaselineAsync(string line, string kernel, IReadOnlyList<MatrixCell> cells, MatrixJournal journal)
 {
     var results = new List<BaselineResult>();
     foreach (bool panics in (bool[])[true, false])
     {
         await using var unguarded = new MatrixBaseline(line, panics, Console.Error.WriteLine);
         foreach (MatrixCell cell in cells)
-            results.Add(await unguarded.RunAsync(cell));
+        {
+            int boots = unguarded.Boots;
+            if (journal.Unguarded(kernel, cell, panics) is not { } result)
+                journal.Add(kernel, result = await unguarded.RunAsync(cell), unguarded.Boots - boots);
+            results.Add(result);
+        }
     }
 
     return results;

@@ -41,7 +41,7 @@ internal sealed class ArmedKernel : IDisposable
         return state >= running;
     }
 
-    /// <summary>Changes when modules come or go: the ends of the module list, the newest one's state, and the last one unloaded. Null while the guest can't be read.</summary>
+    /// <summary>Changes when modules come or go: the ends of the module list, the newest one's state and which loading of it this is, and the last one unloaded. Null while the guest can't be read.</summary>
     public string? ModuleSignature(IGuestMemory memory)
     {
         try
@@ -49,10 +49,14 @@ internal sealed class ArmedKernel : IDisposable
             LinuxKernel kernel = Image.KernelOver(memory);
             ulong head = kernel.Symbol("modules");
             ulong next = kernel.ReadU64(head, "modules"), previous = kernel.ReadU64(head + 8, "modules");
-            ulong state = next == head ? 0 : kernel.Read(unchecked(next - kernel.Offset("module.list")), "module.state");
+            ulong newest = next == head ? 0 : unchecked(next - kernel.Offset("module.list"));
+            ulong state = newest == 0 ? 0 : kernel.Read(newest, "module.state");
+
+            // One that is unloaded and loaded again comes to stand first, and may lie where it lay.
+            ulong load = newest == 0 ? 0 : Modules.LoadId(kernel, newest);
             string gone = Image.TryFindSymbol("last_unloaded_module", out ulong last)
                 && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
-            return $"{next:x} {previous:x} {state} {gone}";
+            return $"{next:x} {previous:x} {state} {load:x} {gone}";
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {

@@ -20,4 +20,18 @@ public sealed class ArmedKernelTests
         using var fresh = new ArmedKernel(RepairImageBuilder.Refresh(g.Armed.Image, g.Guest.Memory, cache.Path, TargetLimits.Default), TargetLimits.Default);
         Assert.False(fresh.LacksModule(g.Guest.Memory, isStill: true));
     }
+
+    /// <summary>Unloaded and loaded again at the same address, as a developer at work does: what is known of it is of another loading.</summary>
+    [Fact]
+    public void The_same_module_loaded_again_in_its_place_is_another_one()
+    {
+        using var g = new ArmedGuest();
+        SyntheticModule module = g.Guest.AddModule("crashtest");
+        g.Guest.Link();
+        string? before = g.Armed.ModuleSignature(g.Guest.Memory);
+        Assert.NotNull(before);
+        Assert.Equal(before, g.Armed.ModuleSignature(g.Guest.Memory));
+        g.Guest.Put(module.Directory, "kernfs_node.id", 77);
+        Assert.NotEqual(before, g.Armed.ModuleSignature(g.Guest.Memory));
+    }
 }

@@ -18,7 +18,8 @@ public sealed record Endurance(string Kernel, IReadOnlyList<MatrixResult> Result
 /// <param name="line">The kernel line.</param>
 /// <param name="panacea">The executable.</param>
 /// <param name="progress">Told what happens.</param>
-public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<string> progress)
+/// <param name="evidence">Directory for reports on guests that did not live after a crash; null for none.</param>
+public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<string> progress, string? evidence = null)
 {
     /// <summary>Cells are taken from all over the matrix, in an order that is always the same; those that freeze a task are left out, for it has to stay.</summary>
     private const int Stride = 97;
@@ -34,7 +35,7 @@ public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<str
     public async Task<Endurance> RunAsync(int crashes, CancellationToken cancel = default)
     {
         MatrixCell[] cells = [.. MatrixCell.All.Where(c => c.Context != "init")];
-        await using var run = new MatrixRun(line, panacea, progress);
+        await using var run = new MatrixRun(line, panacea, progress, evidence);
         for (int i = 0; i < WarmUp; i++)
             await run.RunAsync(cells[(crashes + i) * Stride % cells.Length], cancel);
         if (run.Guest is null)

@@ -1,6 +1,10 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 using Panacea.Lab.Workloads;
 
@@ -29,9 +33,10 @@ public sealed record MatrixResult(
 /// <param name="line">The kernel line.</param>
 /// <param name="panacea">The executable.</param>
 /// <param name="progress">Told what happens.</param>
-public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string> progress) : IAsyncDisposable
+/// <param name="evidence">Directory for reports on guests that did not live after a cell; null for none.</param>
+public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string> progress, string? evidence = null) : IAsyncDisposable
 {
-    private static readonly TimeSpan Window = TimeSpan.FromSeconds(1), CellLimit = TimeSpan.FromSeconds(40), ProbeLimit = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Window = TimeSpan.FromSeconds(1), CellLimit = TimeSpan.FromSeconds(40), ProbeLimit = TimeSpan.FromSeconds(20), EvidenceLimit = TimeSpan.FromSeconds(60);
 
     private Guest? _guest;
     private GuardProcess? _guard;
@@ -78,6 +83,8 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         if (incident?.Outcome == "recovered" || incident is null)
             failures.AddRange(await CellProbe.RunAsync(_guest!, incident?.Repair == "freeze", ProbeLimit, cancel));
         IReadOnlyList<string> ladder = LadderOf(incident);
+        if (failures.Count > 0 && evidence is not null)
+            failures.Add(await ReportAsync(cell, evidence, cancel));
         bool? survived = !cell.HasProcess ? null : answer is { } a && a.Status < 128;
 
         // A guest with a thread that sleeps for ever is not like the others any more.
@@ -100,6 +107,32 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
         if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
             throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
         _guard = await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, cancel);
+    }
+
+    /// <summary>What the guest's tasks and CPUs are at, from a dump of its memory: a guest that is only slow is told from one that stands.</summary>
+    private async Task<string> ReportAsync(MatrixCell cell, string directory, CancellationToken cancel)
+    {
+        Directory.CreateDirectory(directory);
+        string report = Path.Combine(directory, $"{line}-{cell.Name}.txt"), dump = Path.Combine(directory, $"{line}-{cell.Name}.elf");
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(EvidenceLimit);
+        try
+        {
+            await _guest!.Monitor.ExecuteAsync("dump-guest-memory", new JsonObject { ["paging"] = false, ["protocol"] = $"file:{Path.GetFullPath(dump)}" });
+            var text = new StringBuilder();
+            foreach (string look in (string[])["runq", "timers", "locks", "ps", "bt --all", "dmesg"])
+                text.Append(CultureInfo.InvariantCulture, $"== {look}\n").Append((await HostCommand.RunAsync(panacea.Path, ["inspect", dump, .. look.Split(' ')], null, limit.Token)).Output).Append('\n');
+            await File.WriteAllTextAsync(report, text.ToString(), cancel);
+            return $"see {report}";
+        }
+        catch (Exception e) when (e is LabException or IOException or TimeoutException || (e is OperationCanceledException && !cancel.IsCancellationRequested))
+        {
+            return $"nothing more is known of it: {e.Message}";
+        }
+        finally
+        {
+            File.Delete(dump);
+        }
     }
 
     /// <summary>Read from the record on disk, which goes with the guest.</summary>
