@@ -77,7 +77,7 @@ internal sealed class Fallback(FallbackPolicy policy, ISessionSink sink, Func<st
     {
         // An oops that panics passes two death points.
         (ulong, int)? task = evidence?.Task is { } t ? (t.Address, t.Pid) : null;
-        if (death.Point != "oops_end" && policy.Then != FallbackAction.Reset && task is not null && task == _last)
+        if (death.Point is not ("oops_end" or Hang.Point) && policy.Then != FallbackAction.Reset && task is not null && task == _last)
             return null;
         _last = task;
         List<string> errors = [];
@@ -98,7 +98,8 @@ internal sealed class Fallback(FallbackPolicy policy, ISessionSink sink, Func<st
         return new FallbackResult
         {
             Action = action, Dump = dump, Errors = errors,
-            Next = IsKept ? "the guest stands where it died; let it go on to its own panic with 'cont' on its monitor (virsh resume), or reset it with 'system_reset' and 'cont' (virsh reset, virsh resume)" : null,
+            Next = !IsKept ? null : (death.Point == Hang.Point ? "the guest stands where it hangs; let it go on with" : "the guest stands where it died; let it go on to its own panic with")
+                + " 'cont' on its monitor (virsh resume), or reset it with 'system_reset' and 'cont' (virsh reset, virsh resume)",
         };
     }
 

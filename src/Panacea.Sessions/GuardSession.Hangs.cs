@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Panacea.Diagnosis;
 using Panacea.Sessions.Hangs;
 
 namespace Panacea.Sessions;
@@ -11,7 +12,15 @@ public sealed partial class GuardSession
     /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
     private void LookForHangs()
     {
-        if (_hangs is not { } watch || watch.Look() is not { Count: > 0 } hanging)
+        if (_hangs is not { } watch)
+        {
+            LookForStuckTasks();
+            return;
+        }
+
+        IReadOnlyList<HangingCpu> hanging = watch.Look();
+        bool isOverdue = hanging.Count == 0 && options.Hangs.Fallback && (hanging = watch.TakeOverdue()).Count > 0;
+        if (hanging.Count == 0)
         {
             LookForStuckTasks();
             return;
@@ -21,7 +30,11 @@ public sealed partial class GuardSession
         string? warning = RefreshModules(isStill: false);
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
-        StopResult? stop = new StopWindow(_target, _armed!) { Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf }.HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
+        var death = new DeathEvent(_vm, id, Hang.Point, Found: false);
+        StopResult? stop = new StopWindow(_target, _armed!)
+        {
+            Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf, Declined = isOverdue ? (held, evidence) => Decline(held, evidence, death) : null,
+        }.HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
         Warn(warning);
         if (stop is null)
         {
@@ -29,11 +42,11 @@ public sealed partial class GuardSession
             return;
         }
 
-        if (stop.Applied is null)
-            watch.Told(hanging);
-        else
+        if (stop.Applied is not null)
             watch.Forget();
-        Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
+        else if (!isOverdue)
+            watch.Told(hanging);
+        Conclude(id, at, stop, death);
     }
 
     /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>

@@ -80,6 +80,7 @@ internal sealed partial class StopWindow
     {
         CrashEvidence? first = null;
         IReadOnlyList<LadderVerdict> firstLadder = [];
+        FallbackResult? fallback = null;
         try
         {
             var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
@@ -118,7 +119,9 @@ internal sealed partial class StopWindow
             Fail(e);
         }
 
-        return End(guest, first?.Point ?? PointOf(hanging[0]), first, null, firstLadder);
+        if (_lost is null)
+            Guarded(() => fallback = Declined?.Invoke(guest, first));
+        return End(guest, first?.Point ?? PointOf(hanging[0]), first, null, firstLadder, fallback);
     }
 
     /// <summary>Nothing was understood; the guest runs, or is lost.</summary>

@@ -1,4 +1,5 @@
 using Panacea.Repair;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.TestKit.Linux;
@@ -47,6 +48,25 @@ public sealed partial class GuardSessionTests
         Assert.InRange(_vm.Held.Count, 4, 10);
     }
 
+    /// <summary>A hang that nobody could break has time to go by itself. Where the policy has it so it is then dealt with as a death is; else the guest is left alone.</summary>
+    [Theory]
+    [InlineData(true, false, FallbackAction.Reset, 2)]
+    [InlineData(true, true, FallbackAction.Reset, 1)]
+    [InlineData(true, false, FallbackAction.Leave, 2)]
+    [InlineData(false, false, FallbackAction.Reset, 1)]
+    public void A_hang_that_stays_is_dealt_with_by_the_fallback(bool fallback, bool getsOn, FallbackAction action, int incidents)
+    {
+        Hang(stays: !getsOn);
+        _vm.ThenLives();
+        Run(GuardMode.Observe, hangs: new HangPolicy { Fallback = fallback }, fallback: new FallbackPolicy { Then = action });
+        Assert.Equal(incidents, _sink.Incidents.Count);
+        Assert.All(_sink.Incidents, i => Assert.Equal((IncidentOutcome.Declined, "hang"), (i.Outcome, i.DeathPoint)));
+        Assert.Null(_sink.Incidents[0].Fallback);
+        bool isReset = incidents == 2 && action == FallbackAction.Reset;
+        Assert.Equal(isReset, _vm.Steps.Contains("reset"));
+        Assert.Equal(isReset ? FallbackAction.Reset : null, _sink.Incidents[^1].Fallback?.Action);
+    }
+
     [Fact]
     public void Hangs_that_cannot_be_seen_are_said()
     {
@@ -56,19 +76,19 @@ public sealed partial class GuardSessionTests
     }
 
     /// <summary>CPU 0 stands in ct_int with interrupts off, uses time and does not tick.</summary>
-    private void Hang(VcpuRegisters? at = null)
+    private void Hang(VcpuRegisters? at = null, bool stays = false)
     {
         GprFile gpr = default;
         gpr[Gpr.Rsp] = at is null ? _guest.Crash(new CrashSpec { Preempt = 1 }).FaultSp : 0;
         VcpuRegisters hangs = at ?? _guest.Vcpu(0, _guest.Text["ct_int:fault"], gpr, 2);
         _vm.Times = new TimeSpan[_vm.VcpuCount];
         _vm.Place = vcpu => vcpu == 0 ? hangs : _guest.Vcpu(vcpu, _guest["vfs_write"], default);
-        for (int i = 0; i < 150; i++)
+        for (int i = 0; i < (stays ? 450 : 150); i++)
         {
             _vm.Then(() =>
             {
                 _vm.Times[0] += TimeSpan.FromMilliseconds(100);
-                if (_vm.Held.Count > 3)
+                if (_vm.Held.Count > 3 && !stays)
                     _vm.Work();
                 return new GuestWait(QemuWaitKind.TimedOut, null);
             });

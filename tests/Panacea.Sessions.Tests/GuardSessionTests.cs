@@ -416,11 +416,11 @@ public sealed partial class GuardSessionTests : IDisposable
         Assert.Empty(incident.Errors);
     }
 
-    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null, int limit = 100, FusePolicy? fuse = null)
+    private void Run(GuardMode mode = GuardMode.Full, TimeSpan window = default, KnownIssueMatcher? rules = null, int limit = 100, FusePolicy? fuse = null, HangPolicy? hangs = null, FallbackPolicy? fallback = null)
     {
         var session = new GuardSession(
             QemuTargetSpec.Parse("pid:4711"),
-            new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None, RepairLimit = limit, Fuse = fuse ?? new FusePolicy() }, _sink)
+            new GuardOptions { ImageCache = _cache.Path, Mode = mode, HealthWindow = window, CheckUp = true, KnownIssues = rules ?? KnownIssueMatcher.None, RepairLimit = limit, Fuse = fuse ?? new FusePolicy(), Hangs = hangs ?? new HangPolicy(), Fallback = fallback ?? new FallbackPolicy() }, _sink)
         { OpenControl = _openControl, Attach = () => _vm, Time = _time, BeginCheckUp = _beginCheckUp };
         session.Run(_cancel.Token);
         _vm.AssertRuns();

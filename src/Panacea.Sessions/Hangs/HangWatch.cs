@@ -69,8 +69,11 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
 
         public TimeSpan Now { get; set; }
 
-        /// <summary>It was reported, and has not got on since.</summary>
-        public bool IsTold { get; set; }
+        /// <summary>What it was reported for; null where it was not, or has got on since.</summary>
+        public HangingCpu? Told { get; set; }
+
+        /// <summary>Processor time of the vCPU when it was reported; null where it was reported for the last time.</summary>
+        public TimeSpan? ToldAt { get; set; }
 
         public Close? Close { get; set; }
     }
@@ -137,8 +140,23 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
     public void Told(IEnumerable<HangingCpu> hangs)
     {
         foreach (HangingCpu hang in hangs)
-            _tracks[hang.Cpu].IsTold = true;
+            (_tracks[hang.Cpu].Told, _tracks[hang.Cpu].ToldAt) = (hang, _tracks[hang.Cpu].Now);
         Relax();
+    }
+
+    /// <summary>Hangs that were reported long ago, and whose CPUs have not got on since: each is given once.</summary>
+    public IReadOnlyList<HangingCpu> TakeOverdue()
+    {
+        var overdue = new List<HangingCpu>();
+        foreach (Track track in _tracks)
+        {
+            if (track is not { Told: { } told, ToldAt: { } at } || track.Now - at < after * LongFactor || Blind is not null)
+                continue;
+            track.ToldAt = null;
+            overdue.Add(told with { Progress = track.Last });
+        }
+
+        return overdue;
     }
 
     /// <summary>They were no hangs, or went by themselves: their time begins anew.</summary>
@@ -153,7 +171,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
     public void Forget()
     {
         foreach (Track track in _tracks)
-            (track.IsKnown, track.IsTold) = (false, false);
+            (track.IsKnown, track.Told) = (false, null);
         Relax();
     }
 
@@ -175,7 +193,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
         if (isNew || now.TimerInterrupts != track.Last.TimerInterrupts || switched)
             track.TickedAt = time;
         if (isNew || switched)
-            (track.SwitchedAt, track.IsTold) = (time, track.IsTold && isNew);
+            (track.SwitchedAt, track.Told) = (time, isNew ? track.Told : null);
         (track.Last, track.Now, track.IsKnown) = (now, time, true);
     }
 
@@ -183,7 +201,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
 
     private bool HasNoSwitches(Track track) => track.Now - track.SwitchedAt >= Suspicious;
 
-    private bool IsSuspected(Track track) => track is { IsKnown: true, IsTold: false } && (HasNoTicks(track) || HasNoSwitches(track));
+    private bool IsSuspected(Track track) => track is { IsKnown: true, Told: null } && (HasNoTicks(track) || HasNoSwitches(track));
 
     private List<HangingCpu> LookClosely()
     {

@@ -166,8 +166,8 @@ public static class PolicyFile
         YamlMap? limit = null, fallback = null, hangs = null, fuse = null;
         if (PolicyReader.Member(map, "repair-limit") is { } limitNode && (limit = reader.Map(limitNode, "repair-limit", "'count' and 'window'")) is not null)
             reader.Members(limit, "repair-limit", ["count", "window"]);
-        if (PolicyReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect' and 'after'")) is not null)
-            reader.Members(hangs, "hangs", ["detect", "after"]);
+        if (PolicyReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect', 'after' and 'use-fallback'")) is not null)
+            reader.Members(hangs, "hangs", ["detect", "after", "use-fallback"]);
         if (PolicyReader.Member(map, "fuse") is { } fuseNode && (fuse = reader.Map(fuseNode, "fuse", "'crashes' and 'clear-on-detach'")) is not null)
             reader.Members(fuse, "fuse", ["crashes", "clear-on-detach"]);
         YamlNode? fallbackNode = PolicyReader.Member(map, "fallback");
@@ -187,6 +187,7 @@ public static class PolicyFile
             FallbackDump = reader.Directory(fallback, "dump", where),
             DetectHangs = reader.Truth(hangs, "detect", where),
             HangsAfter = reader.Duration(hangs, "after", PolicyLimits.HangsAfter, where),
+            HangsFallback = reader.Truth(hangs, "use-fallback", where),
             FuseAfter = reader.Number(fuse, "crashes", "never", PolicyLimits.MaxFuseAfter, where),
             FuseClearOnDetach = reader.Truth(fuse, "clear-on-detach", where),
         };

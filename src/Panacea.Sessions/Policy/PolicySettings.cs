@@ -23,6 +23,9 @@ public sealed record HangPolicy
 
     /// <summary>How long a vCPU or a task must stand before it counts.</summary>
     public TimeSpan After { get; init; } = TimeSpan.FromSeconds(2);
+
+    /// <summary>A CPU that hangs, that no repair is for, and that hangs still ten times <see cref="After"/> later, is dealt with as a death is: by the fallback.</summary>
+    public bool Fallback { get; init; }
 }
 
 /// <summary>When a function that crashes again and again is made to return at once.</summary>
@@ -77,6 +80,9 @@ public sealed record PolicySettings
     /// <summary><see cref="HangPolicy.After"/>.</summary>
     public Setting<TimeSpan>? HangsAfter { get; init; }
 
+    /// <summary><see cref="HangPolicy.Fallback"/>.</summary>
+    public Setting<bool>? HangsFallback { get; init; }
+
     /// <summary><see cref="FusePolicy.After"/>.</summary>
     public Setting<int>? FuseAfter { get; init; }
 
@@ -90,6 +96,7 @@ public sealed record PolicySettings
         Mode = Mode ?? other.Mode, Rungs = Rungs ?? other.Rungs, HealthWindow = HealthWindow ?? other.HealthWindow, StopBudget = StopBudget ?? other.StopBudget,
         RepairLimit = RepairLimit ?? other.RepairLimit, RepairLimitWindow = RepairLimitWindow ?? other.RepairLimitWindow, CheckUp = CheckUp ?? other.CheckUp, Quarantine = Quarantine ?? other.Quarantine,
         FallbackThen = FallbackThen ?? other.FallbackThen, FallbackDump = FallbackDump ?? other.FallbackDump, DetectHangs = DetectHangs ?? other.DetectHangs, HangsAfter = HangsAfter ?? other.HangsAfter,
+        HangsFallback = HangsFallback ?? other.HangsFallback,
         FuseAfter = FuseAfter ?? other.FuseAfter, FuseClearOnDetach = FuseClearOnDetach ?? other.FuseClearOnDetach,
     };
 
@@ -107,7 +114,7 @@ public sealed record PolicySettings
         Quarantine = Quarantine?.Value ?? basis.Quarantine,
         Fallback = new FallbackPolicy { Then = FallbackThen?.Value ?? basis.Fallback.Then, DumpDirectory = FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory },
         Fuse = new FusePolicy { After = FuseAfter?.Value ?? basis.Fuse.After, ClearOnDetach = FuseClearOnDetach?.Value ?? basis.Fuse.ClearOnDetach },
-        Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After },
+        Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After, Fallback = HangsFallback?.Value ?? basis.Hangs.Fallback },
     };
 }
 

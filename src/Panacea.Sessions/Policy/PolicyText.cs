@@ -32,6 +32,7 @@ public static class PolicyText
             new("fallback.dump", o.Fallback.DumpDirectory ?? "none", settings.FallbackDump?.Place ?? BuiltIn),
             new("hangs.detect", o.Hangs.Detect ? "true" : "false", settings.DetectHangs?.Place ?? BuiltIn),
             new("hangs.after", Durations.Format(o.Hangs.After), settings.HangsAfter?.Place ?? BuiltIn),
+            new("hangs.use-fallback", o.Hangs.Fallback ? "true" : "false", settings.HangsFallback?.Place ?? BuiltIn),
             new("fuse.crashes", o.Fuse.After.ToString(CultureInfo.InvariantCulture), settings.FuseAfter?.Place ?? BuiltIn),
             new("fuse.clear-on-detach", o.Fuse.ClearOnDetach ? "true" : "false", settings.FuseClearOnDetach?.Place ?? BuiltIn),
         ];

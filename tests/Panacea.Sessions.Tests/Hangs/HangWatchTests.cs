@@ -104,6 +104,23 @@ public sealed class HangWatchTests : IDisposable
         Assert.Single(Watched(TimeSpan.FromSeconds(3), ticks: false));
     }
 
+    /// <summary>Time to go by itself, and then once more; not where the CPU has got on in between.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_hang_that_was_told_and_stays_is_given_once_more(bool getsOn)
+    {
+        Place(irqs: false);
+        _watch.Told(Watched(TimeSpan.FromSeconds(2), ticks: false));
+        Assert.Empty(Watched(TimeSpan.FromSeconds(15), ticks: false));
+        Assert.Empty(_watch.TakeOverdue());
+        if (getsOn)
+            Kernel.Put(Kernel.PerCpu("runqueues", 0), "rq.nr_switches", 123456);
+        Watched(TimeSpan.FromSeconds(6), ticks: false, time: !getsOn);
+        Assert.Equal(getsOn ? [] : [0], _watch.TakeOverdue().Select(h => h.Cpu));
+        Assert.Empty(_watch.TakeOverdue());
+    }
+
     /// <summary>vCPUs need not have the numbers of the kernel's CPUs.</summary>
     [Fact]
     public void The_vcpu_of_a_cpu_is_told_by_its_registers()
