@@ -6,6 +6,7 @@
 #include <linux/mm.h>
 #include <linux/panic.h>
 #include <linux/refcount.h>
+#include <linux/sched/signal.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 
@@ -94,6 +95,12 @@ static CRASHTEST_FRAME void crashtest_cause_list_del(void)
 	/* The kernel's own check calls BUG(), or says so and goes on (BUG_ON_DATA_CORRUPTION); what is poisoned is then used. */
 	WRITE_ONCE(crashtest_sink, READ_ONCE(*(int *)READ_ONCE(entry.next)));
 	barrier();
+}
+
+/* A signal that can't be handled, as of a fault in user space: the first process of the system takes the kernel with it. */
+static CRASHTEST_FRAME void crashtest_cause_fatal_signal(void)
+{
+	force_sig(SIGSEGV);
 }
 
 /* A panic where panic_on_warn is set. */
@@ -206,6 +213,6 @@ const struct crashtest_cause crashtest_causes[] = {
 	CAUSE("null-write", null_write), CAUSE("null-read", null_read), CAUSE("wild-write", wild_write), CAUSE("null-call", null_call),
 	CAUSE("data-call", data_call), CAUSE("bug", bug), CAUSE("divide-by-zero", divide_by_zero), CAUSE("invalid-opcode", invalid_opcode),
 	CAUSE("general-protection", general_protection), CAUSE("panic", panic), CAUSE("list-poison", list_del),
-	CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
+	CAUSE("fatal-signal", fatal_signal), CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
 	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), {}
 };

@@ -11,26 +11,35 @@ namespace Panacea.Repair;
 /// <param name="Risk">What may go wrong after it; null where nothing is known to.</param>
 public sealed record Boundary(string Function, string Callee, ulong? Result, string Shown, bool? Interrupts, uint? PreemptCount, string Lost, string? Risk = null)
 {
-    /// <summary>Another answer, after which it calls the same function again: the first that is tried, as long as the crash does not come back. Null where there is none.</summary>
-    public BoundaryRetry? Retry { get; init; }
+    /// <summary>Answers to it by those functions that have to be called again whatever happened to them, by their names; empty where one answer is as good for all.</summary>
+    public IReadOnlyDictionary<string, BoundaryAnswer> ByCallee { get; init; } = BoundaryAnswer.None;
 
-    /// <summary>As of a crash: with the answer that is tried now.</summary>
+    /// <summary>Another answer, after which it calls the same function again: the first that is tried, as long as the crash does not come back. Null where there is none.</summary>
+    public BoundaryAnswer? Retry { get; init; }
+
+    /// <summary>As of a crash: with the answer that is given now.</summary>
+    /// <param name="callee">The function that is to return, without a compiler's suffix.</param>
     /// <param name="earlierRepairs">How often the guest has been repaired at the same place of late.</param>
-    public Boundary For(int earlierRepairs) => Retry is { } retry && earlierRepairs < BoundaryRetry.Most ? this with { Result = retry.Result, Shown = retry.Shown, Lost = retry.Lost, Risk = retry.Risk } : this;
+    public Boundary For(string callee, int earlierRepairs) =>
+        (ByCallee.GetValueOrDefault(callee) ?? (earlierRepairs < BoundaryAnswer.MostRetries ? Retry : null)) is { } answer
+            ? this with { Result = answer.Result, Shown = answer.Shown, Lost = answer.Lost, Risk = answer.Risk } : this;
 
     /// <summary>"an error to" or "to": the beginning of a sentence's end.</summary>
     public string Returns => Result is null ? $"returns to {Function}" : $"returns {Shown} to {Function}";
 }
 
-/// <summary>An answer to a dispatch point after which it calls the same function again.</summary>
+/// <summary>An answer to a dispatch point other than its usual one.</summary>
 /// <param name="Result">What is returned.</param>
 /// <param name="Shown">The result for a person.</param>
 /// <param name="Lost">What is lost by it.</param>
 /// <param name="Risk">What may go wrong after it; null where nothing is known to.</param>
-public sealed record BoundaryRetry(ulong Result, string Shown, string Lost, string? Risk)
+public sealed record BoundaryAnswer(ulong Result, string Shown, string Lost, string? Risk)
 {
-    /// <summary>How often it is tried at one place before the other answer is given.</summary>
-    public const int Most = 2;
+    /// <summary>How often an answer after which the function is called again is tried at one place before the usual one is given.</summary>
+    public const int MostRetries = 2;
+
+    /// <summary>No answers.</summary>
+    internal static IReadOnlyDictionary<string, BoundaryAnswer> None { get; } = new Dictionary<string, BoundaryAnswer>();
 }
 
 /// <summary>The kernel's dispatch points. Each row says what must hold there; the calls meant are those through a pointer, which no other call of the same function is.</summary>
@@ -39,14 +48,19 @@ public static class Boundaries
     private const ulong Zero = 0, One = 1, FaultSigbus = 2;
     private const ulong Eio = unchecked((ulong)-5L), Eio32 = unchecked((uint)-5);
 
+    /// <summary>HRTIMER_RESTART is 1. A timer that was not forwarded has expired already, and its function is called again at once, from the beginning. The tick of a CPU is kernel/time/tick-sched.c's
+    /// tick_sched_timer, tick_nohz_highres_handler since 6.7 (commit dba428a678c7), tick_nohz_handler since 6.9 (commit 37263ba0c44b); kernel/watchdog.c forwards its timer before anything else.</summary>
+    private static readonly Dictionary<string, BoundaryAnswer> Ticks = ((string[])["tick_sched_timer", "tick_nohz_highres_handler", "tick_nohz_handler", "watchdog_timer_fn"]).ToDictionary(
+        name => name, _ => new BoundaryAnswer(One, "HRTIMER_RESTART", "the rest of one run of the timer, which is called again", "what it had counted is counted twice"), StringComparer.Ordinal);
+
     private static readonly Dictionary<string, Boundary> Table = new Boundary[]
     {
         // kernel/time/timer.c: the caller holds no lock; it looks at the preempt count itself and puts it right. A TIMER_IRQSAFE timer runs with interrupts off.
         new("call_timer_fn", "a timer's function", null, "", null, null, "one run of the timer's function", "a timer that its function starts again is not started again"),
 
         // kernel/time/hrtimer.c, __run_hrtimer (inlined as a rule): HRTIMER_NORESTART is 0. The base's lock is let go for the call.
-        new("__run_hrtimer", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again"),
-        new("__hrtimer_run_queues", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again"),
+        new("__run_hrtimer", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again") { ByCallee = Ticks },
+        new("__hrtimer_run_queues", "an hrtimer's function", Zero, "HRTIMER_NORESTART", null, null, "one run of the hrtimer's function", "the hrtimer is not started again") { ByCallee = Ticks },
 
         // kernel/softirq.c. handle_softirqs: split off __do_softirq in 6.10 (commit 1dd1eff161bd). Both compare the preempt count with the one from before and put it right.
         new("tasklet_action_common", "a tasklet's function", null, "", true, null, "one run of the tasklet"),
@@ -57,7 +71,7 @@ public static class Boundaries
         // called again. Nearly every instance has the usual weight (NAPI_POLL_WEIGHT, include/linux/netdevice.h).
         new("__napi_poll", "a device's NAPI poll", Zero, "0 packets", true, null, "the packets that the poll had taken from its device", "a device whose poll did not complete itself gets no more packets until it is reset")
         {
-            Retry = new BoundaryRetry(64, "64 packets, its budget", "one run of the device's NAPI poll, which is called again", null),
+            Retry = new BoundaryAnswer(64, "64 packets, its budget", "one run of the device's NAPI poll, which is called again", null),
         },
 
         // kernel/irq/handle.c: IRQ_NONE is 0; a line that nobody serves is switched off by the kernel itself after 99900 of 100000 interrupts (kernel/irq/spurious.c).
@@ -104,10 +118,12 @@ public static class Boundaries
     /// <summary>All rows.</summary>
     public static IReadOnlyCollection<Boundary> All => Table.Values;
 
-    /// <summary>The boundary that a function is, by its symbol; compilers' suffixes (<c>.isra.0</c>, <c>.constprop.0</c>) do not matter.</summary>
-    public static Boundary? Find(string symbol)
-    {
-        int dot = symbol.IndexOf('.', StringComparison.Ordinal);
-        return Table.GetValueOrDefault(dot > 0 ? symbol[..dot] : symbol);
-    }
+    /// <summary>The boundary that a function is, by its symbol; compilers' suffixes do not matter.</summary>
+    public static Boundary? Find(string symbol) => Table.GetValueOrDefault(WithoutSuffix(symbol));
+
+    /// <summary>A function that its dispatch point has to call again until it has done its work, by its symbol.</summary>
+    public static bool HasToRun(string symbol) => Table.Values.Any(b => b.ByCallee.ContainsKey(WithoutSuffix(symbol)));
+
+    /// <summary>A symbol without what compilers add to it (<c>.isra.0</c>, <c>.constprop.0</c>, <c>.cold</c>).</summary>
+    internal static string WithoutSuffix(string symbol) => symbol.IndexOf('.', StringComparison.Ordinal) is var dot and > 0 ? symbol[..dot] : symbol;
 }

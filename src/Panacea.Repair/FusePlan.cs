@@ -24,6 +24,8 @@ public static class FusePlan
             return $"{function} is on a dying kernel's way, which has to be gone";
         if (Boundaries.Find(function) is { } boundary)
             return $"{function} calls every function of its kind ({boundary.Callee}): none of them would run any more";
+        if (Boundaries.HasToRun(function))
+            return $"{function} is called again until it has done its work: it would be called for ever";
         Span<byte> code = stackalloc byte[FuseCode.EntryBytes];
         if (!kernel.Space.TryRead(new VirtualAddress(entry), code, out _))
             return $"the code of {function} can't be read";

@@ -61,7 +61,7 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
     public IReadOnlyList<ulong> ExtraTargets(ulong instruction) => _image.ControlFlowAt(instruction)?.ExtraTargets(instruction) ?? [];
 
     /// <inheritdoc/>
-    /// <remarks>GCC names what it moves away <c>name.cold</c>. Where a name stands more than once (static functions of one name), which cold part belongs to which can't be told:
+    /// <remarks>GCC names what it moves away <c>name.cold</c>. Where a name stands for more than one function (static ones of one name), which cold part belongs to which can't be told:
     /// a cold address is then not found, and a main part is given without it.</remarks>
     public bool TryFindFunction(ulong address, out FunctionParts function)
     {
@@ -101,7 +101,8 @@ public sealed class CodeMap : IFunctionLookup, ITextMap, IControlFlowHints
     private bool TryUnique(string name, out FunctionRange range)
     {
         range = default;
-        var all = _image.FindAll(name);
-        return all.Count == 1 && _image.TryFindFunction(all[0].Address, out range);
+        // A variable may have the same name (kernel/hung_task.c: watchdog; kernel/watchdog.c).
+        ulong[] all = [.. _image.FindAll(name).Select(s => s.Address).Where(_image.IsText)];
+        return all.Length == 1 && _image.TryFindFunction(all[0], out range);
     }
 }

@@ -37,7 +37,7 @@ internal static class ReturnCandidate
         string function = parts.Main.Name;
         if (BoundaryAbove(evidence, index) is { } boundary)
         {
-            Boundary now = boundary.For(evidence.EarlierRepairs);
+            Boundary now = boundary.For(Boundaries.WithoutSuffix(function), evidence.EarlierRepairs);
             result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, boundary.Result), now.Result, now.Shown, now);
             return true;
         }

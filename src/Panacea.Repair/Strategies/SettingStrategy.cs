@@ -25,6 +25,13 @@ public sealed class SettingStrategy : IRepairStrategy
     {
         ["check_panic_on_warn"] = new("panic_on_warn"),
         ["panic_on_rcu_stall"] = new("panic_on_rcu_stall"),
+
+        // It is inlined into them, each into the next; only the last is called once a tick, and looks for stalls again with the next.
+        ["print_cpu_stall"] = new("panic_on_rcu_stall"),
+        ["print_other_cpu_stall"] = new("panic_on_rcu_stall"),
+        ["check_cpu_stall"] = new("panic_on_rcu_stall"),
+        ["rcu_pending"] = new("panic_on_rcu_stall", 0),
+        ["rcu_sched_clock_irq"] = new("panic_on_rcu_stall"),
         ["unknown_nmi_error"] = new("unknown_nmi_panic or panic_on_unrecovered_nmi"),
         ["io_check_error"] = new("panic_on_io_nmi"),
         ["pci_serr_error"] = new("panic_on_unrecovered_nmi"),
@@ -49,9 +56,7 @@ public sealed class SettingStrategy : IRepairStrategy
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         for (int i = 0; i < frames.Count && i < MaxFrames && frames[i].Reliability == FrameReliability.Exact; i++)
         {
-            string name = evidence.LocationOf(frames[i])?.Name ?? "";
-            int dot = name.IndexOf('.', StringComparison.Ordinal);
-            string function = dot > 0 ? name[..dot] : name;
+            string function = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");
             if (!Settings.TryGetValue(function, out Setting? setting))
                 continue;
             StrategyVerdict verdict = ReturnCandidate.Plan(evidence, i, new ReturnResult(new ReturnedFunction(function, null, 0, setting.Result), setting.Result, $"{setting.Result}", null), kind, acceptsDoubt: true);

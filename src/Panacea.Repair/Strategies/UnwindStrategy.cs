@@ -42,8 +42,12 @@ public sealed class UnwindStrategy : IRepairStrategy
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
                 break;
 
+            // kthread() never comes back; its return would lead to user space, where a kernel thread has nothing.
+            if (evidence.LocationOf(frames[i + 1])?.Name is "ret_from_fork" or "ret_from_fork_asm")
+                break;
+
             // A task that is half gone can't go on.
-            if (evidence.LocationOf(frames[i])?.Name is "do_exit" or "make_task_dead")
+            if (evidence.LocationOf(frames[i]) is { } location && Boundaries.WithoutSuffix(location.Name) is "do_exit" or "make_task_dead")
                 break;
             if (!ReturnCandidate.TryResult(evidence, i, out ReturnResult result, out _) || (i == faulty && result.Boundary is null && !withFaulty))
                 continue;

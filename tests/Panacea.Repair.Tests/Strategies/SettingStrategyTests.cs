@@ -36,6 +36,20 @@ public sealed class SettingStrategyTests
         Assert.Equal(clears, plan.Lost.Count == 1);
     }
 
+    /// <summary>Compilers inline what asks for the setting into what calls it, down to what a tick calls.</summary>
+    [Theory]
+    [InlineData("rcu_sched_clock_irq")]
+    [InlineData("rcu_pending")]
+    public void A_stall_that_was_noticed_further_in_goes_on(string function)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = function, Preempt = 0x1_0000 });
+        RepairPlan plan = new SettingStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Contains("panic_on_rcu_stall", plan.Explanation, StringComparison.Ordinal);
+        Assert.Empty(plan.Lost);
+        Assert.Equal(0UL, plan.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
+        Assert.Equal(g.Crash.ReturnAddress, plan.Registers.Single(r => r.Register == WritableRegister.Rip).Value);
+    }
+
     [Fact]
     public void Another_panic_is_none_of_its_business()
     {

@@ -44,6 +44,49 @@ public sealed class UnwindStrategyTests
         Assert.Equal((value, lost, (ulong?)0), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax], Assert.Single(plan.Lost), plan.Returned!.Value));
     }
 
+    /// <summary>A CPU whose tick is not started again is as good as dead; another hrtimer that is started again and was not forwarded would run for ever.</summary>
+    [Theory]
+    [InlineData("tick_nohz_handler", 1UL, "tick_nohz_handler returns HRTIMER_RESTART to __hrtimer_run_queues")]
+    [InlineData("ct_int", 0UL, "ct_int returns HRTIMER_NORESTART to __hrtimer_run_queues")]
+    public void The_tick_runs_again_and_other_timers_do_not(string function, ulong value, string explanation)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = function, Chain = ["do_syscall_64", "__hrtimer_run_queues"], Preempt = 0x1_0000 });
+        foreach (int earlier in (int[])[0, 5])
+        {
+            RepairPlan plan = new UnwindStrategy().Evaluate(g.Evidence with { EarlierRepairs = earlier }).Plan!;
+            Assert.StartsWith(explanation, plan.Explanation, StringComparison.Ordinal);
+            Assert.Equal(value, PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax]);
+        }
+    }
+
+    /// <summary>The bottom of a kernel thread's stack returns to user space, which it has not.</summary>
+    [Fact]
+    public void Nobody_returns_out_of_a_kernel_thread()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_nobtf", Chain = ["kthread"], Bottom = "ret_from_fork" }, task: k => k.Kthread);
+        Assert.Null(new UnwindStrategy().Evaluate(g.Evidence).Plan);
+    }
+
+    /// <summary>A process of which half is gone must not go on, wherever the compiler has put the panic of its exit.</summary>
+    [Fact]
+    public void Nobody_returns_out_of_an_exit()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = "do_exit.cold" });
+        Assert.NotNull(g.Evidence.FaultyFrame);
+        Assert.Null(new UnwindStrategy().Evaluate(g.Evidence).Plan);
+        Assert.Null(new ErrorReturnStrategy().Evaluate(g.Evidence).Plan);
+        using var other = new CrashedGuest(new CrashSpec { Entry = null, Function = "ct_panic" });
+        Assert.NotNull(new UnwindStrategy().Evaluate(other.Evidence).Plan);
+    }
+
+    [Fact]
+    public void A_function_that_has_to_run_gets_no_fuse()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        Assert.Contains("called for ever", FusePlan.WhyNot(g.Evidence.Kernel, "tick_nohz_handler", g.Guest["tick_nohz_handler"]), StringComparison.Ordinal);
+        Assert.DoesNotContain("called for ever", FusePlan.WhyNot(g.Evidence.Kernel, "ct_int", g.Guest["ct_int"]) ?? "", StringComparison.Ordinal);
+    }
+
     /// <summary>The flag and the count that must hold there are set, whatever the abandoned function did to them.</summary>
     [Fact]
     public void Interrupts_and_preempt_count_are_what_the_dispatch_point_has()

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "out_of_memory", "ct_recurse"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "out_of_memory", "ct_recurse"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -63,7 +63,7 @@ internal static class KernelFunctions
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
         foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug", "irqentry_nmi_exit"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
-        foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll"])
+        foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll", "__hrtimer_run_queues"])
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
         text.Add("memcpy", w => { w.Depth(8); w.A.mov(rax, rdi); w.At("fault"); w.A.mov(__byte_ptr[rdi], cl); w.A.ret(); });
         text.Add("ct_outer", Outer);
@@ -89,7 +89,9 @@ internal static class KernelFunctions
             w.Depth(8);
             w.A.ret();
         });
-        Through(text, "watchdog_timer_fn", "panic");
+        foreach (string asks in (string[])["watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "do_exit.cold"])
+            Through(text, asks, "panic");
+        text.Add("tick_nohz_handler", NullWrite);
         Through(text, "out_of_memory", "panic");
         text.Add("ct_mutexed", w => w.Frame(() => { w.Call("mutex_lock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.mov(rdi, rbx); w.Call("mutex_unlock"); }));
         text.Add("ct_irqs", w => w.Frame(() => { w.A.cli(); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.sti(); }));
@@ -108,6 +110,8 @@ internal static class KernelFunctions
         }));
         Through(text, "ct_memcpy", "memcpy");
         Through(text, "ct_panic", "panic");
+        text.Add("ct_moved", NullWrite);
+        Through(text, "ct_moved.cold", "panic");
         Through(text, "ct_stack_chk", "__stack_chk_fail");
         text.Add("ct_branchy.isra.0", NullWrite);
     }
