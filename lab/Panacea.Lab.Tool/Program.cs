@@ -13,7 +13,7 @@ const string Usage = """
     Guests of the lab, by hand.
 
       boot LINE [--memory MIB] [--shared memfd|file] [--start redis,counter] [--panic SECONDS] [--la57] [--accel kvm|tcg|tcg-single]
-           [--vmcoreinfo] [--vcpus N] [--vmcore FILE] [--kexec-file] [--append PARAMETERS]
+           [--vmcoreinfo] [--vcpus N] [--vmcore FILE] [--kexec-file] [--append PARAMETERS] [--cpu OPTIONS]
                       boots a guest of a kernel line (6.1, 6.12), prints its pid, sockets and ports, then reads commands:
                       any line runs in the guest; "console" shows the serial console, "stop" or Ctrl-C ends it;
                       --vmcore sets 128 MiB aside for a crash kernel, whose copy of the guest's memory is moved to FILE when the guest has crashed
@@ -21,11 +21,12 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      matrix LINE|all PANACEA [--document FILE] [--journal FILE] [--evidence DIRECTORY] [--baseline] [--endurance CRASHES] [CELL…]
+      matrix LINE|all PANACEA [--document FILE] [--journal FILE] [--evidence DIRECTORY] [--baseline] [--endurance CRASHES] [--cpu OPTIONS] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
                       PANACEA is the executable; --document: writes docs/recovery-matrix.md there; --baseline: the same cells on guests
                       that nobody guards, with panic_on_oops=1 and 0; --endurance: so many crashes of one guest in a row, too;
-                      --journal: keeps results as they come, and does not run again what is in it; --evidence: reports of guests that did not live
+                      --journal: keeps results as they come, and does not run again what is in it; --evidence: reports of guests that did not live;
+                      --cpu: more of QEMU's -cpu, such as family=23,model=49, for which kernels replace each return
       quiet LINE|all PANACEA [MINUTES]
                       guards healthy guests, an idle and a busy one, for an hour (or so many minutes), on a host that has too little for them and
                       is suspended now and then, and prints what the guard took for a crash or a hang: nothing is right
@@ -90,6 +91,7 @@ static (GuestSpec Spec, string? Vmcore) Parse(string line, string[] options)
             "--kexec-file" => spec with { KexecFileLoad = true },
             "--la57" => spec with { FiveLevelPaging = true },
             "--accel" => spec with { Accelerator = Value() switch { "kvm" => GuestAccelerator.Kvm, "tcg" => GuestAccelerator.Tcg, _ => GuestAccelerator.TcgSingleThread } },
+            "--cpu" => spec with { Cpu = Value() },
             "--append" => spec with { KernelParameters = Value() },
             _ => throw new FormatException($"unknown option {options[i]}"),
         };
@@ -118,6 +120,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     int failures = 0;
     string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA", .. names]);
     string? document = null, path = null, evidence = null;
+    string cpu = "";
     bool baseline = false;
     int endurance = 0;
     while (names is [{ } option, ..] && option.StartsWith("--", StringComparison.Ordinal))
@@ -129,6 +132,9 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 break;
             case ["--journal", { } file, ..]:
                 (path, names) = (file, names[2..]);
+                break;
+            case ["--cpu", { } options, ..]:
+                (cpu, names) = (options, names[2..]);
                 break;
             case ["--evidence", { } directory, ..]:
                 (evidence, names) = (directory, names[2..]);
@@ -151,7 +157,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
         string kernel = (await GuestBuilder.GetAsync(line)).Kernel.Release;
-        await using var run = new MatrixRun(line, panacea, Console.Error.WriteLine, evidence);
+        await using var run = new MatrixRun(MatrixRun.Spec(line) with { Cpu = cpu }, panacea, Console.Error.WriteLine, evidence);
         var results = new List<MatrixResult>();
         foreach (MatrixCell cell in cells)
         {

@@ -47,6 +47,9 @@ public sealed record GuestSpec
     /// <summary>Which processor.</summary>
     public GuestAccelerator Accelerator { get; init; } = GuestAccelerator.Probe;
 
+    /// <summary>More of the emulated processor, as QEMU's <c>-cpu</c> takes it: <c>family=23,model=49</c> makes it one for which the kernel replaces each return (retbleed).</summary>
+    public string Cpu { get; init; } = "";
+
     /// <summary>True for 5-level paging, where the processor has it (TCG has).</summary>
     public bool FiveLevelPaging { get; init; }
 

@@ -59,7 +59,7 @@ internal static class QemuArguments
         return arguments;
     }
 
-    private static string TcgCpu(GuestSpec spec) => spec.FiveLevelPaging ? "max" : "max,la57=off";
+    private static string TcgCpu(GuestSpec spec) => (spec.FiveLevelPaging ? "max" : "max,la57=off") + (spec.Cpu.Length > 0 ? $",{spec.Cpu}" : "");
 
     private static string Services(GuestSpec spec) => string.Join(',', spec.CrashKernelMiB > 0 ? ["kdump", .. spec.Start] : spec.Start);
 

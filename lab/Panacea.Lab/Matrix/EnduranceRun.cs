@@ -35,7 +35,7 @@ public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<str
     public async Task<Endurance> RunAsync(int crashes, CancellationToken cancel = default)
     {
         MatrixCell[] cells = [.. MatrixCell.All.Where(c => c.Context != "init")];
-        await using var run = new MatrixRun(line, panacea, progress, evidence);
+        await using var run = new MatrixRun(MatrixRun.Spec(line), panacea, progress, evidence);
         for (int i = 0; i < WarmUp; i++)
             await run.RunAsync(cells[(crashes + i) * Stride % cells.Length], cancel);
         if (run.Guest is null)

@@ -30,11 +30,11 @@ public sealed record MatrixResult(
 }
 
 /// <summary>Runs cells one after the other on one guarded guest; a guest that does not live after a cell is replaced.</summary>
-/// <param name="line">The kernel line.</param>
+/// <param name="spec">The guests (<see cref="Spec"/>).</param>
 /// <param name="panacea">The executable.</param>
 /// <param name="progress">Told what happens.</param>
 /// <param name="evidence">Directory for reports on guests that did not live after a cell; null for none.</param>
-public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string> progress, string? evidence = null) : IAsyncDisposable
+public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<string> progress, string? evidence = null) : IAsyncDisposable
 {
     private static readonly TimeSpan Window = TimeSpan.FromSeconds(1), CellLimit = TimeSpan.FromSeconds(40), ProbeLimit = TimeSpan.FromSeconds(20), EvidenceLimit = TimeSpan.FromSeconds(60);
 
@@ -99,9 +99,9 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
 
     private async Task BootAsync(CancellationToken cancel)
     {
-        progress($"{line}: booting");
+        progress($"{spec.Line}: booting");
         Boots++;
-        _guest = await Guest.StartAsync(Spec(line), progress, cancel);
+        _guest = await Guest.StartAsync(spec, progress, cancel);
 
         // The driver is there before the guard: code that is damaged before it was learned can't be healed.
         if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
@@ -113,7 +113,7 @@ public sealed class MatrixRun(string line, PanaceaProgram panacea, Action<string
     private async Task<string> ReportAsync(MatrixCell cell, string directory, CancellationToken cancel)
     {
         Directory.CreateDirectory(directory);
-        string report = Path.Combine(directory, $"{line}-{cell.Name}.txt"), dump = Path.Combine(directory, $"{line}-{cell.Name}.elf");
+        string report = Path.Combine(directory, $"{spec.Line}-{cell.Name}.txt"), dump = Path.Combine(directory, $"{spec.Line}-{cell.Name}.elf");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(EvidenceLimit);
         try

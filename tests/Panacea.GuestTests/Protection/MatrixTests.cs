@@ -23,7 +23,7 @@ public abstract class MatrixTests(string line)
     {
         ITestOutputHelper? output = TestContext.Current.TestOutputHelper;
         CancellationToken cancel = TestContext.Current.CancellationToken;
-        await using var run = new MatrixRun(line, new PanaceaProgram(PanaceaCommand.Program), text => output?.WriteLine(text));
+        await using var run = new MatrixRun(MatrixRun.Spec(line), new PanaceaProgram(PanaceaCommand.Program), text => output?.WriteLine(text));
         var failures = new List<string>();
         foreach (MatrixCell cell in cells)
         {
