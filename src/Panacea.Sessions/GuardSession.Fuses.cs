@@ -1,4 +1,5 @@
 using Panacea.Diagnosis;
+using Panacea.Kernel;
 using Panacea.Kernel.Subsystems;
 using Panacea.Repair;
 using Panacea.Sessions.Control;
@@ -63,12 +64,22 @@ public sealed partial class GuardSession
     /// <summary>Before the guard lets go of the guest: fuses that it has set go with it, where its policy says so. A module may be gone by now, and its fuses with it.</summary>
     private void ClearFuses()
     {
-        if (!options.Fuse.ClearOnDetach || _fuses.Count == 0 || _isLost || _target.IsGone || _target.Stopped is not null || _armed is not { } armed)
+        if (!options.Fuse.ClearOnDetach || _fuses.Count == 0 || _isLost || _target.IsGone || _armed is not { } armed)
             return;
+        if (_target.Stopped is not null)
+        {
+            Warn("the guest stands, and the fuses that this guard has set stay in it: clear them with 'panacea fuse clear' when it runs");
+            return;
+        }
+
         try
         {
+            LinuxKernel live = armed.Image.KernelOver(_target.Memory);
+            Fuse[] there = [.. _fuses.Where(f => Fuses.Of(live, f.Entry)?.Stub == f.Stub)];
+            if (there.Length == 0)
+                return;
             var requests = new GuestRequests(_target, armed, _limits);
-            if (requests.Clear([.. _fuses.Where(f => Fuses.Of(armed.Image.KernelOver(_target.Memory), f.Entry)?.Stub == f.Stub)], out _) is { } failed)
+            if (requests.Clear(there, out _) is { } failed)
                 Warn($"the fuses that this guard has set could not be cleared: {failed}");
             Note(requests);
         }

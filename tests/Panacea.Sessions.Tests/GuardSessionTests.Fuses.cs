@@ -70,6 +70,25 @@ public sealed partial class GuardSessionTests
         Assert.Equal(clear, FuseCode.IsNop(Entry(module)));
     }
 
+    /// <summary>The module is gone at the end, and its fuse with it: the guest is not stopped for nothing.</summary>
+    [Fact]
+    public void A_guest_whose_fuses_are_gone_is_not_stopped_to_clear_them()
+    {
+        SyntheticModule module = Driver();
+        Crashes(module);
+        int held = 0;
+        _vm.Then(() =>
+        {
+            _guest.Write(module.Text["drv_notify"], [0x0f, 0x1f, 0x44, 0x00, 0x00]);
+            held = _vm.Held.Count;
+            return new GuestWait(QemuWaitKind.TimedOut, null);
+        });
+        Run(window: Long, fuse: new FusePolicy { After = 1, ClearOnDetach = true });
+        Assert.Equal([FuseChange.Set], _sink.Events.OfType<FuseEvent>().Select(e => e.Change));
+        Assert.Equal(held, _vm.Held.Count);
+        Assert.DoesNotContain(_sink.Events, e => e is WarningEvent);
+    }
+
     /// <summary>The next rung of an interrupt would be to leave it to the kernel, which panics.</summary>
     [Fact]
     public void An_interrupt_of_a_module_gets_its_fuse_before_it_is_given_up()
