@@ -27,8 +27,38 @@ internal sealed record AbandonedFrames(
     /// <summary>What the held locks add to the preempt count.</summary>
     public int PreemptCountOfLocks => Locks.Sum(l => LockFunctions.PreemptCountOf(l.Kind));
 
+    /// <summary>Risks of one kind that are said.</summary>
+    private const int MaxDoubts = 4;
+
+    /// <summary>", after … was given back": the middle of a sentence; empty where nothing was.</summary>
+    public string Given => Locks.Count == 0 ? "" : $", after {string.Join(" and ", Locks.Select(l => l.Shown))} {(Locks.Count == 1 ? "was" : "were")} given back";
+
     /// <summary>Nothing can be told.</summary>
     public static AbandonedFrames Unknown(string why) => new([], 0, false, false, [why]);
+
+    /// <summary>What all functions of the crashed stack hold: none of them comes back.</summary>
+    public static AbandonedFrames All(CrashEvidence evidence) => evidence.FaultyFrame is { } faulty
+        ? Of(evidence, Outermost(evidence, faulty))
+        : Unknown(evidence.WhyNoFaultyFrame ?? "which functions hold what can't be told");
+
+    /// <summary>Index of the outermost function of the crashed context.</summary>
+    public static int Outermost(CrashEvidence evidence, int faulty)
+    {
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        int last = faulty;
+        while (last + 1 < frames.Count && frames[last + 1] is { IsTrap: false, Reliability: FrameReliability.Exact } next && next.Stack == frames[faulty].Stack)
+            last++;
+        return last;
+    }
+
+    /// <summary>What may stay held when none of the functions comes back, in sentences.</summary>
+    public IEnumerable<string> StaysHeld(CrashEvidence evidence)
+    {
+        foreach (string doubt in Doubts.Take(MaxDoubts))
+            yield return $"{doubt}, which then stays held";
+        if (evidence.PreemptWord is { } word && word > PreemptCount + PreemptCountOfLocks)
+            yield return "the task was in an atomic section: a spinlock that it held may stay locked";
+    }
 
     /// <summary>The frames before <paramref name="outermost"/> and itself, from the faulty one outwards; those inside the faulty one do what they are told and hold nothing. Of a hang they may
     /// do anything, and one that waits for a spinlock has prepared for holding it.</summary>

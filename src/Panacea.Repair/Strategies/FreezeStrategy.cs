@@ -24,18 +24,22 @@ public sealed class FreezeStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}: there is no task that could sleep");
         if (!evidence.Kernel.HasSymbol(Sleep))
             return StrategyVerdict.Declines($"this kernel has no {Sleep}()");
-        AbandonedFrames abandoned = KillStrategy.Abandoned(evidence);
+        AbandonedFrames abandoned = AbandonedFrames.All(evidence);
         if (!TryFrame(evidence, out ulong stack, out PlannedWrite[] caller, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         var landing = new Landing(evidence.Kernel.Symbol(Sleep), stack, [], WritableRegister.Rdi, uint.MaxValue, true, 0, abandoned) { CallStack = ReturnPlan.StackBelow(evidence), AtEnd = caller };
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out whyNot))
             return StrategyVerdict.Declines(whyNot);
+        var risks = new List<string> { "it stays in D state: the load average counts it, and hung_task_panic would take it for a hang" };
+        if (task.Tgid == 1)
+            risks.Add("nobody reaps orphans any more, which stay as zombies, and nobody answers a shutdown: plan a reboot (reboot -f)");
+        risks.AddRange(abandoned.StaysHeld(evidence));
         return StrategyVerdict.Applies(plan with
         {
             Kind = Kind,
-            Explanation = $"thread {task.Pid} ({task.Comm}) sleeps for ever where it crashed{KillStrategy.Given(abandoned)}; the rest of the OS goes on",
+            Explanation = $"thread {task.Pid} ({task.Comm}) sleeps for ever where it crashed{abandoned.Given}; the rest of the OS goes on",
             Lost = [task.IsKernelThread ? $"kernel thread {task.Pid} ({task.Comm})" : $"thread {task.Pid} of process {task.Tgid} ({task.Comm})"],
-            Risks = ["it stays in D state: the load average counts it, and hung_task_panic would take it for a hang", .. KillStrategy.Doubts(evidence, abandoned)],
+            Risks = risks,
         });
     }
 

@@ -1,6 +1,5 @@
 using Panacea.Diagnosis;
 using Panacea.Kernel.Holdings;
-using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
 namespace Panacea.Repair.Strategies;
@@ -12,9 +11,6 @@ namespace Panacea.Repair.Strategies;
 public sealed class KillStrategy : IRepairStrategy
 {
     private const ulong Sigkill = 9;
-
-    /// <summary>Risks of one kind that are said.</summary>
-    private const int MaxDoubts = 4;
 
     /// <summary>Where a dying task is sent, the best first. The rewind_ ones start over at the top of the task's stack, so they work from any stack
     /// (arch/x86/entry/entry_64.S); do_exit was split off make_task_dead in 5.17 (commit 0e25498f8cd4, "exit: Add and use make_task_dead.").</summary>
@@ -39,8 +35,8 @@ public sealed class KillStrategy : IRepairStrategy
         var risks = new List<string>();
         if (evidence.Context == CrashContext.KernelThread)
             risks.Add("a kernel thread ends, and nobody starts it again");
-        AbandonedFrames abandoned = Abandoned(evidence);
-        risks.AddRange(Doubts(evidence, abandoned));
+        AbandonedFrames abandoned = AbandonedFrames.All(evidence);
+        risks.AddRange(abandoned.StaysHeld(evidence));
 
         // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself. The functions that
         // give locks back need room below it that the trap's registers do not lie in: that of the abandoned frames.
@@ -48,7 +44,7 @@ public sealed class KillStrategy : IRepairStrategy
         if (UsedUpStack.Is(evidence) && !UsedUpStack.TryInTask(evidence, out stack))
             return StrategyVerdict.Declines("its stack is used up, and where another place on it is can't be told");
         if (abandoned.Locks.Count > 0)
-            stack = Math.Max(stack, evidence.Stack.Frames[LastAbandoned(evidence, evidence.FaultyFrame!.Value)].Sp);
+            stack = Math.Max(stack, evidence.Stack.Frames[AbandonedFrames.Outermost(evidence, evidence.FaultyFrame!.Value)].Sp);
         stack = (stack & ~15UL) - 8;
         bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
         var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned)
@@ -60,41 +56,10 @@ public sealed class KillStrategy : IRepairStrategy
         return StrategyVerdict.Applies(plan with
         {
             Kind = Kind,
-            Explanation = $"{who} is killed through {path}{Given(abandoned)}; the rest of the OS goes on",
+            Explanation = $"{who} is killed through {path}{abandoned.Given}; the rest of the OS goes on",
             Lost = lost,
             Risks = risks,
         });
-    }
-
-    /// <summary>", after … was given back": the middle of a sentence; empty where nothing was.</summary>
-    internal static string Given(AbandonedFrames abandoned) => abandoned.Locks.Count == 0 ? ""
-        : $", after {string.Join(" and ", abandoned.Locks.Select(l => l.Shown))} {(abandoned.Locks.Count == 1 ? "was" : "were")} given back";
-
-    /// <summary>What may stay held when none of the functions comes back.</summary>
-    internal static IEnumerable<string> Doubts(CrashEvidence evidence, AbandonedFrames abandoned)
-    {
-        foreach (string doubt in abandoned.Doubts.Take(MaxDoubts))
-            yield return $"{doubt}, which then stays held";
-        if (evidence.PreemptWord is { } word && word > abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
-            yield return "the task was in an atomic section: a spinlock that it held may stay locked";
-    }
-
-    /// <summary>What all functions of the crashed stack hold: none of them comes back.</summary>
-    internal static AbandonedFrames Abandoned(CrashEvidence evidence)
-    {
-        if (evidence.FaultyFrame is not { } faulty)
-            return AbandonedFrames.Unknown(evidence.WhyNoFaultyFrame ?? "which functions hold what can't be told");
-        return AbandonedFrames.Of(evidence, LastAbandoned(evidence, faulty));
-    }
-
-    /// <summary>The outermost function of the crashed context.</summary>
-    private static int LastAbandoned(CrashEvidence evidence, int faulty)
-    {
-        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
-        int last = faulty;
-        while (last + 1 < frames.Count && frames[last + 1] is { IsTrap: false, Reliability: FrameReliability.Exact } next && next.Stack == frames[faulty].Stack)
-            last++;
-        return last;
     }
 
     internal static string Describe(CrashContext context) => context switch

@@ -115,7 +115,7 @@ internal static class ReturnCandidate
         {
             Kind = kind,
             Returned = result.Returned,
-            Explanation = $"{result.Function} {returns} to {caller}{KillStrategy.Given(abandoned)}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
+            Explanation = $"{result.Function} {returns} to {caller}{abandoned.Given}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
             Lost = result.Boundary is { } lost ? [lost.Lost] : [],
             Risks = risks,
         });

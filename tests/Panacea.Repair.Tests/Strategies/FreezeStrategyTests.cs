@@ -68,7 +68,9 @@ public sealed class FreezeStrategyTests
     public void Init_can_sleep_and_an_interrupt_cannot()
     {
         using var init = new CrashedGuest(new CrashSpec());
-        Assert.NotNull(new FreezeStrategy().Evaluate(init.Evidence with { Task = init.Evidence.Task! with { Pid = 1, Tgid = 1 } }).Plan);
+        RepairPlan plan = new FreezeStrategy().Evaluate(init.Evidence with { Task = init.Evidence.Task! with { Pid = 1, Tgid = 1 } }).Plan!;
+        Assert.Contains(plan.Risks, r => r.Contains("zombies", StringComparison.Ordinal));
+        Assert.DoesNotContain(new FreezeStrategy().Evaluate(init.Evidence).Plan!.Risks, r => r.Contains("zombies", StringComparison.Ordinal));
         using var irq = new CrashedGuest(new CrashSpec { Preempt = 0x1_0000 });
         Assert.Contains("there is no task that could sleep", new FreezeStrategy().Evaluate(irq.Evidence).WhyNot, StringComparison.Ordinal);
         using var without = new CrashedGuest(new CrashSpec(), new SyntheticKernelOptions { Without = new HashSet<string> { "msleep" } });
