@@ -38,6 +38,13 @@ struct crashtest_context {
 extern const struct crashtest_cause crashtest_causes[], crashtest_hangs[];
 extern const struct crashtest_context crashtest_lock_contexts[], crashtest_task_contexts[], crashtest_interrupt_contexts[];
 
+/* matrix_memory.c */
+void crashtest_make_cache(void);
+void crashtest_cause_double_free(void);
+void crashtest_cause_use_after_free(void);
+void crashtest_cause_freelist(void);
+void crashtest_cause_usercopy(void);
+
 /* Which of the driver's own locks are held now. */
 size_t crashtest_held(char *text, size_t size);
 size_t crashtest_hang_held(char *text, size_t size);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* How to crash: functions without a result, so that one further out has to say that it failed. */
 #include <linux/bug.h>
+#include <linux/delay.h>
 #include <linux/gcd.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -37,6 +38,34 @@ static CRASHTEST_FRAME void crashtest_cause_null_read(void)
 static CRASHTEST_FRAME void crashtest_cause_wild_write(void)
 {
 	*READ_ONCE(crashtest_wild) = 1;
+	barrier();
+}
+
+static CRASHTEST_FRAME void crashtest_cause_wild_read(void)
+{
+	WRITE_ONCE(crashtest_sink, *READ_ONCE(crashtest_wild));
+	barrier();
+}
+
+static CRASHTEST_FRAME void crashtest_cause_wild_call(void)
+{
+	WRITE_ONCE(crashtest_sink, ((int (*)(void))READ_ONCE(crashtest_wild))());
+	barrier();
+}
+
+static struct crashtest_operations {
+	int (*go)(void);
+} crashtest_operations;
+
+/* A table of functions that something has written over. */
+static void crashtest_damage_table(void)
+{
+	memset(&crashtest_operations, 0x5a, sizeof(crashtest_operations));
+}
+
+static CRASHTEST_FRAME void crashtest_cause_table(void)
+{
+	WRITE_ONCE(crashtest_sink, READ_ONCE(crashtest_operations.go)());
 	barrier();
 }
 
@@ -95,6 +124,14 @@ static CRASHTEST_FRAME void crashtest_cause_list_del(void)
 	/* The kernel's own check calls BUG(), or says so and goes on (BUG_ON_DATA_CORRUPTION); what is poisoned is then used. */
 	WRITE_ONCE(crashtest_sink, READ_ONCE(*(int *)READ_ONCE(entry.next)));
 	barrier();
+}
+
+/* The scheduler says so and goes on; a panic where panic_on_warn is set. */
+static CRASHTEST_FRAME void crashtest_cause_atomic_sleep(void)
+{
+	preempt_disable();
+	msleep(10);
+	preempt_enable();
 }
 
 /* A signal that can't be handled, as of a fault in user space: the first process of the system takes the kernel with it. */
@@ -210,9 +247,12 @@ static CRASHTEST_FRAME void crashtest_cause_kernel_text(void)
 #define PREPARED(text, function, prepare) { text, crashtest_cause_##function, prepare }
 
 const struct crashtest_cause crashtest_causes[] = {
-	CAUSE("null-write", null_write), CAUSE("null-read", null_read), CAUSE("wild-write", wild_write), CAUSE("null-call", null_call),
-	CAUSE("data-call", data_call), CAUSE("bug", bug), CAUSE("divide-by-zero", divide_by_zero), CAUSE("invalid-opcode", invalid_opcode),
-	CAUSE("general-protection", general_protection), CAUSE("panic", panic), CAUSE("list-poison", list_del),
-	CAUSE("fatal-signal", fatal_signal), CAUSE("warn", warn), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash), CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
+	CAUSE("null-write", null_write), CAUSE("null-read", null_read), CAUSE("wild-write", wild_write), CAUSE("wild-read", wild_read), CAUSE("null-call", null_call),
+	CAUSE("wild-call", wild_call), CAUSE("data-call", data_call), PREPARED("table-call", table, crashtest_damage_table), CAUSE("bug", bug),
+	CAUSE("divide-by-zero", divide_by_zero), CAUSE("invalid-opcode", invalid_opcode), CAUSE("general-protection", general_protection), CAUSE("panic", panic),
+	CAUSE("list-poison", list_del), PREPARED("double-free", double_free, crashtest_make_cache), PREPARED("use-after-free", use_after_free, crashtest_make_cache),
+	PREPARED("freelist", freelist, crashtest_make_cache), PREPARED("usercopy", usercopy, crashtest_make_cache), CAUSE("fatal-signal", fatal_signal),
+	CAUSE("warn", warn), CAUSE("atomic-sleep", atomic_sleep), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash),
+	CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
 	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), {}
 };

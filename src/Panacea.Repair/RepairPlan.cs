@@ -89,4 +89,11 @@ public sealed record ReturnedFunction(string Function, string? Module, ulong Ent
 /// <param name="Registers">Registers to set, of the vCPU that gets there; <see cref="PlannedRegister.Vcpu"/> does not count.</param>
 /// <param name="Writes">Memory writes, before the registers.</param>
 /// <param name="Why">What is being waited for, in words that complete "… was not reached in time".</param>
-public sealed record PlannedContinuation(ulong Address, ulong StackPointer, IReadOnlyList<PlannedRegister> Registers, IReadOnlyList<PlannedWrite> Writes, string Why);
+public sealed record PlannedContinuation(ulong Address, ulong StackPointer, IReadOnlyList<PlannedRegister> Registers, IReadOnlyList<PlannedWrite> Writes, string Why)
+{
+    /// <summary>Preempt count to set of the CPU that gets there, without its need-resched bit; null for leaving it as it is.</summary>
+    public uint? PreemptCount { get; init; }
+
+    /// <summary>The repair holds without it: it is waited for a moment only, and has not failed where it does not come.</summary>
+    public bool IsOptional { get; init; }
+}

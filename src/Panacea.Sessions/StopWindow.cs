@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using Panacea.Diagnosis;
 using Panacea.Kernel;
@@ -65,10 +66,13 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>Called with the plan that was chosen, while the guest stands: it may do more than the ladder says.</summary>
     public Func<RepairPlan, CrashEvidence, RepairPlan>? Refine { get; init; }
 
+    /// <summary>PREEMPT_NEED_RESCHED (arch/x86/include/asm/preempt.h).</summary>
+    private const uint NeedResched = 0x8000_0000;
+
     private readonly List<TimelineEntry> _timeline = new(8);
 
     /// <summary>How long a further step of a repair is waited for. The guest runs meanwhile, and on a host that has too much to do a vCPU may not get to run for a while.</summary>
-    private static readonly TimeSpan StepPatience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan StepPatience = TimeSpan.FromSeconds(3), OptionalPatience = TimeSpan.FromMilliseconds(250);
 
     private readonly List<string> _errors = [];
     private readonly List<IHeldGuest> _stops = new(2);
@@ -212,6 +216,8 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         if (target.IsGone || _lost is not null)
             return false;
 
+        reached |= next.IsOptional;
+
         // A breakpoint that nobody answers for would hold the guest the next time that anybody comes by.
         if (!Guarded(() => target.ArmBreakpoints(reached && after is not null ? [.. kernel.Addresses, after.Address] : kernel.Addresses)))
             _lost ??= new TargetException($"a repair step's breakpoint could not be removed: {_errors[^1]}");
@@ -226,7 +232,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>Waits until the guest stands: where the step is to be taken, at another death point, or because the time is over.</summary>
     private IHeldGuest? WaitFor(PlannedContinuation next)
     {
-        long deadline = Environment.TickCount64 + (long)StepPatience.TotalMilliseconds;
+        long deadline = Environment.TickCount64 + (long)(next.IsOptional ? OptionalPatience : StepPatience).TotalMilliseconds;
         while (true)
         {
             TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
@@ -252,9 +258,20 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     {
         var journal = new RepairJournal(guest, kernel.Image.SpaceOver(target.Memory));
         int vcpu = guest.StoppedVcpu;
+        IReadOnlyList<PlannedWrite> writes = next.Writes;
+        if (next.PreemptCount is { } count)
+        {
+            LinuxKernel live = kernel.Image.KernelOver(target.Memory);
+            int cpu = PerCpu.CpuOf(live, guest.ReadRegisters(vcpu)) ?? throw new CaptureException("which CPU the task woke up on can't be told");
+            ulong at = PerCpu.PreemptCountAddress(live, cpu);
+            byte[] word = new byte[4];
+            BinaryPrimitives.WriteUInt32LittleEndian(word, (live.Space.ReadUInt32(new VirtualAddress(at), "preempt count") & NeedResched) | count);
+            writes = [.. writes, new PlannedWrite(new VirtualAddress(at), word, "preempt count")];
+        }
+
         journal.Apply(new RepairPlan
         {
-            Kind = RepairKind.None, Explanation = "", Writes = next.Writes, Registers = [.. next.Registers.Select(r => r with { Vcpu = vcpu })], Lost = [], Risks = [],
+            Kind = RepairKind.None, Explanation = "", Writes = writes, Registers = [.. next.Registers.Select(r => r with { Vcpu = vcpu })], Lost = [], Risks = [],
         });
         _journal = [.. _journal, .. journal.Entries];
     }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Panacea.Diagnosis;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Repair;
 using Panacea.Target;
 using Panacea.Target.Qemu;
@@ -202,6 +203,36 @@ public sealed class StopWindowTests
         Assert.NotNull(result.Applied);
         Assert.Equal(3, run.Vm.Held.Count);
         Assert.Empty(run.Vm.Held[1].Left);
+        run.Vm.AssertRuns();
+    }
+
+    /// <summary>A task that slept where it must not has its preempt count again where it wakes up, on whatever CPU. The repair holds where it sleeps on.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Who_slept_in_an_atomic_section_finds_it_as_it_was(bool wakes)
+    {
+        using var run = new Run(
+            new CrashSpec
+            {
+                Entry = null, Function = "__schedule_bug", Inner = ["check_panic_on_warn"], Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_sleeper", "schedule_timeout", "schedule", "__schedule"], Preempt = 3,
+            },
+            true, StopReason.Breakpoint);
+        ulong count = PerCpu.PreemptCountAddress(run.Armed.Image.KernelOver(run.Guest.Memory), 1), back = run.Guest["schedule_timeout:back:schedule"];
+        GprFile gpr = run.Crash.Vcpu.Gpr;
+        gpr[Gpr.Rsp] = run.Armed.Capture.StackOf(run.Guest.Memory, run.Crash.Vcpu).Frames.Single(f => f.Ip == back).Sp;
+        run.Guest.Write(count, [0, 0, 0, 0x80]);
+        if (wakes)
+            run.Vm.ThenStops(() => run.Guest.Vcpu(1, back, gpr));
+        else
+            run.Vm.Then(() => new GuestWait(QemuWaitKind.TimedOut, null));
+        StopResult result = run.Handle();
+        Assert.Equal(RepairKind.GoOn, result.Applied?.Kind);
+        byte[] word = new byte[4];
+        Assert.True(run.Guest.Space.TryRead(new VirtualAddress(count), word, out _));
+        Assert.Equal(wakes ? [2, 0, 0, 0x80] : [0, 0, 0, 0x80], word);
+        Assert.Equal(!wakes, result.Errors.Any(e => e.StartsWith("the return from schedule() was not reached in time", StringComparison.Ordinal)));
+        Assert.Equal(run.Armed.Addresses, run.Vm.Armed);
         run.Vm.AssertRuns();
     }
 

@@ -20,12 +20,18 @@ public sealed record MatrixCell(string Cause, string Context)
         ["init", "kthread", "work", "irq-thread", "timer", "tasklet", "napi", "rcu-callback", "hrtimer", "irq-work", "ipi", "irq", "idle"];
 
     private static readonly string[] Causes =
-        ["null-write", "null-read", "wild-write", "null-call", "data-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison", "warn", "refcount", "stack-smash", "readonly-write", "module-text", "kernel-text"];
+        [
+            "null-write", "null-read", "wild-write", "wild-read", "null-call", "wild-call", "data-call", "table-call", "bug", "divide-by-zero", "invalid-opcode", "general-protection", "panic", "list-poison",
+            "double-free", "use-after-free", "freelist", "usercopy", "warn", "refcount", "stack-smash", "readonly-write", "module-text", "kernel-text",
+        ];
 
     /// <summary>The stack of the first CPU's idle task is the kernel's own data and has no guard page; calls from other CPUs are taken there too.</summary>
     private static readonly string[] Unguarded = ["idle", "ipi"];
 
-    private const string Overflow = "stack-overflow";
+    private const string Overflow = "stack-overflow", AtomicSleep = "atomic-sleep", FatalSignal = "fatal-signal";
+
+    /// <summary>Contexts in which it is a mistake to sleep with preemption off, and the only one.</summary>
+    private static readonly string[] Sleeping = ["syscall", "mutex", "rwsem-read", "rwsem-write", "semaphore", "preempt-off", "spinlock", "fault", "signal", "notifier", "release", "kthread", "work"];
 
     /// <summary>Contexts in which a loop gives way to nobody.</summary>
     private static readonly string[] Atomic =
@@ -39,15 +45,16 @@ public sealed record MatrixCell(string Cause, string Context)
     ];
 
     /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
-    private static readonly string[] Attacks = ["stack-smash", "readonly-write", "refcount"];
+    private static readonly string[] Attacks = ["stack-smash", "readonly-write", "refcount", "usercopy"];
 
     /// <summary>Every crash in every context.</summary>
     public static IReadOnlyList<MatrixCell> All { get; } =
-        [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context))), .. Process.Concat(Other).Except(Unguarded).Select(context => new MatrixCell(Overflow, context))];
+        [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context))), .. Process.Concat(Other).Except(Unguarded).Select(context => new MatrixCell(Overflow, context)),
+            .. Sleeping.Select(context => new MatrixCell(AtomicSleep, context)), new(FatalSignal, "init")];
 
     /// <summary>Every context once and every cause once.</summary>
     public static IReadOnlyList<MatrixCell> Sample { get; } =
-        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context)), new(Overflow, "mutex")];
+        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context)), new(Overflow, "mutex"), new(AtomicSleep, "mutex"), new(FatalSignal, "init")];
 
     /// <summary>Every hang in every context.</summary>
     public static IReadOnlyList<MatrixCell> Hangs { get; } = [.. Hanging.SelectMany(h => h.Contexts.Select(context => new MatrixCell(h.Cause, context)))];
@@ -69,7 +76,7 @@ public sealed record MatrixCell(string Cause, string Context)
     public bool MaySurvive => HasProcess && Array.IndexOf(Attacks, Cause) < 0;
 
     /// <summary>The shell command that crashes so.</summary>
-    public string Command => $"echo {(Cause is "warn" or "refcount" ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
+    public string Command => $"echo {(Cause is "warn" or "refcount" or AtomicSleep ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
 
     /// <summary>Each warning of a reference count is made once only (lib/refcount.c), until this is written.</summary>
     private const string WarnAgain = "mount -t debugfs none /sys/kernel/debug 2> /dev/null; echo 1 > /sys/kernel/debug/clear_warn_once; ";
@@ -90,5 +97,5 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <exception cref="LabException">There is none.</exception>
     public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Concat(Hangs).Contains(new MatrixCell(cause, context))
         ? new MatrixCell(cause, context)
-        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Append(AtomicSleep).Append(FatalSignal).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
 }

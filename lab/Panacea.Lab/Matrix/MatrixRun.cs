@@ -145,6 +145,8 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
         List<string> said = [.. record.RootElement.GetProperty("ladder").EnumerateArray().Select(step => $"{step.GetProperty("repair").GetString()}: {step.GetProperty("explanation").GetString()}")];
         if (record.RootElement.TryGetProperty("report", out JsonElement report) && report.ValueKind == JsonValueKind.Object)
             said.Add("stack: " + string.Join(" ← ", report.GetProperty("stack").EnumerateArray().Take(8).Select(f => f.GetProperty("location").GetProperty("function").GetString() + (f.GetProperty("reliable").GetBoolean() ? "" : "?"))));
+        if (record.RootElement.TryGetProperty("errors", out JsonElement errors) && errors.ValueKind == JsonValueKind.Array)
+            said.AddRange(errors.EnumerateArray().Select(e => $"error: {e.GetString()}"));
         return said;
     }
 

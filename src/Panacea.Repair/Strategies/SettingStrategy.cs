@@ -24,6 +24,9 @@ public sealed class SettingStrategy : IRepairStrategy
     private static readonly Dictionary<string, Setting> Settings = new(StringComparer.Ordinal)
     {
         ["check_panic_on_warn"] = new("panic_on_warn"),
+
+        // kernel/sched/core.c, which has it inlined before 6.2 (commit 79cc1ba7badf, "panic: Consolidate open-coded panic_on_warn checks").
+        ["__schedule_bug"] = new("panic_on_warn"),
         ["panic_on_rcu_stall"] = new("panic_on_rcu_stall"),
 
         // It is inlined into them, each into the next; only the last is called once a tick, and looks for stalls again with the next.
@@ -65,11 +68,14 @@ public sealed class SettingStrategy : IRepairStrategy
 
             // Nothing is wrong with the function: it is to run the next time.
             RepairPlan plan = found with { Returned = null };
+            PlannedContinuation? woken = Slept(evidence, i);
+            if (woken is not null)
+                plan = plan with { Continuations = [.. plan.Continuations, woken] };
             if (setting.Variable is not { } variable)
             {
                 return StrategyVerdict.Applies(plan with
                 {
-                    Explanation = $"{function} returns, as it does where {setting.Name} is not set; nothing is lost",
+                    Explanation = $"{function} returns, as it does where {setting.Name} is not set{(woken is null ? "" : ", and the task has its preempt count again when it wakes up")}; nothing is lost",
                     Lost = [],
                     Risks = ["what the kernel has warned of is as it was"],
                 });
@@ -87,5 +93,21 @@ public sealed class SettingStrategy : IRepairStrategy
         }
 
         return StrategyVerdict.Declines("it is no panic that a setting asked for");
+    }
+
+    /// <summary>Who sleeps where he must not has his preempt count forgotten by the scheduler (schedule_debug, kernel/sched/core.c), and enables preemption once too often afterwards: page faults of his
+    /// would be refused, and nothing of his would give way. Where he wakes up soon, he finds the count as it was.</summary>
+    private static PlannedContinuation? Slept(CrashEvidence evidence, int index)
+    {
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        if (evidence.Context is not (CrashContext.Process or CrashContext.KernelThread) || evidence.PreemptWord is not > 1)
+            return null;
+        string Name(int i) => i < frames.Count && frames[i].Reliability == FrameReliability.Exact ? Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "") : "";
+        int bug = Name(index) == "__schedule_bug" ? index : index + 1;
+        if (Name(bug) != "__schedule_bug" || Name(bug + 1) != "__schedule" || Name(bug + 2) != "schedule" || Name(bug + 3).Length == 0 || frames[bug + 2].Cfa is not { } back)
+            return null;
+
+        // schedule() has added one, and takes it off again.
+        return new PlannedContinuation(frames[bug + 3].Ip, back, [], [], "the return from schedule()") { PreemptCount = evidence.PreemptWord!.Value - 1, IsOptional = true };
     }
 }

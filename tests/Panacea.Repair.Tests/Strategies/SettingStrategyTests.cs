@@ -50,6 +50,23 @@ public sealed class SettingStrategyTests
         Assert.Equal(g.Crash.ReturnAddress, plan.Registers.Single(r => r.Register == WritableRegister.Rip).Value);
     }
 
+    /// <summary>The scheduler forgets how often a task that sleeps where it must not had disabled preemption: it finds its count as it was when it wakes up.</summary>
+    [Theory]
+    [InlineData("check_panic_on_warn", 3u, 2u)]
+    [InlineData(null, 2u, 1u)]
+    public void Who_sleeps_where_he_must_not_keeps_his_preempt_count(string? inner, uint preempt, uint restored)
+    {
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Entry = null, Function = "__schedule_bug", Inner = inner is null ? [] : [inner], Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_sleeper", "schedule_timeout", "schedule", "__schedule"], Preempt = preempt,
+        });
+        RepairPlan plan = new SettingStrategy().Evaluate(g.Evidence).Plan!;
+        PlannedContinuation woken = Assert.Single(plan.Continuations);
+        Assert.Equal((g.Guest.Text["schedule_timeout:back:schedule"], restored, true), (woken.Address, woken.PreemptCount, woken.IsOptional));
+        int frame = g.Evidence.Stack.Frames.ToList().FindIndex(f => f.Ip == woken.Address);
+        Assert.Equal(g.Evidence.Stack.Frames[frame].Sp, woken.StackPointer);
+    }
+
     [Fact]
     public void Another_panic_is_none_of_its_business()
     {

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "out_of_memory", "ct_recurse"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -120,7 +120,8 @@ internal static class KernelFunctions
     private static void Sleepers(SyntheticText text)
     {
         text.Add("__switch_to_asm", w => { w.Depth(8); w.A.ret(); });
-        Through(text, "__schedule", "__switch_to_asm");
+        text.Add("__schedule", w => w.Frame(() => { w.Call("__schedule_bug"); w.Call("__switch_to_asm"); w.A.nop(); }));
+        text.Add("__schedule_bug", w => w.Frame(() => { w.Call("check_panic_on_warn"); w.Call("panic"); w.A.nop(); }));
         Through(text, "schedule", "__schedule");
         string[] functions = ["rwsem_down_read_slowpath", "rwsem_down_write_slowpath", "__down_common", "percpu_rwsem_wait", "percpu_down_write", "__wait_for_common", "rt_mutex_slowlock_block.constprop.0"];
         foreach (string function in functions)
