@@ -118,7 +118,6 @@ static async Task<int> CaptureLogsAsync(string lines, string directory, string[]
 static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[] names)
 {
     int failures = 0;
-    string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA", .. names]);
     string? document = null, path = null, evidence = null;
     string cpu = "";
     bool baseline = false;
@@ -133,8 +132,8 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
             case ["--journal", { } file, ..]:
                 (path, names) = (file, names[2..]);
                 break;
-            case ["--cpu", { } options, ..]:
-                (cpu, names) = (options, names[2..]);
+            case ["--cpu", { } more, ..]:
+                (cpu, names) = (more, names[2..]);
                 break;
             case ["--evidence", { } directory, ..]:
                 (evidence, names) = (directory, names[2..]);
@@ -150,6 +149,9 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
         }
     }
 
+    // What the results depend on; where files lie is the business of who runs it.
+    string[] options = [.. (string[])(baseline ? ["--baseline"] : []), .. (string[])(endurance > 0 ? ["--endurance", endurance.ToString(CultureInfo.InvariantCulture)] : []), .. (string[])(cpu.Length > 0 ? ["--cpu", cpu] : [])];
+    string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA --document FILE", .. options, .. names]);
     var kernels = new List<KernelMatrix>();
     var rows = new List<Endurance>();
     IReadOnlyList<MatrixCell> cells = names is [] ? [.. MatrixCell.All, .. MatrixCell.Hangs] : names is ["sample"] ? [.. MatrixCell.Sample, .. MatrixCell.HangSample] : [.. names.Select(MatrixCell.Parse)];
