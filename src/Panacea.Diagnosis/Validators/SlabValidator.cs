@@ -31,7 +31,7 @@ public sealed class SlabValidator : IValidator
         {
             notes.Count("caches");
             string who = $"the cache at 0x{cache.Address:x} ({cache.Name})";
-            if (cache.ObjectSize > cache.Size || cache.ObjectSize == 0 || cache.FreePointerOffset + 8 > cache.Size)
+            if (cache.ObjectSize > cache.Size || cache.ObjectSize == 0 || cache.FreePointerOffset + 8UL > cache.Size)
                 notes.Found("shape", Confidence.High, $"{who} has objects of {cache.ObjectSize} bytes every {cache.Size} bytes, with a link at {cache.FreePointerOffset}");
             foreach (ulong node in cache.Nodes)
                 notes.Guard(who, () => Partial(node, cache, who));

@@ -65,6 +65,7 @@ public sealed class ValidatorTests
         ("hrtimers", "check.hrtimers.structure", (k, w) => k.WriteU64(w.HighResolution[0], 0x1001)),
         ("hrtimers", "check.hrtimers.leftmost", (k, w) => k.WriteU64(Root(k) + 8, w.HighResolution[1])),
         ("slabs", "check.slabs.freelist", (k, w) => k.WriteU64(w.Slab.Objects[3] + (ulong)w.Cache.FreeOffset, 0x4141_4141)),
+        ("slabs", "check.slabs.shape", (k, w) => k.Put(w.Cache.Address, "kmem_cache.offset", 0xffff_fffc)),
         ("slabs", "check.slabs.count", (k, w) => k.Put(w.Slab.Slab, "slab.inuse", 60)),
         ("slabs", "check.slabs.owner", (k, w) => k.Put(w.Slab.Slab, "slab.slab_cache", k["slab_caches"])),
         ("pages", "check.pages.back-pointer", (k, w) => k.WriteU64(w.Pages.Free + k.Types.Offset("page.lru") + 8, w.Pages.Free)),
