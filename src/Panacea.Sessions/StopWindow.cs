@@ -246,7 +246,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             // Another activation of the same handler: another task's, or one that interrupted this one.
             if (IsAt(guest, next) || guest.Reason != StopReason.Breakpoint || guest.ReadRegisters(guest.StoppedVcpu).Rip != next.Address)
                 return guest;
-            guest.Resume();
+            Resume(guest);
+            if (_lost is { } lost)
+                throw lost;
         }
     }
 

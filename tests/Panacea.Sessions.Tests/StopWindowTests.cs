@@ -202,6 +202,7 @@ public sealed class StopWindowTests
         Assert.Empty(result.Errors);
         Assert.NotNull(result.Applied);
         Assert.Equal(3, run.Vm.Held.Count);
+        Assert.Equal(run.Vm.Held, result.Stops);
         Assert.Empty(run.Vm.Held[1].Left);
         run.Vm.AssertRuns();
     }
