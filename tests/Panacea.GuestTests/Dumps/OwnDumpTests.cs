@@ -79,7 +79,8 @@ public abstract class OwnDumpTests(SharedGuest shared)
         await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest, "--mode", "observe", "--fallback", "keep-stopped");
         int mark = guard.Mark();
         long console = guest.Console.Mark();
-        Task<GuestCommandResult> dying = guest.RunAsync("echo null-write > /dev/crashtest", Limits.Guest);
+        using var given = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        Task<GuestCommandResult> dying = guest.RunAsync("echo null-write > /dev/crashtest", Limits.Guest, given.Token);
         Assert.Equal("keep-stopped", (await guard.WaitForAsync("fallback", mark, Limits.Guest)).Text("action"));
         await guard.WaitForAsync("incident", mark, Limits.Guest);
         Assert.Equal("debug", (string?)(await guest.Monitor.ExecuteAsync("query-status"))?["status"]);
@@ -88,6 +89,8 @@ public abstract class OwnDumpTests(SharedGuest shared)
         Assert.Equal("debug", (string?)(await guest.Monitor.ExecuteAsync("query-status"))?["status"]);
         await guest.Monitor.ExecuteAsync("cont");
         await guest.Console.WaitForAsync("Kernel panic - not syncing: Fatal exception", Limits.Guest, console);
+        Assert.False(dying.IsCompletedSuccessfully);
+        await given.CancelAsync();
         await Assert.ThrowsAnyAsync<Exception>(() => dying);
     }
 }
