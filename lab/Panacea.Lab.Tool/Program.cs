@@ -159,7 +159,8 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     foreach (string line in lines == "all" ? KernelPackages.Lines : [lines])
     {
         string kernel = (await GuestBuilder.GetAsync(line)).Kernel.Release;
-        await using var run = new MatrixRun(MatrixRun.Spec(line) with { Cpu = cpu }, panacea, Console.Error.WriteLine, evidence);
+        GuestSpec spec = MatrixRun.Spec(line) with { Cpu = cpu };
+        await using var run = new MatrixRun(spec, panacea, Console.Error.WriteLine, evidence);
         var results = new List<MatrixResult>();
         foreach (MatrixCell cell in cells)
         {
@@ -174,7 +175,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 Console.WriteLine($"     {step}");
         }
 
-        List<BaselineResult> without = baseline ? await BaselineAsync(line, kernel, cells, journal) : [];
+        List<BaselineResult> without = baseline ? await BaselineAsync(spec, kernel, cells, journal) : [];
         kernels.Add(new KernelMatrix(kernel, results, journal.Boots(kernel), without));
         if (endurance > 0)
         {
@@ -190,12 +191,12 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     return failures == 0 ? 0 : 1;
 }
 
-static async Task<List<BaselineResult>> BaselineAsync(string line, string kernel, IReadOnlyList<MatrixCell> cells, MatrixJournal journal)
+static async Task<List<BaselineResult>> BaselineAsync(GuestSpec spec, string kernel, IReadOnlyList<MatrixCell> cells, MatrixJournal journal)
 {
     var results = new List<BaselineResult>();
     foreach (bool panics in (bool[])[true, false])
     {
-        await using var unguarded = new MatrixBaseline(line, panics, Console.Error.WriteLine);
+        await using var unguarded = new MatrixBaseline(spec, panics, Console.Error.WriteLine);
         foreach (MatrixCell cell in cells)
         {
             int boots = unguarded.Boots;

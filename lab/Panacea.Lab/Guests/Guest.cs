@@ -111,10 +111,15 @@ public sealed partial class Guest : IAsyncDisposable
     }
 
     /// <summary>Starts QEMU without waiting for the guest in it.</summary>
-    internal static async Task<Guest> LaunchAsync(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, CancellationToken cancel)
+    internal static Task<Guest> LaunchAsync(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, CancellationToken cancel) => LaunchAsync(spec, image, accelerator, null, cancel);
+
+    /// <summary>Starts QEMU with nothing in it yet that runs, where there is a snapshot, else without waiting for the guest in it.</summary>
+    internal static async Task<Guest> LaunchAsync(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, GuestSnapshot? snapshot, CancellationToken cancel)
     {
         string directory = LabPaths.NewRunDirectory();
-        if (spec.DiskMiB > 0)
+        if (spec.DiskMiB > 0 && snapshot is not null)
+            await GuestSnapshot.CopyAsync(snapshot.Disk, Path.Combine(directory, "disk.img"), cancel);
+        else if (spec.DiskMiB > 0)
             await DiskImage.CreateAsync(Path.Combine(directory, "disk.img"), spec.DiskMiB, cancel);
         if (spec.CrashKernelMiB > 0)
         {
@@ -123,7 +128,7 @@ public sealed partial class Guest : IAsyncDisposable
             disk.SetLength((spec.MemoryMiB + 1L) << 20);
         }
 
-        QemuProcess qemu = await QemuProcess.StartAsync(QemuArguments.For(spec, image, accelerator, directory), directory, cancel);
+        QemuProcess qemu = await QemuProcess.StartAsync(QemuArguments.For(spec, image, accelerator, directory, snapshot?.Memory), directory, cancel);
         try
         {
             QmpSocket monitor = await qemu.ConnectAsync(Path.Combine(directory, "lab.sock"), cancel);

@@ -5,13 +5,18 @@ namespace Panacea.Lab.Guests;
 /// <summary>QEMU's command line for a guest.</summary>
 internal static class QemuArguments
 {
-    public static IReadOnlyList<string> For(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, string directory)
+    /// <param name="spec">The guest.</param>
+    /// <param name="image">What it boots from.</param>
+    /// <param name="accelerator">What runs it.</param>
+    /// <param name="directory">Its run directory.</param>
+    /// <param name="snapshot">The memory of the snapshot that it goes on from, which it does not change; null where it boots.</param>
+    public static IReadOnlyList<string> For(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, string directory, string? snapshot = null)
     {
         string memory = spec.MemoryMiB.ToString(CultureInfo.InvariantCulture);
         var arguments = new List<string>
         {
             "-nodefaults", "-no-user-config", "-display", "none",
-            "-machine", spec.Memory == GuestMemoryBacking.Private ? "q35" : "q35,memory-backend=ram",
+            "-machine", spec.Memory == GuestMemoryBacking.Private && snapshot is null ? "q35" : "q35,memory-backend=ram",
             "-m", $"{memory}M",
             "-smp", spec.Vcpus.ToString(CultureInfo.InvariantCulture),
             "-qmp", $"unix:{directory}/qmp.sock,server=on,wait=off",
@@ -43,6 +48,8 @@ internal static class QemuArguments
 
         if (spec.Memory == GuestMemoryBacking.SharedMemfd)
             arguments.AddRange(["-object", $"memory-backend-memfd,id=ram,size={memory}M,share=on"]);
+        else if (snapshot is not null)
+            arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=off,mem-path={snapshot}", "-incoming", "defer"]);
         else if (spec.Memory == GuestMemoryBacking.SharedFile)
             arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=on,mem-path={directory}/ram"]);
         if (spec.DiskMiB > 0)

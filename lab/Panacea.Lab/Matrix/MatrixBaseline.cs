@@ -15,24 +15,29 @@ public sealed record BaselineResult(MatrixCell Cell, bool PanicOnOops, bool Pani
     public bool Lives => !Panicked && Failures.Count == 0;
 }
 
-/// <summary>Runs cells on guests that nobody guards: what stock Linux makes of them. A guest that does not live after a cell is replaced, as those of <see cref="MatrixRun"/> are.</summary>
-/// <param name="line">The kernel line.</param>
+/// <summary>Runs cells on guests that nobody guards: what stock Linux makes of them. A guest that does not live after a cell is replaced, as those of <see cref="MatrixRun"/> are, here by the next one out of a
+/// snapshot: nearly every cell ends one.</summary>
+/// <param name="spec">The guests (<see cref="MatrixRun.Spec"/>).</param>
 /// <param name="panicOnOops">The guest panics on an oops.</param>
 /// <param name="progress">Told what happens.</param>
-public sealed class MatrixBaseline(string line, bool panicOnOops, Action<string> progress) : IAsyncDisposable
+public sealed class MatrixBaseline(GuestSpec spec, bool panicOnOops, Action<string> progress) : IAsyncDisposable
 {
     /// <summary>A guest that hangs answers nothing: what is not done by then never will be.</summary>
     private static readonly TimeSpan CellLimit = TimeSpan.FromSeconds(15), ProbeLimit = TimeSpan.FromSeconds(15), DeathStep = TimeSpan.FromMilliseconds(200);
 
+    // QEMU does not migrate the device whose interrupts the driver takes.
+    private const string TakeOut = "for d in /sys/bus/pci/devices/*; do [ $(cat $d/vendor)$(cat $d/device) != 0x12340x11e8 ] || echo 1 > $d/remove; done", Find = "echo 1 > /sys/bus/pci/rescan";
+
+    private GuestSnapshot? _snapshot;
     private Guest? _guest;
 
-    /// <summary>Guests booted so far.</summary>
+    /// <summary>Guests started so far.</summary>
     public int Boots { get; private set; }
 
     /// <summary>Runs one cell.</summary>
     public async Task<BaselineResult> RunAsync(MatrixCell cell, CancellationToken cancel = default)
     {
-        Guest guest = _guest ??= await BootAsync(cancel);
+        Guest guest = _guest ??= await StartAsync(cancel);
         long mark = guest.Console.Mark();
         Task<GuestCommandResult> crash = guest.RunAsync(cell.Command, CellLimit, cancel);
         long started = Stopwatch.GetTimestamp();
@@ -56,24 +61,48 @@ public sealed class MatrixBaseline(string line, bool panicOnOops, Action<string>
             panicked = IsDead(guest, mark);
         }
 
-        progress($"{line} {cell.Name} unguarded, panic_on_oops={(panicOnOops ? 1 : 0)}: {(panicked ? "dead" : failures.Count == 0 ? "lives" : failures[0])} ({Stopwatch.GetElapsedTime(started).TotalSeconds:0} s)");
+        progress($"{spec.Line} {cell.Name} unguarded, panic_on_oops={(panicOnOops ? 1 : 0)}: {(panicked ? "dead" : failures.Count == 0 ? "lives" : failures[0])} ({Stopwatch.GetElapsedTime(started).TotalSeconds:0} s)");
         if (panicked || failures.Count > 0)
             await EndAsync();
         return new BaselineResult(cell, panicOnOops, panicked, survived, failures);
     }
 
     /// <inheritdoc/>
-    public async ValueTask DisposeAsync() => await EndAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await EndAsync();
+        _snapshot?.Dispose();
+    }
 
     private static bool IsDead(Guest guest, long mark) => guest.Console.TextFrom(mark).Contains("Kernel panic - not syncing", StringComparison.Ordinal);
 
-    private async Task<Guest> BootAsync(CancellationToken cancel)
+    private async Task<Guest> StartAsync(CancellationToken cancel)
     {
+        if (_snapshot is null)
+        {
+            Guest booted = await Guest.StartAsync(spec with { PanicOnOops = panicOnOops, Memory = GuestMemoryBacking.SharedFile }, progress, cancel);
+            await MustAsync(booted, $"{MatrixCell.SetUp}; {TakeOut}", cancel);
+            _snapshot = await GuestSnapshot.TakeAsync(booted, cancel);
+        }
+
         Boots++;
-        Guest guest = await Guest.StartAsync(MatrixRun.Spec(line) with { PanicOnOops = panicOnOops }, progress, cancel);
-        if (await guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
-            throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
+        Guest guest = await _snapshot.StartAsync(cancel);
+        await MustAsync(guest, Find, cancel);
         return guest;
+    }
+
+    private static async Task MustAsync(Guest guest, string command, CancellationToken cancel)
+    {
+        try
+        {
+            if (await guest.RunAsync(command, ProbeLimit, cancel) is { Succeeded: false } failed)
+                throw new LabException($"the guest can't be made ready for the driver: {failed.Output.Trim()}");
+        }
+        catch
+        {
+            await guest.DisposeAsync();
+            throw;
+        }
     }
 
     private async Task EndAsync()
