@@ -15,7 +15,7 @@ public enum RepairKind
     /// <summary>A setting had made a panic of a report of the kernel's; the kernel went on as it does without the setting.</summary>
     GoOn,
 
-    /// <summary>Code that differed from the pristine copy was restored, and tried again where that could be done.</summary>
+    /// <summary>Code or a trap gate that differed from the pristine copy was restored, and tried again where that could be done; the one wrong pointer of a list was mended; a mutex whose owner is gone was released.</summary>
     Heal,
 
     /// <summary>The faulty function returned an error to its caller; the process lives.</summary>

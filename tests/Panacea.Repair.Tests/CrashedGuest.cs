@@ -11,13 +11,13 @@ internal sealed class CrashedGuest : IDisposable
 {
     private readonly TemporaryDirectory _cache = new();
 
-    public CrashedGuest(CrashSpec spec, SyntheticKernelOptions? options = null, Func<SyntheticKernel, SyntheticTask>? task = null, Func<SyntheticKernel, SyntheticModule>? module = null)
+    public CrashedGuest(CrashSpec spec, SyntheticKernelOptions? options = null, Func<SyntheticKernel, SyntheticTask>? task = null, Func<SyntheticKernel, SyntheticModule>? module = null, Func<SyntheticKernel, ulong>? trapTable = null)
     {
         Guest = new SyntheticKernel(options);
         SyntheticModule? made = module?.Invoke(Guest);
         Guest.Link();
         (ulong cr0, ulong cr3, ulong cr4, ulong efer) = Guest.ControlRegisters;
-        Image = RepairImageBuilder.Build(Guest.Memory, [new VcpuControlState(cr0, cr3, cr4, efer, 0)], _cache.Path, TargetLimits.Default);
+        Image = RepairImageBuilder.Build(Guest.Memory, [new VcpuControlState(cr0, cr3, cr4, efer, trapTable?.Invoke(Guest) ?? 0)], _cache.Path, TargetLimits.Default);
         Crash = Guest.Crash(spec with { Module = made }, task?.Invoke(Guest));
         Point = Image.Meta.DeathPoints.First(p => p.Address == Crash.Vcpu.Rip);
         Evidence = new CrashCapture(Image, TargetLimits.Default).Capture(Guest.Memory, Crash.Vcpu, Point);

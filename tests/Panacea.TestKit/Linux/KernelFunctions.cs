@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -77,6 +77,23 @@ internal static class KernelFunctions
         text.Add("ct_journal", w => w.Frame(() => { w.Call("jbd2_journal_start"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
         text.Add("ct_plug", w => w.Frame(() => { w.Call("blk_start_plug"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
         text.Add("ct_recurse", w => w.Frame(() => { w.Call("ct_deep"); w.At("fault"); w.Call("ct_recurse"); w.A.nop(); }));
+        foreach (string check in (string[])["__list_del_entry_valid", "__list_del_entry_valid_or_report", "__list_add_valid", "__list_add_valid_or_report"])
+            text.Add(check, w => w.Frame(() => { w.At("fault"); w.A.ud2(); }));
+
+        // Kernels have one of the two; the arguments are where a caller keeps what it still needs.
+        text.Add("ct_list_del", w => w.Frame(() => { w.A.mov(rdi, r12); w.Call("__list_del_entry_valid"); w.A.mov(rdi, r12); w.Call("__list_del_entry_valid_or_report"); w.A.nop(); }));
+        text.Add("ct_list_add", w => w.Frame(() =>
+        {
+            foreach (string check in (string[])["__list_add_valid", "__list_add_valid_or_report"])
+            {
+                w.A.mov(rdx, r14);
+                w.A.mov(rsi, r13);
+                w.A.mov(rdi, r12);
+                w.Call(check);
+            }
+
+            w.A.nop();
+        }));
         text.Add("ct_deep", w =>
         {
             w.Depth(8);
