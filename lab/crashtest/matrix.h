@@ -45,6 +45,19 @@ void crashtest_cause_use_after_free(void);
 void crashtest_cause_freelist(void);
 void crashtest_cause_usercopy(void);
 
+/* matrix_heal.c */
+void crashtest_damage_next(void);
+void crashtest_damage_prev(void);
+void crashtest_damage_own(void);
+void crashtest_damage_head(void);
+void crashtest_damage_gate(void);
+void crashtest_cause_list_delete(void);
+void crashtest_cause_list_add(void);
+void crashtest_cause_gate(void);
+
+/* What was to be healed is not as it was: told by the device until it is unloaded. */
+void crashtest_is_wrong(const char *what);
+
 /* Which of the driver's own locks are held now. */
 size_t crashtest_held(char *text, size_t size);
 size_t crashtest_hang_held(char *text, size_t size);

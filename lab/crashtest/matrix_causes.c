@@ -232,7 +232,7 @@ static CRASHTEST_FRAME void crashtest_cause_module_text(void)
 	int answer = crashtest_victim(14);
 
 	if (answer != 42)
-		pr_err("crashtest: %d is the wrong answer\n", answer);
+		crashtest_is_wrong("module-text");
 }
 
 static CRASHTEST_FRAME void crashtest_cause_kernel_text(void)
@@ -240,7 +240,7 @@ static CRASHTEST_FRAME void crashtest_cause_kernel_text(void)
 	unsigned long answer = gcd(READ_ONCE(crashtest_constant), 30);
 
 	if (answer != 6)
-		pr_err("crashtest: %lu is the wrong answer\n", answer);
+		crashtest_is_wrong("kernel-text");
 }
 
 #define CAUSE(text, function) { text, crashtest_cause_##function }
@@ -254,5 +254,7 @@ const struct crashtest_cause crashtest_causes[] = {
 	PREPARED("freelist", freelist, crashtest_make_cache), PREPARED("usercopy", usercopy, crashtest_make_cache), CAUSE("fatal-signal", fatal_signal),
 	CAUSE("warn", warn), CAUSE("atomic-sleep", atomic_sleep), CAUSE("refcount", refcount), CAUSE("stack-smash", stack_smash),
 	CAUSE("stack-overflow", stack_overflow), CAUSE("readonly-write", readonly_write), PREPARED("module-text", module_text, crashtest_damage_victim),
-	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), {}
+	PREPARED("kernel-text", kernel_text, crashtest_damage_gcd), PREPARED("list-next", list_delete, crashtest_damage_next),
+	PREPARED("list-prev", list_delete, crashtest_damage_prev), PREPARED("list-own", list_delete, crashtest_damage_own), PREPARED("list-add", list_add, crashtest_damage_head),
+	PREPARED("trap-gate", gate, crashtest_damage_gate), {}
 };

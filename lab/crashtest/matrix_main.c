@@ -2,7 +2,7 @@
 /*
  * crashtest_matrix: every crash in every context.
  *
- *	cat /dev/crashtest-matrix			contexts, causes, and which of the driver's own locks are held now
+ *	cat /dev/crashtest-matrix			contexts, causes, which of the driver's own locks are held now, and what was healed wrongly
  *	echo null-write@timer > /dev/crashtest-matrix	crashes so
  *
  * What crashes or hangs is a function without a result (matrix_causes.c, matrix_hangs.c), called from a function of the context. Where the context
@@ -101,6 +101,13 @@ static const struct crashtest_context *crashtest_find_context(const char *name)
 	return NULL;
 }
 
+static const char *crashtest_wrong;
+
+void crashtest_is_wrong(const char *what)
+{
+	WRITE_ONCE(crashtest_wrong, what);
+}
+
 static CRASHTEST_FRAME long crashtest_enter(const struct crashtest_context *context)
 {
 	long err = context->enter();
@@ -150,7 +157,7 @@ static ssize_t crashtest_matrix_read(struct file *file, char __user *buf, size_t
 	length += scnprintf(text + length, PAGE_SIZE - length, "\nheld:");
 	length += crashtest_held(text + length, PAGE_SIZE - length);
 	length += crashtest_hang_held(text + length, PAGE_SIZE - length);
-	length += scnprintf(text + length, PAGE_SIZE - length, "\n");
+	length += scnprintf(text + length, PAGE_SIZE - length, "\nwrong: %s\n", READ_ONCE(crashtest_wrong) ?: "");
 	copied = simple_read_from_buffer(buf, count, ppos, text, length);
 	kfree(text);
 	return copied;

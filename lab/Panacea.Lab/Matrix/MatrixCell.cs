@@ -28,6 +28,9 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>The stack of the first CPU's idle task is the kernel's own data and has no guard page; calls from other CPUs are taken there too.</summary>
     private static readonly string[] Unguarded = ["idle", "ipi"];
 
+    /// <summary>Data of which there is a copy or another direction, and contexts that differ in how the kernel goes on after it.</summary>
+    private static readonly string[] Healing = ["list-next", "list-prev", "list-own", "list-add", "trap-gate"], HealingIn = ["syscall", "spinlock-irq", "rcu", "fault", "signal", "kthread", "work", "timer", "hrtimer", "irq", "idle"];
+
     private const string Overflow = "stack-overflow", AtomicSleep = "atomic-sleep", FatalSignal = "fatal-signal";
 
     /// <summary>Contexts in which it is a mistake to sleep with preemption off, and the only one.</summary>
@@ -50,11 +53,12 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>Every crash in every context.</summary>
     public static IReadOnlyList<MatrixCell> All { get; } =
         [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context))), .. Process.Concat(Other).Except(Unguarded).Select(context => new MatrixCell(Overflow, context)),
-            .. Sleeping.Select(context => new MatrixCell(AtomicSleep, context)), new(FatalSignal, "init")];
+            .. Sleeping.Select(context => new MatrixCell(AtomicSleep, context)), new(FatalSignal, "init"), .. Healing.SelectMany(cause => HealingIn.Select(context => new MatrixCell(cause, context)))];
 
     /// <summary>Every context once and every cause once.</summary>
     public static IReadOnlyList<MatrixCell> Sample { get; } =
-        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context)), new(Overflow, "mutex"), new(AtomicSleep, "mutex"), new(FatalSignal, "init")];
+        [.. Process.Concat(Other).Select((context, i) => new MatrixCell(Causes[i % Causes.Length], context)), new(Overflow, "mutex"), new(AtomicSleep, "mutex"), new(FatalSignal, "init"),
+            .. Healing.Select((cause, i) => new MatrixCell(cause, HealingIn[2 * i]))];
 
     /// <summary>Every hang in every context.</summary>
     public static IReadOnlyList<MatrixCell> Hangs { get; } = [.. Hanging.SelectMany(h => h.Contexts.Select(context => new MatrixCell(h.Cause, context)))];
@@ -74,6 +78,9 @@ public sealed record MatrixCell(string Cause, string Context)
 
     /// <summary>That process is to survive.</summary>
     public bool MaySurvive => HasProcess && Array.IndexOf(Attacks, Cause) < 0;
+
+    /// <summary>What was damaged can be restored, and nothing is to be lost.</summary>
+    public bool IsToBeHealed => Cause is "module-text" or "kernel-text" || Array.IndexOf(Healing, Cause) >= 0;
 
     /// <summary>The shell command that crashes so.</summary>
     public string Command => $"echo {(Cause is "warn" or "refcount" or AtomicSleep ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
@@ -97,5 +104,5 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <exception cref="LabException">There is none.</exception>
     public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Concat(Hangs).Contains(new MatrixCell(cause, context))
         ? new MatrixCell(cause, context)
-        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Append(AtomicSleep).Append(FatalSignal).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Append(AtomicSleep).Append(FatalSignal).Concat(Healing).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
 }

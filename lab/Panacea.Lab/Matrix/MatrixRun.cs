@@ -82,6 +82,8 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
 
         if (incident?.Outcome == "recovered" || incident is null)
             failures.AddRange(await CellProbe.RunAsync(_guest!, incident?.Repair == "freeze", ProbeLimit, cancel));
+        if (cell.IsToBeHealed && incident?.Outcome == "recovered" && incident.Repair != "heal")
+            failures.Add($"not healed, but: {incident.Repair}");
         IReadOnlyList<string> ladder = LadderOf(incident);
         if (failures.Count > 0 && evidence is not null)
             failures.Add(await ReportAsync(cell, evidence, cancel));
