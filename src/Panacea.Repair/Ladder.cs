@@ -1,6 +1,8 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
+using Panacea.Kernel;
 using Panacea.Repair.Strategies;
+using Panacea.Target;
 
 namespace Panacea.Repair;
 
@@ -59,12 +61,25 @@ public static class Ladder
                 continue;
             }
 
-            StrategyVerdict verdict = strategy.Evaluate(evidence);
+            StrategyVerdict verdict = Ask(strategy, evidence);
             said.Add(new LadderVerdict(strategy.Kind, verdict));
             if (verdict.Plan is not null)
                 return verdict.Plan;
         }
 
         return null;
+    }
+
+    /// <summary>A rung that guest memory has confused is no reason not to try the next.</summary>
+    private static StrategyVerdict Ask(IRepairStrategy strategy, CrashEvidence evidence)
+    {
+        try
+        {
+            return strategy.Evaluate(evidence);
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException or ArgumentException or InvalidOperationException or IndexOutOfRangeException or KeyNotFoundException)
+        {
+            return StrategyVerdict.Declines($"the rung itself failed: {e.GetType().Name}: {e.Message}");
+        }
     }
 }

@@ -61,7 +61,7 @@ public sealed class FreezeStrategy : IRepairStrategy
             return true;
         byte[] bytes = new byte[8];
         BinaryPrimitives.WriteUInt64LittleEndian(bytes, ip);
-        stack -= 8;
+        stack = unchecked(stack - 8);
         caller = [new PlannedWrite(new VirtualAddress(stack), bytes, "return address: where it crashed")];
         return true;
     }

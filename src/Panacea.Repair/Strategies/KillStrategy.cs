@@ -40,12 +40,12 @@ public sealed class KillStrategy : IRepairStrategy
 
         // A frame of its own for the exit path; the rewind_ ones start over at the top of the task's stack. The kernel's exit path puts preempt count and interrupts right itself. The functions that
         // give locks back need room below it that the trap's registers do not lie in: that of the abandoned frames.
-        ulong stack = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp] + 8;
+        ulong stack = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : unchecked(evidence.Vcpu.Gpr[Gpr.Rsp] + 8);
         if (UsedUpStack.Is(evidence) && !UsedUpStack.TryInTask(evidence, out stack))
             return StrategyVerdict.Declines("its stack is used up, and where another place on it is can't be told");
         if (abandoned.Locks.Count > 0)
             stack = Math.Max(stack, evidence.Stack.Frames[AbandonedFrames.Outermost(evidence, evidence.FaultyFrame!.Value)].Sp);
-        stack = (stack & ~15UL) - 8;
+        stack = unchecked((stack & ~15UL) - 8);
         bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
         var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned)
         {

@@ -59,6 +59,15 @@ internal static class ReturnPlan
     public static bool TryMake(CrashEvidence evidence, Landing target, out RepairPlan plan, out string whyNot)
     {
         plan = new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = [], Registers = [], Lost = [], Risks = [] };
+        foreach (ulong stackPointer in (ulong[])[target.Rsp, target.CallStack ?? target.Rsp, evidence.Vcpu.Gpr[Gpr.Rsp]])
+        {
+            if (!CanBeStack(stackPointer))
+            {
+                whyNot = $"the stack pointer 0x{stackPointer:x} is none of a kernel's stack";
+                return false;
+            }
+        }
+
         if (!SpinWait.TryLeave(evidence, out IReadOnlyList<PlannedWrite> leave, out whyNot) || !TryCalls(evidence, target.Abandoned.Locks, out List<(ulong Function, HeldLock Lock)> calls, out whyNot) || !TryPreemptCount(evidence, target, out PlannedWrite? count, out whyNot))
             return false;
         if (!HasRoom(evidence, target, out whyNot))
@@ -181,12 +190,15 @@ internal static class ReturnPlan
         return whyNot.Length == 0;
     }
 
+    /// <summary>An address of the kernel's with others of it around.</summary>
+    private static bool CanBeStack(ulong sp) => new VirtualAddress(unchecked(sp - 4096)).IsKernelHalf && sp <= ulong.MaxValue - 4096;
+
     /// <summary>A stack pointer below everything that the crashed functions have on their stack; where they have used it up, below what they had when there was room.</summary>
     public static ulong StackBelow(CrashEvidence evidence)
     {
         const ulong room = 128;
-        ulong lowest = UsedUpStack.Is(evidence) && UsedUpStack.TryRoom(evidence, out StackFrame frame, out _) ? frame.Sp - 8 : evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
-        return (lowest - room) & ~15UL;
+        ulong lowest = UsedUpStack.Is(evidence) && UsedUpStack.TryRoom(evidence, out StackFrame frame, out _) ? unchecked(frame.Sp - 8) : evidence.Point.Symbol == "oops_end" ? evidence.Crash.Sp : evidence.Vcpu.Gpr[Gpr.Rsp];
+        return unchecked(lowest - room) & ~15UL;
     }
 
     private static bool TryCalls(CrashEvidence evidence, IReadOnlyList<HeldLock> locks, out List<(ulong, HeldLock)> calls, out string whyNot)

@@ -68,7 +68,7 @@ internal static class UsedUpStack
     /// <param name="evidence">The crash.</param>
     /// <param name="sp">A stack pointer of the crashed context.</param>
     public static bool HasRoom(CrashEvidence evidence, ulong sp) =>
-        !Is(evidence) || Stacks.Of(evidence.Kernel, evidence.Cpu, evidence.Task?.Address ?? 0).Exists(s => s.Contains(sp - 1) && sp - s.Start >= Margin);
+        !Is(evidence) || Stacks.Of(evidence.Kernel, evidence.Cpu, evidence.Task?.Address ?? 0).Exists(s => s.Contains(unchecked(sp - 1)) && sp - s.Start >= Margin);
 
     /// <summary>The innermost frame below which there is room to call functions: what lies further in is given up.</summary>
     /// <param name="evidence">The crash.</param>
@@ -98,7 +98,7 @@ internal static class UsedUpStack
     {
         sp = 0;
         foreach (KernelStack stack in Stacks.Of(evidence.Kernel, null, evidence.Task?.Address ?? 0))
-            sp = stack.Start + Room;
+            sp = unchecked(stack.Start + Room);
         return sp != 0;
     }
 

@@ -28,6 +28,21 @@ public sealed class KillStrategyTests
         Assert.Empty(plan.Continuations);
     }
 
+    /// <summary>Hostile or overwritten registers: nobody is sent on with a stack that is none.</summary>
+    [Theory]
+    [InlineData(0UL)]
+    [InlineData(8UL)]
+    [InlineData(0x7ffd_0000_0f00UL)]
+    [InlineData(0x8000_0000_0000_0000UL)]
+    [InlineData(ulong.MaxValue)]
+    public void A_stack_pointer_that_is_none_declines(ulong sp)
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        CrashEvidence evidence = g.Evidence with { Crash = g.Evidence.Crash.With(Gpr.Rsp, sp) };
+        foreach (IRepairStrategy strategy in (IRepairStrategy[])[new KillStrategy(), new FreezeStrategy()])
+            Assert.Contains("is none of a kernel's stack", strategy.Evaluate(evidence).WhyNot, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void At_panic_the_exit_path_is_entered_with_a_functions_alignment()
     {
