@@ -71,6 +71,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
 
     private readonly List<TimelineEntry> _timeline = new(8);
 
+    /// <summary>Other activations that are let through while a step is waited for that the repair holds without: a stop each.</summary>
+    private const int MaxOthers = 16;
+
     /// <summary>How long a further step of a repair is waited for. The guest runs meanwhile, and on a host that has too much to do a vCPU may not get to run for a while.</summary>
     private static readonly TimeSpan StepPatience = TimeSpan.FromSeconds(3), OptionalPatience = TimeSpan.FromMilliseconds(250);
 
@@ -205,11 +208,14 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <param name="after">The one after it, whose breakpoint is set before the guest goes on; null after the last.</param>
     private bool Continue(PlannedContinuation next, PlannedContinuation? after)
     {
-        bool reached = false, isOurs = true;
+        bool reached = false;
+        StepPlace place = StepPlace.Elsewhere;
         IHeldGuest? guest = null;
         if (!Guarded(() => guest = WaitFor(next)))
-            guest = target.Stopped;
-        else if (guest is not null && Guarded(() => isOurs = IsAt(guest, next)) && isOurs)
+            (guest, place) = (target.Stopped, StepPlace.Unknown);
+        else if (guest is not null && !Guarded(() => place = PlaceOf(guest, next)))
+            place = StepPlace.Unknown;
+        else if (guest is not null && place == StepPlace.There)
             reached = Guarded(() => Take(guest, next));
         else
             _errors.Add($"{next.Why} was not reached in time: the process was left to go on from there by itself");
@@ -223,17 +229,18 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             _lost ??= new TargetException($"a repair step's breakpoint could not be removed: {_errors[^1]}");
 
         // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
-        if (guest is null || guest.IsResumed || (!isOurs && guest.Reason == StopReason.Breakpoint))
+        if (guest is null || guest.IsResumed || (place == StepPlace.Elsewhere && guest.Reason == StopReason.Breakpoint))
             return reached;
         Resume(guest);
         return reached && _lost is null;
     }
 
-    /// <summary>Waits until the guest stands: where the step is to be taken, at another death point, or because the time is over.</summary>
+    /// <summary>Waits until the guest stands: where the step is to be taken, at another death point, or because the time is over. A step that the repair holds without is not worth many stops: a place that everybody
+    /// comes by would hold up the whole guest.</summary>
     private IHeldGuest? WaitFor(PlannedContinuation next)
     {
         long deadline = Environment.TickCount64 + (long)(next.IsOptional ? OptionalPatience : StepPatience).TotalMilliseconds;
-        while (true)
+        for (int others = 0; ;)
         {
             TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
             GuestWait wait = target.WaitForStop(left);
@@ -242,9 +249,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             if (wait.Kind == QemuWaitKind.Woken && left > TimeSpan.Zero)
                 continue;
             IHeldGuest guest = wait.Guest ?? target.Stop();
-
-            // Another activation of the same handler: another task's, or one that interrupted this one.
-            if (IsAt(guest, next) || guest.Reason != StopReason.Breakpoint || guest.ReadRegisters(guest.StoppedVcpu).Rip != next.Address)
+            if (PlaceOf(guest, next) != StepPlace.OtherActivation || left == TimeSpan.Zero || (next.IsOptional && ++others > MaxOthers))
                 return guest;
             Resume(guest);
             if (_lost is { } lost)
@@ -252,9 +257,29 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         }
     }
 
-    private static bool IsAt(IHeldGuest guest, PlannedContinuation next) =>
-        guest.Reason == StopReason.Breakpoint && guest.ReadRegisters(guest.StoppedVcpu) is var registers
-        && registers.Rip == next.Address && registers.Gpr[Gpr.Rsp] == next.StackPointer;
+    /// <summary>Where a guest stands that a step is waited for in.</summary>
+    private enum StepPlace
+    {
+        /// <summary>It could not be told.</summary>
+        Unknown,
+
+        /// <summary>Where the step is to be taken.</summary>
+        There,
+
+        /// <summary>At that address, for another task, or for somebody who has interrupted this one.</summary>
+        OtherActivation,
+
+        /// <summary>At another death point, or stopped for another reason.</summary>
+        Elsewhere,
+    }
+
+    private static StepPlace PlaceOf(IHeldGuest guest, PlannedContinuation next)
+    {
+        if (guest.Reason != StopReason.Breakpoint)
+            return StepPlace.Elsewhere;
+        VcpuRegisters registers = guest.ReadRegisters(guest.StoppedVcpu);
+        return registers.Rip != next.Address ? StepPlace.Elsewhere : registers.Gpr[Gpr.Rsp] == next.StackPointer ? StepPlace.There : StepPlace.OtherActivation;
+    }
 
     private void Take(IHeldGuest guest, PlannedContinuation next)
     {

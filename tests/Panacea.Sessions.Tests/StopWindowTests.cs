@@ -237,6 +237,27 @@ public sealed class StopWindowTests
         run.Vm.AssertRuns();
     }
 
+    /// <summary>schedule() returns to where it was called for everybody: the guest is not held up for what the repair holds without.</summary>
+    [Fact]
+    public void A_step_that_everybody_comes_by_is_not_waited_for_at_any_price()
+    {
+        using var run = new Run(
+            new CrashSpec
+            {
+                Entry = null, Function = "__schedule_bug", Inner = ["check_panic_on_warn"], Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_sleeper", "schedule_timeout", "schedule", "__schedule"], Preempt = 3,
+            },
+            true, StopReason.Breakpoint);
+        VcpuRegisters other = run.Guest.Vcpu(1, run.Guest["schedule_timeout:back:schedule"], default);
+        for (int i = 0; i < 1000; i++)
+            run.Vm.ThenStops(() => other);
+        StopResult result = run.Handle();
+        Assert.Equal(RepairKind.GoOn, result.Applied?.Kind);
+        Assert.InRange(run.Vm.Held.Count, 2, 20);
+        Assert.Contains(result.Errors, e => e.StartsWith("the return from schedule() was not reached in time", StringComparison.Ordinal));
+        Assert.Equal(run.Armed.Addresses, run.Vm.Armed);
+        run.Vm.AssertRuns();
+    }
+
     private sealed class Run : IDisposable
     {
         private readonly ArmedGuest _guest;
