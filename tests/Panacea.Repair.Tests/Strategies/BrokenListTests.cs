@@ -91,6 +91,23 @@ public sealed class BrokenListTests
         Declines(g, goes ? "is being added to the list, or deleted from it" : "more than one pointer of the list is wrong");
     }
 
+    /// <summary>The wrong pointer leads to an element of somebody's that leads on into the list: it may belong there as well.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_pointer_to_what_may_belong_to_the_list_is_not_guessed_at(bool isNext)
+    {
+        using var g = Deleting(k =>
+        {
+            ulong[] ring = Ring(k, 4);
+            ulong other = k.Allocate(16);
+            Damage(k, ring[isNext ? 0 : 2], isNext, other);
+            Damage(k, other, isNext, ring[1]);
+            return ring[1];
+        });
+        Declines(g, "is being added to the list, or deleted from it");
+    }
+
     [Fact]
     public void A_list_that_is_whole_is_left_alone()
     {
