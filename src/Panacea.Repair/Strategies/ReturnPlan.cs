@@ -191,7 +191,7 @@ internal static class ReturnPlan
     }
 
     /// <summary>An address of the kernel's with others of it around.</summary>
-    private static bool CanBeStack(ulong sp) => new VirtualAddress(unchecked(sp - 4096)).IsKernelHalf && sp <= ulong.MaxValue - 4096;
+    private static bool CanBeStack(ulong sp) => sp is >= 4096 and <= ulong.MaxValue - 4096 && new VirtualAddress(sp - 4096).IsKernelHalf;
 
     /// <summary>A stack pointer below everything that the crashed functions have on their stack; where they have used it up, below what they had when there was room.</summary>
     public static ulong StackBelow(CrashEvidence evidence)

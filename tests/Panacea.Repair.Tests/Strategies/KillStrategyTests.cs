@@ -32,6 +32,7 @@ public sealed class KillStrategyTests
     [Theory]
     [InlineData(0UL)]
     [InlineData(8UL)]
+    [InlineData(0x68UL)]
     [InlineData(0x7ffd_0000_0f00UL)]
     [InlineData(0x8000_0000_0000_0000UL)]
     [InlineData(ulong.MaxValue)]
