@@ -15,9 +15,10 @@ void crashtest_here(void);
 /* Waits until an asynchronous context was reached. */
 long crashtest_wait(void);
 
-/* For contexts that others come to: the next one that asks may crash. */
-long crashtest_arm(void);
-bool crashtest_is_armed(void);
+/* For contexts that others come to: the next one of them that asks may crash. */
+enum crashtest_visitor { CRASHTEST_FORK = 1, CRASHTEST_EXEC, CRASHTEST_RELEASE, CRASHTEST_NAPI, CRASHTEST_IDLE };
+long crashtest_arm(enum crashtest_visitor visitor);
+bool crashtest_is_armed(enum crashtest_visitor visitor);
 
 /* The file that the cell was written to. */
 extern struct file *crashtest_file;

@@ -46,7 +46,7 @@ static struct napi_struct crashtest_napi;
 
 static int crashtest_poll(struct napi_struct *napi, int budget)
 {
-	if (crashtest_is_armed())
+	if (crashtest_is_armed(CRASHTEST_NAPI))
 		crashtest_here();
 	napi_complete_done(napi, 0);
 	return 0;
@@ -61,7 +61,7 @@ static CRASHTEST_FRAME long crashtest_in_napi(void)
 		netif_napi_add(crashtest_device, &crashtest_napi, crashtest_poll);
 		napi_enable(&crashtest_napi);
 	}
-	crashtest_arm();
+	crashtest_arm(CRASHTEST_NAPI);
 	local_bh_disable();
 	napi_schedule(&crashtest_napi);
 	local_bh_enable();
@@ -191,7 +191,7 @@ static CRASHTEST_FRAME long crashtest_in_irq_thread(void)
 /* The idle task. */
 static int crashtest_idle(struct cpuidle_device *device, struct cpuidle_driver *driver, int index)
 {
-	if (crashtest_is_armed())
+	if (crashtest_is_armed(CRASHTEST_IDLE))
 		crashtest_here();
 	asm volatile("sti; hlt; cli" : : : "memory");
 	return index;
@@ -215,7 +215,7 @@ static CRASHTEST_FRAME long crashtest_in_idle(void)
 			return err;
 		registered = true;
 	}
-	crashtest_arm();
+	crashtest_arm(CRASHTEST_IDLE);
 	return crashtest_wait();
 }
 

@@ -24,7 +24,8 @@ void crashtest_matrix_crash(const char *name);
 
 /* What the context that is reached crashes by, and whether it was reached. */
 static void (*crashtest_crash)(void);
-static bool crashtest_reached, crashtest_armed;
+static bool crashtest_reached;
+static int crashtest_armed;
 
 struct file *crashtest_file;
 
@@ -47,15 +48,15 @@ CRASHTEST_FRAME long crashtest_wait(void)
 	return -ETIMEDOUT;
 }
 
-long crashtest_arm(void)
+long crashtest_arm(enum crashtest_visitor visitor)
 {
-	WRITE_ONCE(crashtest_armed, true);
+	WRITE_ONCE(crashtest_armed, visitor);
 	return 0;
 }
 
-bool crashtest_is_armed(void)
+bool crashtest_is_armed(enum crashtest_visitor visitor)
 {
-	return xchg(&crashtest_armed, false);
+	return cmpxchg(&crashtest_armed, (int)visitor, 0) == visitor;
 }
 
 static const struct crashtest_cause *crashtest_find_cause(const struct crashtest_cause *table, const char *name, size_t length)
@@ -75,7 +76,7 @@ static bool crashtest_choose(const char *name, size_t length)
 	if (!cause)
 		return false;
 	WRITE_ONCE(crashtest_reached, false);
-	WRITE_ONCE(crashtest_armed, false);
+	WRITE_ONCE(crashtest_armed, 0);
 	if (cause->prepare)
 		cause->prepare();
 	WRITE_ONCE(crashtest_crash, cause->crash);

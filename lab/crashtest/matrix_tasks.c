@@ -24,7 +24,7 @@ static vm_fault_t crashtest_fault(struct vm_fault *vmf)
 
 static void crashtest_vma_open(struct vm_area_struct *vma)
 {
-	if (crashtest_is_armed())
+	if (crashtest_is_armed(CRASHTEST_FORK))
 		crashtest_here();
 }
 
@@ -47,13 +47,13 @@ static CRASHTEST_FRAME long crashtest_in_fork(void)
 
 	if (IS_ERR_VALUE(at))
 		return at;
-	return crashtest_arm();
+	return crashtest_arm(CRASHTEST_FORK);
 }
 
 /* execve(2) of a file that begins with "CRSH". */
 static int crashtest_load_binary(struct linux_binprm *bprm)
 {
-	if (!memcmp(bprm->buf, "CRSH", 4) && crashtest_is_armed())
+	if (!memcmp(bprm->buf, "CRSH", 4) && crashtest_is_armed(CRASHTEST_EXEC))
 		crashtest_here();
 	return -ENOEXEC;
 }
@@ -67,13 +67,13 @@ void crashtest_register_exec(void)
 
 static CRASHTEST_FRAME long crashtest_in_exec(void)
 {
-	return crashtest_arm();
+	return crashtest_arm(CRASHTEST_EXEC);
 }
 
 /* The last close of the file, at exit(2) where it is left open. */
 int crashtest_release(struct inode *inode, struct file *file)
 {
-	if (file->private_data == &crashtest_file && crashtest_is_armed())
+	if (file->private_data == &crashtest_file && crashtest_is_armed(CRASHTEST_RELEASE))
 		crashtest_here();
 	return 0;
 }
@@ -81,7 +81,7 @@ int crashtest_release(struct inode *inode, struct file *file)
 static CRASHTEST_FRAME long crashtest_in_release(void)
 {
 	crashtest_file->private_data = &crashtest_file;
-	return crashtest_arm();
+	return crashtest_arm(CRASHTEST_RELEASE);
 }
 
 /* On the way back to user space, where signals are delivered. */
