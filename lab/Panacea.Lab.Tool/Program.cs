@@ -21,11 +21,11 @@ const string Usage = """
                       runs a shell command in a guest whose control port "boot" printed
       capture-logs LINE|all DIRECTORY [NAME…]
                       provokes the kernel's reports in guests that nobody guards and stores their console text as samples
-      matrix LINE|all PANACEA [--document FILE] [--journal FILE] [--evidence DIRECTORY] [--baseline] [--endurance CRASHES] [--cpu OPTIONS] [CELL…]
+      matrix LINE|all PANACEA [--document FILE] [--journal FILE [--so-far]] [--evidence DIRECTORY] [--baseline] [--endurance CRASHES] [--cpu OPTIONS] [CELL…]
                       crashes guarded guests in every cell of the matrix (or in those named, "sample" for one of each) and prints what became of it;
                       PANACEA is the executable; --document: writes docs/recovery-matrix.md there; --baseline: the same cells on guests
                       that nobody guards, with panic_on_oops=1 and 0; --endurance: so many crashes of one guest in a row, too;
-                      --journal: keeps results as they come, and does not run again what is in it; --evidence: reports of guests that did not live;
+                      --journal: keeps results as they come, and does not run again what is in it; --so-far: runs nothing else either; --evidence: reports of guests that did not live;
                       --cpu: more of QEMU's -cpu, such as family=23,model=49, for which kernels replace each return
       quiet LINE|all PANACEA [MINUTES]
                       guards healthy guests, an idle and a busy one, for an hour (or so many minutes), on a host that has too little for them and
@@ -120,7 +120,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     int failures = 0;
     string? document = null, path = null, evidence = null;
     string cpu = "";
-    bool baseline = false;
+    bool baseline = false, soFar = false;
     int endurance = 0;
     while (names is [{ } option, ..] && option.StartsWith("--", StringComparison.Ordinal))
     {
@@ -140,6 +140,9 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 break;
             case ["--endurance", { } crashes, ..]:
                 (endurance, names) = (int.Parse(crashes, CultureInfo.InvariantCulture), names[2..]);
+                break;
+            case ["--so-far", ..]:
+                (soFar, names) = (true, names[1..]);
                 break;
             case ["--baseline", ..]:
                 (baseline, names) = (true, names[1..]);
@@ -162,7 +165,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
         GuestSpec spec = MatrixRun.Spec(line) with { Cpu = cpu };
         await using var run = new MatrixRun(spec, panacea, Console.Error.WriteLine, evidence);
         var results = new List<MatrixResult>();
-        foreach (MatrixCell cell in cells)
+        foreach (MatrixCell cell in cells.Where(c => !soFar || journal.Guarded(kernel, c) is not null))
         {
             int boots = run.Boots;
             if (journal.Guarded(kernel, cell) is not { } result)
@@ -175,9 +178,9 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
                 Console.WriteLine($"     {step}");
         }
 
-        List<BaselineResult> without = baseline ? await BaselineAsync(spec, kernel, cells, journal) : [];
+        List<BaselineResult> without = baseline ? await BaselineAsync(spec, kernel, cells, journal, soFar) : [];
         kernels.Add(new KernelMatrix(kernel, results, journal.Boots(kernel), without));
-        if (endurance > 0)
+        if (endurance > 0 && !soFar)
         {
             rows.Add(await new EnduranceRun(line, panacea, Console.Error.WriteLine, evidence).RunAsync(endurance));
             failures += rows[^1].Results.Count(r => !r.IsRecovered);
@@ -191,13 +194,13 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
     return failures == 0 ? 0 : 1;
 }
 
-static async Task<List<BaselineResult>> BaselineAsync(GuestSpec spec, string kernel, IReadOnlyList<MatrixCell> cells, MatrixJournal journal)
+static async Task<List<BaselineResult>> BaselineAsync(GuestSpec spec, string kernel, IReadOnlyList<MatrixCell> cells, MatrixJournal journal, bool soFar)
 {
     var results = new List<BaselineResult>();
     foreach (bool panics in (bool[])[true, false])
     {
         await using var unguarded = new MatrixBaseline(spec, panics, Console.Error.WriteLine);
-        foreach (MatrixCell cell in cells)
+        foreach (MatrixCell cell in cells.Where(c => !soFar || journal.Unguarded(kernel, c, panics) is not null))
         {
             int boots = unguarded.Boots;
             if (journal.Unguarded(kernel, cell, panics) is not { } result)

@@ -29,9 +29,8 @@ public static class MatrixDocument
         text.Append("stay in D state; a guest that fails is replaced. The same guest goes on from cell to cell, with redis and a counter at work.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Generated {at:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, Panacea {Safe.Markdown(host.Panacea)}, QEMU {Safe.Markdown(host.Qemu)}, from `{command}`.\n\n");
         int whole = MatrixCell.All.Count + MatrixCell.Hangs.Count;
-        if (kernels.Count > 0 && kernels[0].Results.Count < whole)
-            text.Append(CultureInfo.InvariantCulture, $"This run is a sample: {kernels[0].Results.Count} of {whole} cells a kernel, each context and each cause among them.\n\n");
         text.Append("| | ").AppendJoin(" | ", kernels.Select(k => k.Kernel)).Append(" |\n| --- |").Append(string.Concat(kernels.Select(_ => " ---: |"))).Append('\n');
+        Row("cells that were run", k => $"{k.Results.Count} of {whole}");
         Row("cells recovered", k => $"{k.Results.Count(r => r.IsRecovered)} of {k.Results.Count} ({Percent(k.Results.Count(r => r.IsRecovered), k.Results.Count)})");
         Row("process survives, where it has not to be taken out", k => $"{k.Results.Count(r => r is { Cell.MaySurvive: true, ProcessSurvived: true, IsRecovered: true })} of {k.Results.Count(r => r.Cell.MaySurvive)}");
         Row("guest stopped by a crash, median / p99", k => Stopped(k, hangs: false));
