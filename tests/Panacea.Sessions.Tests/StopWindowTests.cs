@@ -258,6 +258,30 @@ public sealed class StopWindowTests
         run.Vm.AssertRuns();
     }
 
+    /// <summary>Others keep coming by a step that never comes: when its time is over the guest goes on.</summary>
+    [Fact]
+    public void A_step_is_not_waited_for_beyond_its_time_whoever_comes_by()
+    {
+        using var run = new Run(Crashes["two steps"], true, StopReason.Breakpoint, second: false);
+        VcpuRegisters other = run.Guest.Vcpu(1, run.Guest["die:back:oops_end"], default);
+        int left = 10_000;
+        void Another() => run.Vm.Then(() =>
+        {
+            // The guest runs for a moment between any two stops.
+            Thread.Sleep(20);
+            if (--left > 0)
+                Another();
+            return new GuestWait(QemuWaitKind.Stopped, run.Vm.Hold(other, StopReason.Breakpoint));
+        });
+        Another();
+        StopResult result = run.Handle();
+        Assert.Null(result.Applied);
+        Assert.True(left > 0, "it was waited for until nobody came by any more");
+        Assert.Contains(result.Errors, e => e.EndsWith("was not reached in time: the process was left to go on from there by itself", StringComparison.Ordinal));
+        Assert.Equal(run.Armed.Addresses, run.Vm.Armed);
+        run.Vm.AssertRuns();
+    }
+
     private sealed class Run : IDisposable
     {
         private readonly ArmedGuest _guest;
