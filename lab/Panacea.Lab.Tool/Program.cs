@@ -152,6 +152,9 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
         }
     }
 
+    if (soFar && path is null)
+        throw new FormatException("--so-far shows what a journal holds: name one with --journal");
+
     // What the results depend on; where files lie is the business of who runs it.
     string[] options = [.. (string[])(baseline ? ["--baseline"] : []), .. (string[])(endurance > 0 ? ["--endurance", endurance.ToString(CultureInfo.InvariantCulture)] : []), .. (string[])(cpu.Length > 0 ? ["--cpu", cpu] : [])];
     string command = string.Join(' ', ["dotnet run --project lab/Panacea.Lab.Tool -- matrix", lines, "PANACEA --document FILE", .. options, .. names]);

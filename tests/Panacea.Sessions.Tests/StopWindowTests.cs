@@ -264,7 +264,7 @@ public sealed class StopWindowTests
     {
         using var run = new Run(Crashes["two steps"], true, StopReason.Breakpoint, second: false);
         VcpuRegisters other = run.Guest.Vcpu(1, run.Guest["die:back:oops_end"], default);
-        int left = 10_000;
+        int left = 500;
         void Another() => run.Vm.Then(() =>
         {
             // The guest runs for a moment between any two stops.
