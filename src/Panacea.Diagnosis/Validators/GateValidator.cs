@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Structures;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
@@ -9,9 +10,6 @@ namespace Panacea.Diagnosis.Validators;
 /// <summary>The ways into the kernel: trap gates (arch/x86/kernel/idt.c) and system call tables (arch/x86/entry/syscall_64.c).</summary>
 public sealed class GateValidator : IValidator
 {
-    /// <summary>16 bytes a gate (struct gate_struct, arch/x86/include/asm/desc_defs.h).</summary>
-    private const int Gates = 256, GateBytes = 16;
-
     /// <summary>__KERNEL_CS.</summary>
     private const ushort KernelCode = 0x10;
 
@@ -50,28 +48,26 @@ public sealed class GateValidator : IValidator
             return;
         }
 
-        byte[] raw = new byte[Gates * GateBytes];
+        byte[] raw = new byte[TrapGate.TableSize];
         kernel.Space.Read(new VirtualAddress(at), raw, "trap table");
         RepairImage earlier = context.Pristine ?? kernel.Image;
-        for (int vector = 0; vector < Gates; vector++)
+        for (int vector = 0; vector < TrapGate.Count; vector++)
         {
-            ReadOnlySpan<byte> gate = raw.AsSpan(vector * GateBytes, GateBytes);
-            if ((gate[5] & 0x80) == 0)
+            TrapGate gate = TrapGate.Of(raw, vector);
+            if (!gate.IsPresent)
                 continue;
             notes.Count("trap gates");
-            ulong to = BinaryPrimitives.ReadUInt16LittleEndian(gate) | ((ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16) | ((ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32);
-            ushort selector = BinaryPrimitives.ReadUInt16LittleEndian(gate[2..]);
-            int type = gate[5] & 0x1f, level = gate[5] >> 5 & 3;
+            ulong to = gate.Target;
             if (!context.Text.IsKernel(to) && !IsEarly(kernel, vector, to))
                 notes.Found("trap", Confidence.High, $"the gate of trap {vector} leads to 0x{to:x}, which is no kernel text", $"trap table 0x{at:x}");
-            if (selector != KernelCode || type is not (0xe or 0xf))
-                notes.Found("trap", Confidence.High, $"the gate of trap {vector} has selector 0x{selector:x} and type {type}", $"trap table 0x{at:x}");
+            if (gate.Selector != KernelCode || gate.Type is not (0xe or 0xf))
+                notes.Found("trap", Confidence.High, $"the gate of trap {vector} has selector 0x{gate.Selector:x} and type {gate.Type}", $"trap table 0x{at:x}");
 
             // User code may raise int3, into and the old system call (SYSG in idt.c).
-            if (level != 0 && vector is not (3 or 4 or 0x80))
-                notes.Found("trap-level", Confidence.High, $"the gate of trap {vector} lets user code in (DPL {level})", $"trap table 0x{at:x}");
+            if (gate.Level != 0 && vector is not (3 or 4 or 0x80))
+                notes.Found("trap-level", Confidence.High, $"the gate of trap {vector} lets user code in (DPL {gate.Level})", $"trap table 0x{at:x}");
             ReadOnlySpan<byte> before = earlier.TrapTable.Span;
-            if (earlier.Meta.TextBase == kernel.Image.Meta.TextBase && before.Length == raw.Length && !before.Slice(vector * GateBytes, GateBytes).SequenceEqual(gate))
+            if (earlier.Meta.TextBase == kernel.Image.Meta.TextBase && before.Length == raw.Length && !TrapGate.Raw(before, vector).SequenceEqual(TrapGate.Raw(raw, vector)))
                 notes.Found("trap-changed", Confidence.Medium, $"the gate of trap {vector} is another one than when the image was made", $"leads to 0x{to:x}");
         }
     }

@@ -1,6 +1,6 @@
-using System.Buffers.Binary;
 using Panacea.Diagnosis;
 using Panacea.Kernel;
+using Panacea.Kernel.Structures;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -12,42 +12,35 @@ namespace Panacea.Repair.Strategies;
 /// </summary>
 internal static class TrapGates
 {
-    /// <summary>16 bytes a gate (struct gate_struct, arch/x86/include/asm/desc_defs.h).</summary>
-    private const int Gates = 256, GateBytes = 16;
-
-    private const byte Present = 0x80;
-
     /// <summary>A plan for a crash at the very address that a gate leads to; null where none does.</summary>
     public static StrategyVerdict? Evaluate(CrashEvidence evidence)
     {
         LinuxKernel kernel = evidence.Kernel;
         ulong at = kernel.Image.Meta.TrapTableAddress;
         ReadOnlySpan<byte> pristine = kernel.Image.TrapTable.Span;
-        byte[] live = new byte[Gates * GateBytes];
+        byte[] live = new byte[TrapGate.TableSize];
         if (evidence.Point.Symbol != "oops_end" || at == 0 || pristine.Length != live.Length || evidence.Analysis.Text?.IsText(evidence.Crash.Ip) != false
             || !kernel.Space.TryRead(new VirtualAddress(at), live, out _))
             return null;
-        for (int vector = 0; vector < Gates; vector++)
+        for (int vector = 0; vector < TrapGate.Count; vector++)
         {
-            ReadOnlySpan<byte> gate = live.AsSpan(vector * GateBytes, GateBytes), before = pristine.Slice(vector * GateBytes, GateBytes);
-            if (gate.SequenceEqual(before) || TargetOf(gate) != evidence.Crash.Ip || (before[5] & Present) == 0 || evidence.Analysis.Text.IsText(TargetOf(before)) != true)
+            TrapGate before = TrapGate.Of(pristine, vector);
+            if (TrapGate.Raw(live, vector).SequenceEqual(TrapGate.Raw(pristine, vector)) || TrapGate.Of(live, vector).Target != evidence.Crash.Ip || !before.IsPresent
+                || evidence.Analysis.Text.IsText(before.Target) != true)
                 continue;
             string what = $"the gate of interrupt {vector}, which led to 0x{evidence.Crash.Ip:x}, is restored";
             if (!TrapReturn.IsSilent(evidence))
                 return StrategyVerdict.Declines($"{what}, but its handler can't be reached from this trap");
-            RepairPlan plan = TrapReturn.Plan(evidence, evidence.Crash with { Ip = TargetOf(before) });
+            RepairPlan plan = TrapReturn.Plan(evidence, evidence.Crash with { Ip = before.Target });
             return StrategyVerdict.Applies(plan with
             {
                 Kind = RepairKind.Heal,
                 Explanation = $"{what}, and the interrupt goes to its handler; nothing is lost",
-                Writes = [new PlannedWrite(new VirtualAddress(at + ((ulong)vector * GateBytes)), before.ToArray(), $"gate of interrupt {vector} as it was"), .. plan.Writes],
+                Writes = [new PlannedWrite(new VirtualAddress(at + ((ulong)vector * TrapGate.Size)), TrapGate.Raw(pristine, vector).ToArray(), $"gate of interrupt {vector} as it was"), .. plan.Writes],
                 Risks = ["what has overwritten the gate may have overwritten more"],
             });
         }
 
         return null;
     }
-
-    private static ulong TargetOf(ReadOnlySpan<byte> gate) =>
-        BinaryPrimitives.ReadUInt16LittleEndian(gate) | ((ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16) | ((ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32);
 }
