@@ -21,7 +21,7 @@ public sealed record Endurance(string Kernel, IReadOnlyList<MatrixResult> Result
 /// <param name="evidence">Directory for reports on guests that did not live after a crash; null for none.</param>
 public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<string> progress, string? evidence = null)
 {
-    /// <summary>Cells are taken from all over the matrix, in an order that is always the same; those that freeze a task are left out, for it has to stay.</summary>
+    /// <summary>Cells are taken from all over the matrix, in an order that is always the same; those that leave a task asleep for ever are left out, for it has to stay.</summary>
     private const int Stride = 97;
 
     private const int AccountEvery = 10;
@@ -34,7 +34,7 @@ public sealed class EnduranceRun(string line, PanaceaProgram panacea, Action<str
     /// <param name="cancel">Gives up.</param>
     public async Task<Endurance> RunAsync(int crashes, CancellationToken cancel = default)
     {
-        MatrixCell[] cells = [.. MatrixCell.All.Where(c => c.Context != "init")];
+        MatrixCell[] cells = [.. MatrixCell.All.Where(c => c.Context != "init" && !c.IsSetting)];
         await using var run = new MatrixRun(MatrixRun.Spec(line), panacea, progress, evidence);
         for (int i = 0; i < WarmUp; i++)
             await run.RunAsync(cells[(crashes + i) * Stride % cells.Length], cancel);

@@ -41,6 +41,12 @@ public sealed class MatrixBaseline(GuestSpec spec, bool panicOnOops, Action<stri
         long mark = guest.Console.Mark();
         Task<GuestCommandResult> crash = guest.RunAsync(cell.Command, CellLimit, cancel);
         long started = Stopwatch.GetTimestamp();
+        if (cell.MonitorCommand is { } outside)
+        {
+            await crash;
+            await guest.Monitor.HumanAsync(outside, cancel);
+        }
+
         while (!crash.IsCompleted && !IsDead(guest, mark))
             await Task.WhenAny(crash, Task.Delay(DeathStep, cancel));
 
@@ -57,7 +63,7 @@ public sealed class MatrixBaseline(GuestSpec spec, bool panicOnOops, Action<stri
                 survived = cell.HasProcess ? (await crash).Status < 128 : null;
             else
                 failures.Add("the command never came back");
-            failures.AddRange(await CellProbe.RunAsync(guest, false, ProbeLimit, cancel));
+            failures.AddRange(await CellProbe.RunAsync(guest, cell.LeavesSleeper, ProbeLimit, cancel));
             panicked = IsDead(guest, mark);
         }
 

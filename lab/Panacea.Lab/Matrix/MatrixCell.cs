@@ -47,13 +47,31 @@ public sealed record MatrixCell(string Cause, string Context)
         ("mutex-twice", ["syscall", "mutex", "rwsem-write", "semaphore", "kthread", "work"]), ("mutex-abba", ["syscall", "mutex", "rwsem-write"]), ("mutex-orphan", ["syscall", "rwsem-read", "release"]),
     ];
 
+    /// <summary>The kernel's own detectors find something, and a setting makes a panic of that.</summary>
+    public const string Setting = "setting";
+
+    /// <summary>A CPU that does not give way stalls RCU only where somebody waits for a grace period: whoever unloads a module does.</summary>
+    private const string Stall = "echo 30 > /proc/sys/kernel/watchdog_thresh; echo 3 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout; "
+        + "echo soft-lockup > /dev/crashtest-reports & sleep 1; insmod /modules/crashtest_extra.ko; rmmod crashtest_extra; wait; echo 10 > /proc/sys/kernel/watchdog_thresh";
+
+    /// <summary>Those settings, and what provokes the panic; null for an NMI, which comes from outside.</summary>
+    private static readonly (string Cause, string File, string? Provoke)[] Settings =
+    [
+        ("unknown-nmi-panic", "/proc/sys/kernel/unknown_nmi_panic", null),
+        ("hung-task-panic", "/proc/sys/kernel/hung_task_panic", "echo 2 > /proc/sys/kernel/hung_task_timeout_secs; (echo hung-completion > /dev/crashtest-reports) > /dev/null 2>&1 &"),
+        ("panic-on-oom", "/proc/sys/vm/panic_on_oom", "awk 'BEGIN { s = \"x\"; while (1) s = s s }' 2> /dev/null"),
+        ("panic-on-rcu-stall", "/proc/sys/kernel/panic_on_rcu_stall", Stall),
+        ("softlockup-panic", "/proc/sys/kernel/softlockup_panic", "echo 2 > /proc/sys/kernel/watchdog_thresh; echo soft-lockup > /dev/crashtest-reports; echo 10 > /proc/sys/kernel/watchdog_thresh"),
+    ];
+
     /// <summary>Crashes that may be meant: the process that ran into one is taken out.</summary>
     private static readonly string[] Attacks = ["stack-smash", "readonly-write", "refcount", "usercopy"];
 
     /// <summary>Every crash in every context.</summary>
     public static IReadOnlyList<MatrixCell> All { get; } =
         [.. Process.Concat(Other).SelectMany(context => Causes.Select(cause => new MatrixCell(cause, context))), .. Process.Concat(Other).Except(Unguarded).Select(context => new MatrixCell(Overflow, context)),
-            .. Sleeping.Select(context => new MatrixCell(AtomicSleep, context)), new(FatalSignal, "init"), .. Healing.SelectMany(cause => HealingIn.Select(context => new MatrixCell(cause, context)))];
+            .. Sleeping.Select(context => new MatrixCell(AtomicSleep, context)), new(FatalSignal, "init"), .. Healing.SelectMany(cause => HealingIn.Select(context => new MatrixCell(cause, context))),
+            .. Settings.Select(s => new MatrixCell(s.Cause, Setting))];
 
     /// <summary>Every context once and every cause once.</summary>
     public static IReadOnlyList<MatrixCell> Sample { get; } =
@@ -82,8 +100,24 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>What was damaged can be restored, and nothing is to be lost.</summary>
     public bool IsToBeHealed => Cause is "module-text" or "kernel-text" || Array.IndexOf(Healing, Cause) >= 0;
 
+    /// <summary>It is found by a detector of the kernel's, which has to come before a guard's.</summary>
+    public bool IsSetting => Context == Setting;
+
+    /// <summary>The command of QEMU's human monitor that crashes so, after <see cref="Command"/>; null where that does.</summary>
+    public string? MonitorCommand => IsSetting && SettingOf.Provoke is null ? "nmi" : null;
+
+    /// <summary>A task is left that sleeps for ever: it is what was found.</summary>
+    public bool LeavesSleeper => Cause == "hung-task-panic";
+
+    /// <summary>The shell command that makes the guest as it was before; null where it is.</summary>
+    public string? Undo => IsSetting ? $"echo 0 > {SettingOf.File}" : null;
+
+    private (string Cause, string File, string? Provoke) SettingOf => Array.Find(Settings, s => s.Cause == Cause);
+
     /// <summary>The shell command that crashes so.</summary>
-    public string Command => $"echo {(Cause is "warn" or "refcount" or AtomicSleep ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
+    public string Command => IsSetting
+        ? $"[ -e /dev/crashtest-reports ] || insmod /modules/crashtest_reports.ko; echo 1 > {SettingOf.File}; {SettingOf.Provoke ?? "true"}"
+        : $"echo {(Cause is "warn" or "refcount" or AtomicSleep ? 1 : 0)} > /proc/sys/kernel/panic_on_warn; {(Cause == "refcount" ? WarnAgain : "")}{Provoke}";
 
     /// <summary>Each warning of a reference count is made once only (lib/refcount.c), until this is written.</summary>
     private const string WarnAgain = "mount -t debugfs none /sys/kernel/debug 2> /dev/null; echo 1 > /sys/kernel/debug/clear_warn_once; ";
@@ -104,5 +138,5 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <exception cref="LabException">There is none.</exception>
     public static MatrixCell Parse(string name) => name.Split('@') is [{ } cause, { } context] && All.Concat(Hangs).Contains(new MatrixCell(cause, context))
         ? new MatrixCell(cause, context)
-        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Append(AtomicSleep).Append(FatalSignal).Concat(Healing).Concat(Hanging.Select(h => h.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other))}");
+        : throw new LabException($"there is no cell {name}; causes: {string.Join(' ', Causes.Append(Overflow).Append(AtomicSleep).Append(FatalSignal).Concat(Healing).Concat(Hanging.Select(h => h.Cause)).Concat(Settings.Select(s => s.Cause)))}; contexts: {string.Join(' ', Process.Concat(Other).Append(Setting))}");
 }

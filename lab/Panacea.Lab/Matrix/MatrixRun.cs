@@ -40,6 +40,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
 
     private Guest? _guest;
     private GuardProcess? _guard;
+    private bool _looksForHangs;
 
     /// <summary>The guest of the last cell; null before the first.</summary>
     public Guest? Guest => _guest;
@@ -53,35 +54,44 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
     /// <summary>Runs one cell.</summary>
     public async Task<MatrixResult> RunAsync(MatrixCell cell, CancellationToken cancel = default)
     {
-        if (_guest is null)
-            await BootAsync(cancel);
+        await MakeReadyAsync(looksForHangs: !cell.IsSetting, cancel);
         long started = Stopwatch.GetTimestamp();
         var failures = new List<string>();
-        GuardEvent? incident = null;
         GuestCommandResult? answer = null;
+        GuardEvent? said = null;
         using var done = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         try
         {
             _guard!.DropEvents();
             Task<GuestCommandResult> crash = _guest!.RunAsync(cell.Command, CellLimit, done.Token);
-            Task<GuardEvent> said = _guard.NextAsync("incident", CellLimit, done.Token);
-            // An incident comes a health window after the crash, a command that does not crash at once.
-            if (await Task.WhenAny(crash, said) == crash)
+            if (cell.MonitorCommand is { } outside)
+            {
                 answer = await crash;
-            incident = answer is null ? await said : await said.WaitAsync(TimeSpan.FromSeconds(10), cancel);
+                await _guest.Monitor.HumanAsync(outside, done.Token);
+            }
+
+            // A command may come back before what it has set off.
+            said = await _guard.NextAsync(["resumed", "incident"], CellLimit, done.Token);
             answer ??= await crash.WaitAsync(ProbeLimit, cancel);
         }
         catch (Exception e) when (e is TimeoutException or LabException or IOException)
         {
-            failures.Add(incident is null ? $"no incident: {e.Message}{(answer is null ? "" : $" ({answer.Output.Trim()})")}" : $"the crashing command did not come back: {e.Message}");
+            failures.Add(said is null ? $"no incident: {e.Message}{(answer is null ? "" : $" ({answer.Output.Trim()})")}" : $"the crashing command did not come back: {e.Message}");
         }
         finally
         {
             await done.CancelAsync();
         }
 
-        if (incident?.Outcome == "recovered" || incident is null)
-            failures.AddRange(await CellProbe.RunAsync(_guest!, incident?.Repair == "freeze", ProbeLimit, cancel));
+        // The guest is looked at as soon as it goes on, while the guard looks too.
+        if (said is null or { Event: "resumed" } or { Outcome: "recovered" })
+        {
+            if (cell.Undo is { } undo)
+                failures.AddRange(await UndoAsync(undo, cancel));
+            failures.AddRange(await CellProbe.RunAsync(_guest!, said?.Repair == "freeze" || cell.LeavesSleeper, ProbeLimit, cancel));
+        }
+
+        GuardEvent? incident = said is { Event: "resumed" } ? await EndOfIncidentAsync(failures, cancel) : said;
         if (cell.IsToBeHealed && incident?.Outcome == "recovered" && incident.Repair != "heal")
             failures.Add($"not healed, but: {incident.Repair}");
         IReadOnlyList<string> ladder = LadderOf(incident);
@@ -90,7 +100,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
         bool? survived = !cell.HasProcess ? null : answer is { } a && a.Status < 128;
 
         // A guest with a thread that sleeps for ever is not like the others any more.
-        if (incident?.Outcome != "recovered" || incident.Repair == "freeze" || failures.Count > 0)
+        if (incident?.Outcome != "recovered" || incident.Repair == "freeze" || cell.LeavesSleeper || failures.Count > 0)
             await EndAsync();
         return new MatrixResult(
             cell, incident?.Title, incident?.Repair, incident?.Outcome, incident?.Lost ?? [], incident?.StoppedUs, survived, ladder, failures, Math.Round(Stopwatch.GetElapsedTime(started).TotalSeconds, 1));
@@ -99,16 +109,53 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
     /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await EndAsync();
 
-    private async Task BootAsync(CancellationToken cancel)
+    /// <summary>A guest, and a guard that is as the cell asks for.</summary>
+    private async Task MakeReadyAsync(bool looksForHangs, CancellationToken cancel)
     {
-        progress($"{spec.Line}: booting");
-        Boots++;
-        _guest = await Guest.StartAsync(spec, progress, cancel);
+        if (_guest is null)
+        {
+            progress($"{spec.Line}: booting");
+            Boots++;
+            _guest = await Guest.StartAsync(spec, progress, cancel);
 
-        // The driver is there before the guard: code that is damaged before it was learned can't be healed.
-        if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
-            throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
-        _guard = await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, cancel);
+            // The driver is there before the guard: code that is damaged before it was learned can't be healed.
+            if (await _guest.RunAsync(MatrixCell.SetUp, ProbeLimit, cancel) is { Succeeded: false } setUp)
+                throw new LabException($"the driver can't be loaded: {setUp.Output.Trim()}");
+        }
+
+        if (_guard is { } other && _looksForHangs != looksForHangs)
+        {
+            _guard = null;
+            await other.DisposeAsync();
+        }
+
+        _guard ??= await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, looksForHangs, cancel);
+        _looksForHangs = looksForHangs;
+    }
+
+    private async Task<GuardEvent?> EndOfIncidentAsync(List<string> failures, CancellationToken cancel)
+    {
+        try
+        {
+            return await _guard!.NextAsync(["incident"], CellLimit, cancel);
+        }
+        catch (Exception e) when (e is TimeoutException or LabException)
+        {
+            failures.Add($"the incident has no end: {e.Message}");
+            return null;
+        }
+    }
+
+    private async Task<IReadOnlyList<string>> UndoAsync(string command, CancellationToken cancel)
+    {
+        try
+        {
+            return await _guest!.RunAsync(command, ProbeLimit, cancel) is { Succeeded: false } failed ? [$"{command}: {failed.Output.Trim()}"] : [];
+        }
+        catch (Exception e) when (e is TimeoutException or IOException)
+        {
+            return [$"{command}: {e.Message}"];
+        }
     }
 
     /// <summary>What the guest's tasks and CPUs are at, from a dump of its memory: a guest that is only slow is told from one that stands.</summary>

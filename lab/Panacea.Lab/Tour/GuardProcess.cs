@@ -46,13 +46,17 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <param name="healthWindow">How long a repaired guest is watched.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="LabException">It could not guard the VM; the message has what it said.</exception>
-    public static async Task<GuardProcess> StartAsync(
-        PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, CancellationToken cancel = default)
+    public static Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, CancellationToken cancel = default) =>
+        StartAsync(panacea, target, directory, healthWindow, looksForHangs: true, cancel);
+
+    /// <inheritdoc cref="StartAsync(PanaceaProgram, string, string, TimeSpan, CancellationToken)"/>
+    /// <param name="looksForHangs">It sees hangs itself; else what the kernel's own detectors make of them comes first.</param>
+    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, bool looksForHangs, CancellationToken cancel = default)
     {
         string window = string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms");
         string[] arguments =
         [
-            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
+            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", .. (string[])(looksForHangs ? [] : ["--hangs", "off"]), "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
         ];
         var start = new ProcessStartInfo(panacea.Path, arguments)
         {
@@ -76,7 +80,11 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <summary>The next event of a name; those before it are passed over.</summary>
     /// <exception cref="LabException">The guard ended or reported an error first.</exception>
     /// <exception cref="TimeoutException">It did not come in time.</exception>
-    public async Task<GuardEvent> NextAsync(string name, TimeSpan timeout, CancellationToken cancel = default)
+    public Task<GuardEvent> NextAsync(string name, TimeSpan timeout, CancellationToken cancel = default) => NextAsync([name], timeout, cancel);
+
+    /// <summary>The next event of one of these names.</summary>
+    /// <inheritdoc cref="NextAsync(string, TimeSpan, CancellationToken)"/>
+    public async Task<GuardEvent> NextAsync(IReadOnlyCollection<string> names, TimeSpan timeout, CancellationToken cancel = default)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(timeout);
@@ -86,18 +94,18 @@ public sealed partial class GuardProcess : IAsyncDisposable
             {
                 while (_events.Reader.TryRead(out GuardEvent? e))
                 {
-                    if (e.Event == name)
+                    if (names.Contains(e.Event))
                         return e;
                     if (e.Event == "error")
                         throw new LabException($"panacea guard: {e.Message}");
                 }
             }
 
-            throw new LabException($"panacea guard ended before the event \"{name}\": {Notes()}");
+            throw new LabException($"panacea guard ended before the event \"{string.Join(" or ", names)}\": {Notes()}");
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new TimeoutException($"panacea guard did not tell \"{name}\" within {timeout.TotalSeconds:0.#} s{(Notes() is { Length: > 0 } notes ? $": {notes}" : "")}");
+            throw new TimeoutException($"panacea guard did not tell \"{string.Join(" or ", names)}\" within {timeout.TotalSeconds:0.#} s{(Notes() is { Length: > 0 } notes ? $": {notes}" : "")}");
         }
     }
 

@@ -1,5 +1,6 @@
 using Panacea.GuestTests.Harness;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Matrix;
 
 namespace Panacea.GuestTests.Protection;
 
@@ -7,28 +8,15 @@ namespace Panacea.GuestTests.Protection;
 public abstract class SettingTests(SharedGuest shared)
 {
     /// <summary>How a panic is provoked.</summary>
-    /// <param name="Setting">The setting's file, written 1 before and 0 after it.</param>
-    /// <param name="Provoke">A command in the guest; null for an NMI from the monitor.</param>
+    /// <param name="Cell">The matrix's cell.</param>
     /// <param name="Repair">The rung that is to be used.</param>
     /// <param name="Title">What the title has in it.</param>
-    private sealed record Scenario(string Setting, string? Provoke, string Repair, string Title);
+    private sealed record Scenario(string Cell, string Repair, string Title);
 
-    /// <summary>A CPU that does not give way stalls RCU only where somebody waits for a grace period: whoever unloads a module does.</summary>
-    private const string Stall = "echo 30 > /proc/sys/kernel/watchdog_thresh; echo 3 > /sys/module/rcupdate/parameters/rcu_cpu_stall_timeout; "
-        + "echo soft-lockup > /dev/crashtest-reports & sleep 1; insmod /modules/crashtest_extra.ko; rmmod crashtest_extra; wait";
-
-    private static readonly Scenario[] Quick =
-    [
-        new("/proc/sys/kernel/unknown_nmi_panic", null, "go-on", "NMI"),
-        new("/proc/sys/kernel/hung_task_panic", "echo 2 > /proc/sys/kernel/hung_task_timeout_secs; (echo hung-completion > /dev/crashtest-reports) > /dev/null 2>&1 &", "unwind", "hung_task"),
-    ];
+    private static readonly Scenario[] Quick = [new("unknown-nmi-panic@setting", "go-on", "NMI"), new("hung-task-panic@setting", "unwind", "hung_task")];
 
     private static readonly Scenario[] Slow =
-    [
-        new("/proc/sys/vm/panic_on_oom", "awk 'BEGIN { s = \"x\"; while (1) s = s s }'", "go-on", "Out of memory"),
-        new("/proc/sys/kernel/panic_on_rcu_stall", Stall, "go-on", "RCU"),
-        new("/proc/sys/kernel/softlockup_panic", "echo 2 > /proc/sys/kernel/watchdog_thresh; echo soft-lockup > /dev/crashtest-reports", "go-on", "softlockup"),
-    ];
+        [new("panic-on-oom@setting", "go-on", "Out of memory"), new("panic-on-rcu-stall@setting", "go-on", "RCU"), new("softlockup-panic@setting", "go-on", "softlockup")];
 
     [Fact]
     public Task What_the_kernel_has_found_is_not_the_end_of_it() => RunAsync(Quick);
@@ -58,21 +46,19 @@ public abstract class SettingTests(SharedGuest shared)
     {
         await using Guest guest = await Guest.StartAsync(shared.Spec, null, TestContext.Current.CancellationToken);
         await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest, "--hangs", "off");
-        await guest.MustAsync("[ -e /dev/crashtest-reports ] || insmod /modules/crashtest_reports.ko");
         foreach (Scenario scenario in scenarios)
         {
+            MatrixCell cell = MatrixCell.Parse(scenario.Cell);
             int mark = guard.Mark();
-            await guest.MustAsync($"echo 1 > {scenario.Setting}");
-            if (scenario.Provoke is { } command)
-                await guest.RunAsync(command, Limits.Guest, TestContext.Current.CancellationToken);
-            else
-                await guest.Monitor.HumanAsync("nmi", TestContext.Current.CancellationToken);
+            await guest.RunAsync(cell.Command, Limits.Guest, TestContext.Current.CancellationToken);
+            if (cell.MonitorCommand is { } outside)
+                await guest.Monitor.HumanAsync(outside, TestContext.Current.CancellationToken);
             GuardEvent incident = await guard.WaitForAsync("incident", mark);
             TestContext.Current.TestOutputHelper?.WriteLine(incident.Json.GetRawText());
             Assert.True(incident.Text("outcome") == "recovered", incident.Json.GetRawText());
             Assert.Contains(scenario.Title, incident.Text("title"), StringComparison.OrdinalIgnoreCase);
             Assert.Equal(scenario.Repair, incident.Text("repair"));
-            await guest.MustAsync($"echo 0 > {scenario.Setting}");
+            await guest.MustAsync(cell.Undo!);
             await guest.AssertLivesAsync();
         }
     }
