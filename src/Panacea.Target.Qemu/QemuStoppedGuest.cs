@@ -57,7 +57,7 @@ public sealed partial class QemuStoppedGuest : IStoppedGuest
     /// <inheritdoc/>
     public void WriteRegister(int vcpu, WritableRegister register, ulong value) => WriteRegisters(vcpu, new RegisterWrite(register, value));
 
-    /// <summary>Writes several registers of one vCPU in one round trip.</summary>
+    /// <inheritdoc/>
     public void WriteRegisters(int vcpu, params ReadOnlySpan<RegisterWrite> writes)
     {
         GdbClient gdb = Gdb();

@@ -247,7 +247,8 @@ public sealed partial class QemuTarget : IDisposable
         _armed = [];
         try
         {
-            _gdb.ChangeBreakpoints(before, addresses);
+            // Those that stay are left alone.
+            _gdb.ChangeBreakpoints([.. before.Except(addresses.ToArray())], [.. addresses.ToArray().Except(before)]);
             _armed = addresses.ToArray();
         }
         catch (GdbException e) when (e.Kind == GdbFailure.Refused)

@@ -20,6 +20,13 @@ public interface IStoppedGuest
     /// <summary>Writes one register of one vCPU.</summary>
     void WriteRegister(int vcpu, WritableRegister register, ulong value);
 
+    /// <summary>Writes registers of one vCPU, in one round trip where the hypervisor has such. Where it fails, some may have been written.</summary>
+    void WriteRegisters(int vcpu, params ReadOnlySpan<RegisterWrite> writes)
+    {
+        foreach (RegisterWrite write in writes)
+            WriteRegister(vcpu, write.Register, write.Value);
+    }
+
     /// <summary>Writes guest-physical memory; fails as a whole before the first byte is written where any of it is not RAM.</summary>
     /// <returns>True when every byte was written.</returns>
     bool TryWrite(PhysicalAddress address, ReadOnlySpan<byte> bytes, out MemoryFault fault);

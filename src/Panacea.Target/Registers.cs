@@ -146,6 +146,11 @@ public sealed record VcpuRegisters
     public bool IsLongMode => (Efer & 0x400) != 0 && (Cr0 & 0x8000_0000) != 0;
 }
 
+/// <summary>One register to write.</summary>
+/// <param name="Register">Which.</param>
+/// <param name="Value">Its new value.</param>
+public readonly record struct RegisterWrite(WritableRegister Register, ulong Value);
+
 /// <summary>A register that a stopped guest lets be written.</summary>
 public enum WritableRegister
 {

@@ -62,8 +62,14 @@ public sealed class RepairJournal
                 Verify(physical, after, why);
             }
 
-            foreach (PlannedRegister register in plan.Registers)
-                Write(register);
+            for (int at = 0, next; at < plan.Registers.Count; at = next)
+            {
+                for (next = at + 1; next < plan.Registers.Count && plan.Registers[next].Vcpu == plan.Registers[at].Vcpu; next++)
+                {
+                }
+
+                Write(plan.Registers[at].Vcpu, [.. plan.Registers.Skip(at).Take(next - at)]);
+            }
         }
         catch (Exception e)
         {
@@ -123,17 +129,24 @@ public sealed class RepairJournal
             throw new TargetException($"guest memory does not hold what was written ({why})");
     }
 
-    private void Write(PlannedRegister planned)
+    /// <summary>All registers of a vCPU at once: each question that QEMU is asked keeps the guest standing.</summary>
+    private void Write(int vcpu, PlannedRegister[] planned)
     {
-        ulong before = ValueOf(_guest.ReadRegisters(planned.Vcpu), planned.Register);
+        VcpuRegisters registers = _guest.ReadRegisters(vcpu);
+        RegisterWrite[] before = [.. planned.Select(p => new RegisterWrite(p.Register, ValueOf(registers, p.Register)))];
+
+        // Where writing fails, some may have been written.
         _undo.Push(() =>
         {
-            _guest.WriteRegister(planned.Vcpu, planned.Register, before);
+            _guest.WriteRegisters(vcpu, before);
             return true;
         });
-        _guest.WriteRegister(planned.Vcpu, planned.Register, planned.Value);
-        _entries.Add(new JournalEntry(
-            $"vcpu{planned.Vcpu}.{planned.Register.ToString().ToLowerInvariant()}", BitConverter.GetBytes(before), BitConverter.GetBytes(planned.Value), planned.Why));
+        _guest.WriteRegisters(vcpu, [.. planned.Select(p => new RegisterWrite(p.Register, p.Value))]);
+        for (int i = 0; i < planned.Length; i++)
+        {
+            _entries.Add(new JournalEntry(
+                $"vcpu{vcpu}.{planned[i].Register.ToString().ToLowerInvariant()}", BitConverter.GetBytes(before[i].Value), BitConverter.GetBytes(planned[i].Value), planned[i].Why));
+        }
     }
 
     private static ulong ValueOf(VcpuRegisters registers, WritableRegister register) => register switch

@@ -2,11 +2,6 @@ using System.Buffers.Binary;
 
 namespace Panacea.Target.Qemu.Gdb;
 
-/// <summary>One register to write.</summary>
-/// <param name="Register">Which.</param>
-/// <param name="Value">Its new value.</param>
-public readonly record struct RegisterWrite(WritableRegister Register, ulong Value);
-
 public sealed partial class GdbClient
 {
     /// <summary>vCPUs whose registers are asked for in one write: replies of this many fit the socket's buffer with room to spare.</summary>
