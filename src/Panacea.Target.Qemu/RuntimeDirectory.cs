@@ -28,6 +28,13 @@ internal static class RuntimeDirectory
         return path;
     }
 
+    /// <summary>A fresh directory for one clone: its sockets, its log, what it writes to disks.</summary>
+    public static string ForClone()
+    {
+        string path = $"/tmp/panacea-clone-{Guid.NewGuid():N}"[..30];
+        return Libc.MakeDirectory(path, OwnerOnly) == 0 ? path : throw new TargetException($"cannot make the directory {path}: {Libc.LastError}");
+    }
+
     /// <summary>A fresh directory for one session's gdb socket, which QEMU (running as <paramref name="qemuUser"/>) must be able to write into.</summary>
     public static string ForSession(uint qemuUser, uint qemuGroup)
     {

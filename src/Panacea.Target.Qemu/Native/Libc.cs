@@ -49,6 +49,47 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "send", SetLastError = true)]
     internal static partial nint Send(int fd, void* buffer, nuint count, int flags);
 
+    [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
+    private static partial nint SendMessage(int fd, MessageHeader* message, int flags);
+
+    /// <summary>struct msghdr (socket(7)), 64 bits.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    private struct MessageHeader
+    {
+        public nint Name;
+        public int NameLength;
+        public IoVec* Vectors;
+        public nuint VectorCount;
+        public nint Control;
+        public nuint ControlLength;
+        public int Flags;
+    }
+
+    /// <summary>struct cmsghdr with one descriptor (cmsg(3)): CMSG_SPACE(4) is 24.</summary>
+    [StructLayout(LayoutKind.Sequential, Size = 24)]
+    private struct DescriptorMessage
+    {
+        public nuint Length;
+        public int Level;
+        public int Type;
+        public int Descriptor;
+    }
+
+    /// <summary>send(2) with a descriptor for the other end (SCM_RIGHTS, unix(7)).</summary>
+    internal static nint SendDescriptor(int fd, byte* buffer, nuint count, int descriptor, int flags)
+    {
+        const int solSocket = 1, scmRights = 1;
+        var vector = new IoVec { Base = (nint)buffer, Length = count };
+        var control = new DescriptorMessage { Length = 20, Level = solSocket, Type = scmRights, Descriptor = descriptor };
+        var message = new MessageHeader { Vectors = &vector, VectorCount = 1, Control = (nint)(&control), ControlLength = (nuint)sizeof(DescriptorMessage) };
+
+        // SAFETY: all of it lies on this stack, and buffer is the caller's, count long.
+        return SendMessage(fd, &message, flags);
+    }
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int MemoryFile(string name, uint flags);
+
     [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
     internal static partial int GetSockOpt(int fd, int level, int name, void* value, int* length);
 
@@ -91,6 +132,7 @@ internal static unsafe partial class Libc
     {
         internal bool IsDirectory => (Mode & 0xf000) == 0x4000;
         internal bool IsSocket => (Mode & 0xf000) == 0xc000;
+        internal bool IsBlockDevice => (Mode & 0xf000) == 0x6000;
     }
 
     /// <summary>statx(2); offsets from include/uapi/linux/stat.h (stable ABI).</summary>

@@ -121,7 +121,12 @@ public sealed class QmpClient : IDisposable
     /// <param name="timeout">Patience; null for <see cref="QmpOptions.CommandTimeout"/>.</param>
     /// <exception cref="QmpCommandException">QEMU answered with an error.</exception>
     /// <exception cref="QmpConnectionException">No answer in time, or the connection is gone.</exception>
-    public JsonElement Execute(string command, Action<Utf8JsonWriter>? arguments = null, TimeSpan? timeout = null)
+    public JsonElement Execute(string command, Action<Utf8JsonWriter>? arguments = null, TimeSpan? timeout = null) => Execute(command, arguments, timeout, descriptor: -1);
+
+    /// <summary>The same with a file descriptor that QEMU gets a copy of (<c>add-fd</c>, <c>getfd</c>).</summary>
+    internal JsonElement ExecuteWith(int descriptor, string command, Action<Utf8JsonWriter>? arguments = null) => Execute(command, arguments, null, descriptor);
+
+    private JsonElement Execute(string command, Action<Utf8JsonWriter>? arguments, TimeSpan? timeout, int descriptor)
     {
         long id = Interlocked.Increment(ref _nextId);
         var message = new ArrayBufferWriter<byte>(256);
@@ -151,7 +156,7 @@ public sealed class QmpClient : IDisposable
 
         try
         {
-            Send(message.WrittenSpan, deadline);
+            Send(message.WrittenSpan, deadline, descriptor);
             lock (_pendingGate)
             {
                 while (!pending.Done)
@@ -256,7 +261,7 @@ public sealed class QmpClient : IDisposable
         }
     }
 
-    private unsafe void Send(ReadOnlySpan<byte> bytes, long deadline)
+    private unsafe void Send(ReadOnlySpan<byte> bytes, long deadline, int descriptor)
     {
         lock (_sendGate)
         {
@@ -267,11 +272,14 @@ public sealed class QmpClient : IDisposable
                 fixed (byte* p = bytes)
                 {
                     // SAFETY: p is pinned and bytes.Length long; Dispose closes the socket under the same lock.
-                    sent = Libc.Send(_fd, p, (nuint)bytes.Length, Libc.MsgNoSignal | Libc.MsgDontWait);
+                    const int flags = Libc.MsgNoSignal | Libc.MsgDontWait;
+                    sent = descriptor < 0 ? Libc.Send(_fd, p, (nuint)bytes.Length, flags) : Libc.SendDescriptor(_fd, p, (nuint)bytes.Length, descriptor, flags);
                 }
 
                 if (sent > 0)
                 {
+                    // It went with the first byte.
+                    descriptor = -1;
                     bytes = bytes[(int)sent..];
                     continue;
                 }

@@ -120,7 +120,9 @@ public static class QmpSocketFinder
         return parts;
     }
 
-    private static string[] ReadCommandLine(int pid)
+    /// <summary>The words that a process was started with, empty ones among them; the first is the program.</summary>
+    /// <exception cref="AttachException">No such process.</exception>
+    internal static string[] ReadCommandLine(int pid)
     {
         try
         {
@@ -130,7 +132,9 @@ public static class QmpSocketFinder
             int got;
             while ((got = file.Read(chunk)) > 0 && bytes.Length < MaxCommandLine)
                 bytes.Write(chunk, 0, got);
-            return Encoding.UTF8.GetString(bytes.ToArray()).Split('\0', StringSplitOptions.RemoveEmptyEntries);
+            
+            // Each ends with a zero.
+            return Encoding.UTF8.GetString(bytes.ToArray()).Split('\0')[..^1];
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
