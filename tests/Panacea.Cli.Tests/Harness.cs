@@ -14,7 +14,7 @@ namespace Panacea.Cli.Tests;
 internal sealed record Outcome(int ExitCode, string Out, string Error);
 
 /// <summary>Runs the program in this process, over services that a test controls.</summary>
-internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, IDumpService, IGuestRequestService, ILab
+internal sealed class Harness : IGuardFactory, IImageService, IInspectionService, IDiagnosisService, ICheckUpService, IDumpService, ICloneService, IGuestRequestService, ILab
 {
     public Func<TargetName, GuardOptions, ISessionSink, IGuardSession>? Guard { get; init; }
 
@@ -31,7 +31,7 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public string? History { get; init; }
 
     /// <summary>Everything that the program stands on.</summary>
-    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Dumps = this, Requests = this, Lab = this, Terminal = () => Terminal, History = History };
+    public CliServices Services => new() { Guards = this, Images = this, Inspection = this, Diagnosis = Diagnosis ?? this, CheckUps = this, Dumps = this, Clones = this, Requests = this, Lab = this, Terminal = () => Terminal, History = History };
 
     /// <summary>In the place of <see cref="Says"/>.</summary>
     public IDiagnosisService? Diagnosis { get; init; }
@@ -41,6 +41,8 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public Func<SourceName, IReadOnlyList<string>, string?, CheckUpReport>? Checks { get; init; }
 
     public Func<TargetName, DumpRequest, Action<DumpProgress>, DumpAnswer>? Dumps { get; init; }
+
+    public Func<TargetName, bool, IClonedVm>? Clones { get; init; }
 
     public Func<TargetName, GuestRequest, GuestAnswer>? Answers { get; init; }
 
@@ -78,6 +80,8 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public DiagnosisOptions? Options { get; private set; }
 
     public CheckUpReport Check(SourceName source, IReadOnlyList<string> only, string? image, CancellationToken cancel) => Checks!(source, only, image);
+
+    public IClonedVm Clone(TargetName target, bool run) => Clones!(target, run);
 
     public DumpAnswer Dump(TargetName target, DumpRequest request, Action<DumpProgress> progress, CancellationToken cancel) => Dumps!(target, request, progress);
 

@@ -28,6 +28,7 @@ internal static class PanaceaCommandLine
             DiagnoseCommand.Create(console, services),
             CheckCommand.Create(console, services),
             DumpCommand.Create(console, services),
+            CloneCommand.Create(console, services),
             PolicyCommand.Create(console),
             FuseCommand.Create(console, services),
             QuarantineCommand.Create(console, services),

@@ -32,6 +32,9 @@ internal sealed record CliServices
     /// <summary>Dumping a guest.</summary>
     public required IDumpService Dumps { get; init; }
 
+    /// <summary>Copying a running VM.</summary>
+    public required ICloneService Clones { get; init; }
+
     /// <summary>Fuses and the quarantine.</summary>
     public required IGuestRequestService Requests { get; init; }
 
@@ -58,6 +61,7 @@ internal sealed record CliServices
         Inspection = new KernelInspections(),
         Diagnosis = new KernelDiagnosis(),
         Dumps = new LiveDumps(),
+        Clones = new LiveClones(),
         Requests = new LiveRequests(),
         CheckUps = new KernelCheckUps(),
         Lab = new LiveLab(),
@@ -119,6 +123,34 @@ internal interface IDumpService
     /// <param name="cancel">Ends it; nothing is left of the file then.</param>
     DumpAnswer Dump(TargetName target, DumpRequest request, Action<DumpProgress> progress, CancellationToken cancel);
 }
+
+/// <summary>Copies VMs.</summary>
+internal interface ICloneService
+{
+    /// <summary>Makes a copy of a VM.</summary>
+    /// <param name="target">The VM.</param>
+    /// <param name="run">The copy runs; else it stands where the original stood.</param>
+    IClonedVm Clone(TargetName target, bool run);
+}
+
+/// <summary>A copy of a VM. Nothing is left of it when it is disposed of.</summary>
+internal interface IClonedVm : IDisposable
+{
+    /// <summary>Where it is.</summary>
+    CloneAnswer Answer { get; }
+
+    /// <summary>It has ended by itself.</summary>
+    bool HasEnded { get; }
+}
+
+/// <summary>A copy of a VM, for people and scripts.</summary>
+/// <param name="Pid">Process id of its QEMU.</param>
+/// <param name="Qmp">Its QMP socket.</param>
+/// <param name="Gdb">The socket of its gdb stub.</param>
+/// <param name="Consoles">Sockets of its serial ports and channels.</param>
+/// <param name="MemoryBytes">Bytes of memory that were copied.</param>
+/// <param name="StoppedUs">Microseconds for which the original stood still; null where it stood already.</param>
+internal sealed record CloneAnswer(int Pid, string Qmp, string Gdb, IReadOnlyList<string> Consoles, long MemoryBytes, long? StoppedUs);
 
 /// <summary>Asks things of guests, by their guards where they have some.</summary>
 internal interface IGuestRequestService
