@@ -143,6 +143,21 @@ static CRASHTEST_FRAME void *crashtest_pointer_null_read(void)
 	return &crashtest_sink;
 }
 
+static CRASHTEST_FRAME int crashtest_stubborn_part(void)
+{
+	CRASHTEST_USE_REGISTERS();
+	*READ_ONCE(crashtest_null) = 1;
+	barrier();
+	return 0;
+}
+
+/* Takes no error for an answer: whoever makes the part return one has the next crash here. */
+static CRASHTEST_FRAME int crashtest_stubborn(void)
+{
+	BUG_ON(crashtest_stubborn_part());
+	return 0;
+}
+
 static const struct crashtest crashtest_list[] = {
 	{ "null-read", "reads through a NULL pointer", .as_int = crashtest_null_read },
 	{ "null-write", "writes through a NULL pointer", .as_int = crashtest_null_write },
@@ -155,6 +170,7 @@ static const struct crashtest crashtest_list[] = {
 	{ "panic", "panic()", .as_int = crashtest_panic },
 	{ "void-null-write", "writes through NULL in a function that returns nothing", .as_void = crashtest_void_null_write },
 	{ "pointer-null-read", "reads through NULL in a function that returns a pointer", .as_pointer = crashtest_pointer_null_read },
+	{ "stubborn", "writes through NULL in a function whose caller has a BUG_ON() for its errors", .as_int = crashtest_stubborn },
 };
 
 static bool crashtest_registers_lost(unsigned long seed, const unsigned long *v)

@@ -81,6 +81,7 @@ public sealed record LadderExplanation(
             "not-applied" => $"{name} was chosen and could not be carried through: {why}{risks}",
             "not-allowed" => $"{name} was {why}",
             "failed-before" => $"{name} had {why}",
+            "failed-rehearsal" => $"{name} was tried and not used: {why}{risks}",
             NotAsked => $"{name} was not asked: {why}",
             _ => $"{name} does not apply: {why}",
         };

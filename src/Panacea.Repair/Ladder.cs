@@ -24,10 +24,13 @@ public enum RungVerdict
 
     /// <summary>It did not hold before on the same task or at the same place. It was not asked again.</summary>
     FailedBefore,
+
+    /// <summary>Its plan was tried on a copy of the machine, and the copy did not live.</summary>
+    FailedRehearsal,
 }
 
 /// <summary>Why a rung is not asked.</summary>
-/// <param name="Verdict"><see cref="RungVerdict.NotAllowed"/> or <see cref="RungVerdict.FailedBefore"/>.</param>
+/// <param name="Verdict"><see cref="RungVerdict.NotAllowed"/>, <see cref="RungVerdict.FailedBefore"/> or, of one whose plan is not used, <see cref="RungVerdict.FailedRehearsal"/>.</param>
 /// <param name="Why">In words that begin with those of the verdict: <c>not allowed: by policy rungs</c>.</param>
 public sealed record RungBar(RungVerdict Verdict, string Why);
 
@@ -50,28 +53,14 @@ public static class Ladder
     /// <returns>The plan, or null where no rung has one.</returns>
     public static RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars, out IReadOnlyList<LadderVerdict> verdicts)
     {
-        var said = new List<LadderVerdict>(All.Count);
-        verdicts = said;
-        foreach (IRepairStrategy strategy in All)
-        {
-            if (bars(strategy.Kind, evidence) is { } bar)
-            {
-                if (said.Count == 0 || said[^1].Kind != strategy.Kind)
-                    said.Add(new LadderVerdict(strategy.Kind, StrategyVerdict.Declines(bar.Why), bar));
-                continue;
-            }
-
-            StrategyVerdict verdict = Ask(strategy, evidence);
-            said.Add(new LadderVerdict(strategy.Kind, verdict));
-            if (verdict.Plan is not null)
-                return verdict.Plan;
-        }
-
-        return null;
+        var climb = new LadderClimb(evidence, bars);
+        RepairPlan? plan = climb.Next();
+        verdicts = climb.Said;
+        return plan;
     }
 
     /// <summary>A rung that guest memory has confused is no reason not to try the next.</summary>
-    private static StrategyVerdict Ask(IRepairStrategy strategy, CrashEvidence evidence)
+    internal static StrategyVerdict Ask(IRepairStrategy strategy, CrashEvidence evidence)
     {
         try
         {
@@ -82,4 +71,41 @@ public static class Ladder
             return StrategyVerdict.Declines($"the rung itself failed: {e.GetType().Name}: {e.Message}");
         }
     }
+}
+
+/// <summary>Asks the rungs in order, from plan to plan.</summary>
+/// <param name="evidence">The crash.</param>
+/// <param name="bars">Which rungs may not be used, and why; see <see cref="Ladder.Choose"/>.</param>
+public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars)
+{
+    private readonly List<LadderVerdict> _said = new(Ladder.All.Count);
+    private int _next;
+
+    /// <summary>What each rung has said so far; a rung of several strategies that may not be used stands there once.</summary>
+    public IReadOnlyList<LadderVerdict> Said => [.. _said];
+
+    /// <summary>The plan of the next rung that has one, or null where none has. Its rung stands last in <see cref="Said"/>.</summary>
+    public RepairPlan? Next()
+    {
+        while (_next < Ladder.All.Count)
+        {
+            IRepairStrategy strategy = Ladder.All[_next++];
+            if (bars(strategy.Kind, evidence) is { } bar)
+            {
+                if (_said.Count == 0 || _said[^1].Kind != strategy.Kind)
+                    _said.Add(new LadderVerdict(strategy.Kind, StrategyVerdict.Declines(bar.Why), bar));
+                continue;
+            }
+
+            StrategyVerdict verdict = Ladder.Ask(strategy, evidence);
+            _said.Add(new LadderVerdict(strategy.Kind, verdict));
+            if (verdict.Plan is not null)
+                return verdict.Plan;
+        }
+
+        return null;
+    }
+
+    /// <summary>Another plan stands for that of the last rung that had one.</summary>
+    public void Refine(RepairPlan plan) => _said[^1] = _said[^1] with { Verdict = StrategyVerdict.Applies(plan) };
 }

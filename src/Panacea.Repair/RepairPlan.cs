@@ -69,6 +69,9 @@ public sealed record RepairPlan
     /// <summary>The fuse that is set with it, which keeps the function from running again; null for none.</summary>
     public Fuse? Fuse { get; init; }
 
+    /// <summary>How sure it is that the guest lives after it.</summary>
+    public Confidence Confidence { get; init; } = Confidence.High;
+
     /// <summary>What the guest loses by it: empty where nothing.</summary>
     public required IReadOnlyList<string> Lost { get; init; }
 

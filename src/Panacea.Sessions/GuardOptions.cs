@@ -1,6 +1,7 @@
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Repair;
 using Panacea.Sessions.Policy;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Sessions;
 
@@ -35,6 +36,9 @@ public sealed record GuardOptions
 
     /// <summary>Whether and when a guest counts as hanging.</summary>
     public HangPolicy Hangs { get; init; } = new();
+
+    /// <summary>Whether and how repairs are tried on copies of the crashed machine first.</summary>
+    public RehearsalPolicy Rehearsal { get; init; } = new();
 
     /// <summary>When a function that crashes again and again is made to return at once.</summary>
     public FusePolicy Fuse { get; init; } = new();

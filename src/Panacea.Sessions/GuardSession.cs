@@ -185,6 +185,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         IHeldGuest stop = found ?? _target.Stop();
         long stoppedUs = SetBreakpoints(stop, kernel, out VcpuRegisters? registers);
 
+        PrepareRehearsals();
         if (_hangs is not null && _target.VcpuTimes() is null)
             Warn("hangs of CPUs can't be seen: its vCPUs share a thread of the host, so the processor time of each can't be told");
 
@@ -351,7 +352,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, point.Symbol, found);
-        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death), Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf }.Handle(guest, vcpu, point, WhyNot, seen);
+        StopResult stop = new StopWindow(_target, _armed!) { Declined = (held, evidence) => Decline(held, evidence, death), Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf, Rehearser = NewRehearser() }.Handle(guest, vcpu, point, WhyNot, seen);
         Warn(warning);
         Conclude(id, at, stop, death);
     }
@@ -435,6 +436,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         stop.Errors.Count > 0 ? $"Panacea failed ({stop.Errors[0]}); the guest went on to what it would have done alone"
         : options.Mode == GuardMode.Observe ? "the guard only observes"
         : Incidents.IsLimitReached ? $"the guest has been repaired {options.RepairLimit} times within {Durations.Format(options.RepairLimitWindow)} (repair limit)"
+        : stop.Rehearsal is { WhyNot: null, Plans: [_, ..] tried } ? $"no copy of the machine lived with a repair ({string.Join("; ", tried.Select(t => $"{GuardPolicy.Name(t.Repair)}: {string.Join(", ", t.Seen)}"))})"
         : stop.Ladder.All(v => v.Bar is not null) ? "no repair that may be used is left"
         : string.Join("; ", stop.Ladder.Where(v => v.Bar is null).Select(v => v.Verdict.WhyNot));
 

@@ -6,6 +6,7 @@ using Panacea.Diagnosis.Validators;
 using Panacea.Repair;
 using Panacea.Sessions.Control;
 using Panacea.Sessions.Policy;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Sessions;
 
@@ -103,6 +104,9 @@ public sealed record Incident
 
     /// <summary>What was done with the guest instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
     public FallbackResult? Fallback { get; init; }
+
+    /// <summary>What came of trying repairs on copies of the machine first; null where none was tried.</summary>
+    public RehearsalRecord? Rehearsal { get; init; }
 
     /// <summary>The fuse that was set with the repair; null where none was.</summary>
     public FuseLine? Fuse { get; init; }

@@ -128,7 +128,7 @@ internal sealed class IncidentBuilder(string vm, GuardOptions options)
             StoppedUs = pending.StoppedUs, StoppedSource = pending.StoppedSource, Lost = stop.Applied?.Lost ?? [],
             Ladder = [.. stop.Ladder.Select(v => Step(v, stop.Applied))],
             Journal = [.. stop.Journal.Select(Line)], Timeline = timeline, Health = health, CheckUp = checkUp, Report = report, Machine = machine?.State, KnownIssues = known,
-            Fallback = stop.Fallback, Fuse = stop.Fuse is { } fuse ? FuseLine.Of(fuse) : null,
+            Fallback = stop.Fallback, Rehearsal = stop.Rehearsal, Fuse = stop.Fuse is { } fuse ? FuseLine.Of(fuse) : null,
             Console = pending.Console, Errors = errors,
         };
     }
@@ -157,7 +157,8 @@ internal sealed class IncidentBuilder(string vm, GuardOptions options)
     {
         bool taken = v.Verdict.Plan is { } plan && ReferenceEquals(plan, applied);
         RungVerdict verdict = v.Bar?.Verdict ?? (taken ? RungVerdict.Taken : v.Verdict.Plan is null ? RungVerdict.Declined : RungVerdict.NotApplied);
-        return new LadderStep(v.Kind, taken, v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "", v.Verdict.Plan?.Risks ?? [], verdict);
+        string said = v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "";
+        return new LadderStep(v.Kind, taken, v.Bar is { Verdict: RungVerdict.FailedRehearsal } bar ? $"{said}; {bar.Why}" : said, v.Verdict.Plan?.Risks ?? [], verdict);
     }
 
     private static JournalLine Line(JournalEntry entry) =>

@@ -85,7 +85,7 @@ internal sealed partial class StopWindow
         {
             var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
             foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
-                captured.Add((cpu, kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu])));
+                captured.Add((cpu, WithEarlierRepairs(kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu]))));
             Mark("diagnosed");
 
             // One that does what may take long is left to it, and so are those that wait for it.
@@ -98,12 +98,11 @@ internal sealed partial class StopWindow
             // One that only waits for another is not to blame, as long as there is another.
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
             {
-                RepairPlan? plan = Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
+                RepairPlan? plan = Choose(evidence, whyNot, evidence.Point, out IReadOnlyList<LadderVerdict> ladder);
                 if (first is null)
                     (first, firstLadder) = (evidence, ladder);
                 if (plan is null)
                     continue;
-                Mark("planned");
                 Guarded(() => kernel.Capture.TouchForReport(evidence));
                 if (!Apply(guest, cpu.Vcpu, evidence, plan, evidence.Point))
                     continue;

@@ -70,8 +70,8 @@ internal sealed partial class StopWindow
             var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone };
             evidence = kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(guest.StoppedVcpu), hang, []);
             Mark("diagnosed");
-            RepairPlan? plan = Choose(evidence, whyNot, out IReadOnlyList<LadderVerdict> ladder);
-            Mark("planned");
+            // It stands in the middle of several steps: a copy would have to go through them too.
+            RepairPlan? plan = Choose(evidence, whyNot, null, out IReadOnlyList<LadderVerdict> ladder);
             CrashEvidence captured = evidence;
             Guarded(() => kernel.Capture.TouchForReport(captured));
             bool applied = plan is not null && Apply(guest, guest.StoppedVcpu, evidence, plan, evidence.Point);

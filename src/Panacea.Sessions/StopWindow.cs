@@ -8,6 +8,7 @@ using Panacea.Kernel.Subsystems;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
 using Panacea.Sessions.Policy;
+using Panacea.Sessions.Rehearsal;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Gdb;
@@ -39,6 +40,9 @@ internal sealed record StopResult
     /// <summary>What was done instead of a repair; null where nothing was asked for, or a repair was applied.</summary>
     public FallbackResult? Fallback { get; init; }
 
+    /// <summary>What came of trying plans on copies first; null where none was tried.</summary>
+    public RehearsalRecord? Rehearsal { get; init; }
+
     /// <summary>Errors inside Panacea.</summary>
     public IReadOnlyList<string> Errors { get; init; } = [];
 
@@ -66,6 +70,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>Called with the plan that was chosen, while the guest stands: it may do more than the ladder says.</summary>
     public Func<RepairPlan, CrashEvidence, RepairPlan>? Refine { get; init; }
 
+    /// <summary>Tries plans on copies of the guest before one is applied; null for taking the first.</summary>
+    public Rehearser? Rehearser { get; init; }
+
     /// <summary>PREEMPT_NEED_RESCHED (arch/x86/include/asm/preempt.h).</summary>
     private const uint NeedResched = 0x8000_0000;
 
@@ -80,6 +87,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     private readonly List<string> _errors = [];
     private readonly List<IHeldGuest> _stops = new(2);
     private IReadOnlyList<JournalEntry> _journal = [];
+    private RehearsalRecord? _rehearsal;
     private TargetException? _lost;
     private long _start;
 
@@ -102,8 +110,8 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             DeathPoint live = Checked(point);
             evidence = kernel.Capture.Capture(target.Memory, registers, live, Mark);
             Mark("diagnosed");
-            RepairPlan? plan = Choose(evidence, bars, out ladder);
-            Mark("planned");
+            evidence = WithEarlierRepairs(evidence);
+            RepairPlan? plan = Choose(evidence, bars, live, out ladder);
             Guarded(() => kernel.Capture.TouchForReport(evidence));
             if (plan is not null && Apply(guest, vcpu, evidence, plan, live))
             {
@@ -129,17 +137,57 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         return End(guest, point, evidence, applied, ladder, fallback);
     }
 
-    private RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars, out IReadOnlyList<LadderVerdict> ladder)
+    private CrashEvidence WithEarlierRepairs(CrashEvidence evidence)
     {
         int earlier = 0;
         Guarded(() => earlier = EarlierRepairs?.Invoke(evidence) ?? 0);
-        if (Ladder.Choose(earlier == 0 ? evidence : evidence with { EarlierRepairs = earlier }, bars, out ladder) is not { } plan)
-            return null;
-        RepairPlan refined = plan;
-        Guarded(() => refined = Refine?.Invoke(plan, evidence) ?? plan);
-        if (!ReferenceEquals(refined, plan))
-            ladder = [.. ladder.SkipLast(1), ladder[^1] with { Verdict = StrategyVerdict.Applies(refined) }];
-        return refined;
+        return earlier == 0 ? evidence : evidence with { EarlierRepairs = earlier };
+    }
+
+    /// <param name="evidence">The crash.</param>
+    /// <param name="bars">The rungs that may not be used, and why.</param>
+    /// <param name="live">Where the guest stands; null where no copy could go on from there.</param>
+    /// <param name="ladder">What each rung said.</param>
+    private RepairPlan? Choose(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars, DeathPoint? live, out IReadOnlyList<LadderVerdict> ladder)
+    {
+        var climb = new LadderClimb(evidence, bars);
+        RepairPlan? plan = Next();
+        ladder = climb.Said;
+        Mark("planned");
+        if (plan is null || live is null || Rehearser?.Why(evidence, plan) is not { } why)
+            return plan;
+        RehearsalResult? result = null;
+        RepairPlan first = plan;
+        Guarded(() => result = Rehearser.Run(why, evidence, live, first, climb.Said, () => (Next(), climb.Said)));
+        Mark("rehearsed");
+        if (result is null)
+            return plan;
+        (_rehearsal, ladder) = (result.Record, result.Ladder);
+        return result.Plan;
+
+        RepairPlan? Next()
+        {
+            if (climb.Next() is not { } next)
+                return null;
+            RepairPlan refined = next;
+            Guarded(() => refined = Refine?.Invoke(next, evidence) ?? next);
+            if (!ReferenceEquals(refined, next))
+                climb.Refine(refined);
+            return refined;
+        }
+    }
+
+    /// <summary>Carries a plan through on a guest that stands at its death point, and lets it run. Where it can't be, the guest stands.</summary>
+    /// <param name="guest">The guest: a copy, whose memory the evidence is not of.</param>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="point">The death point, as it is now.</param>
+    /// <param name="plan">The plan.</param>
+    public StopResult Carry(IHeldGuest guest, CrashEvidence evidence, DeathPoint point, RepairPlan plan)
+    {
+        _start = Stopwatch.GetTimestamp();
+        return Apply(guest, evidence.Vcpu.Vcpu, evidence, plan, point)
+            ? End(guest, point, null, plan, [])
+            : new StopResult { Point = point, StartedTicks = _start, Timeline = _timeline, Errors = _errors, Stops = _stops, Lost = _lost };
     }
 
     /// <summary>Lets the guest go on, takes the further steps of the repair, and says what was done.</summary>
@@ -157,7 +205,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         return new StopResult
         {
             Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Applied = applied, Ladder = ladder, Journal = _journal, Errors = _errors, Fallback = fallback, Fuse = fuse,
-            StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost,
+            Rehearsal = _rehearsal, StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost,
         };
     }
 

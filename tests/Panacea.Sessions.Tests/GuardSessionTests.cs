@@ -274,7 +274,8 @@ public sealed partial class GuardSessionTests : IDisposable
             deaths += again._sink.Incidents.Count;
         }
 
-        Assert.True(deaths > 10, $"{deaths} deaths on record of {steps} runs");
+        // What goes wrong before there is a death is on no record.
+        Assert.True(deaths > steps / 2, $"{deaths} deaths on record of {steps} runs");
     }
 
     /// <summary>An event or a record is never written while the guest stands still.</summary>
@@ -294,7 +295,7 @@ public sealed partial class GuardSessionTests : IDisposable
         Run();
         using JsonDocument json = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Incidents[0], IncidentJson.Default.Incident));
         Assert.Equal(
-            "schema id vm at mode policy death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues fallback fuse console errors",
+            "schema id vm at mode policy death_point repair outcome outcome_reason stopped_us stopped_source lost ladder journal timeline health check_up report machine known_issues fallback rehearsal fuse console errors",
             string.Join(' ', json.RootElement.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(
             "title bucket kind cause context vcpu location fault task stack registers values surroundings taint kernel_release build_id panic_message disassembly findings unavailable",

@@ -36,6 +36,9 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
 
     public bool IsDisposed { get; private set; }
 
+    /// <summary>What was armed when it was given up.</summary>
+    public IReadOnlyList<ulong> ArmedBefore { get; set; } = [];
+
     public IReadOnlyList<ulong> Armed => _armed;
 
     public int Pid => 4711;

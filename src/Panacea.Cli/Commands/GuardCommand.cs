@@ -5,6 +5,7 @@ using Panacea.Cli.Services;
 using Panacea.Daemon;
 using Panacea.Sessions;
 using Panacea.Sessions.Policy;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Cli.Commands;
 
@@ -43,6 +44,7 @@ internal static class GuardCommand
         Option<QuarantineKind?> quarantine = Quarantine();
         Option<TimeSpan?> hangs = Hangs();
         Option<int?> fuse = Fuse();
+        Option<RehearsalMode?> rehearse = Rehearse();
         Option<string?> records = new("--records") { Description = "Directory for incident records [default: ~/.local/state/panacea/incidents]", HelpName = "DIR" };
         Option<string?> images = new("--image-cache") { Description = "Directory for repair images [default: ~/.cache/panacea/images]", HelpName = "DIR" };
 
@@ -60,6 +62,7 @@ internal static class GuardCommand
                 ("panacea guard --json pid:4242 pid:4243 | jq 'select(.event == \"incident\")'", "Protect two VMs and pick the incidents out of the events."),
                 ("panacea guard --policy /etc/panacea/policy.yaml qmp:/run/vm1.qmp qmp:/run/vm2.qmp", "Guard each VM as a policy file says."),
                 ("panacea guard --fallback reset --fallback-dump /srv/dumps pid:4242", "A crash that can't be repaired: dump, then reset."),
+                ("panacea guard --rehearse=auto pid:4242", "Try doubtful repairs on copies of the crashed VM first (its memory has to be shared)."),
                 ("panacea guard --health-window 10s --records /srv/incidents qmp:/run/vm1.qmp", "Watch longer after a repair, keep the records elsewhere."),
             ],
             Notes =
@@ -79,7 +82,7 @@ internal static class GuardCommand
             ],
         };
         command.Add(targets);
-        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, fuse, policy, records, images, rules, checkUp, fallback, fallbackDump])
+        foreach (Option option in (Option[])[json, mode, healthWindow, stopBudget, repairLimit, quarantine, hangs, fuse, rehearse, policy, records, images, rules, checkUp, fallback, fallbackDump])
             command.Add(option);
         command.SetAction(parsed =>
         {
@@ -89,7 +92,7 @@ internal static class GuardCommand
                 RepairLimit = Said(parsed.GetValue(repairLimit)), Quarantine = Said(parsed.GetValue(quarantine)),
                 DetectHangs = parsed.GetValue(hangs) is { } told ? new Setting<bool>(told != TimeSpan.Zero, Here) : null,
                 HangsAfter = parsed.GetValue(hangs) is { } after && after != TimeSpan.Zero ? new Setting<TimeSpan>(after, Here) : null,
-                FuseAfter = Said(parsed.GetValue(fuse)),
+                FuseAfter = Said(parsed.GetValue(fuse)), Rehearse = Said(parsed.GetValue(rehearse)),
                 FallbackThen = Said(parsed.GetValue(fallback)), FallbackDump = parsed.GetValue(fallbackDump) is { } dumps ? new Setting<string?>(dumps, Here) : null,
                 CheckUp = parsed.GetResult(checkUp) is { Implicit: false } ? new Setting<bool>(parsed.GetValue(checkUp), Here) : null,
             };
@@ -169,6 +172,35 @@ internal static class GuardCommand
             return null;
         },
     };
+
+    /// <summary>A mode, or nothing, which is auto.</summary>
+    private static Option<RehearsalMode?> Rehearse()
+    {
+        var option = new Option<RehearsalMode?>("--rehearse")
+        {
+            Description = "Try repairs on copies of the crashed VM first: auto (where the first is doubtful, or did not last before; the same as no MODE), always, never. [default: never]",
+            HelpName = "MODE",
+            Arity = ArgumentArity.ZeroOrOne,
+            CustomParser = result =>
+            {
+                switch (result.Tokens is [var token] ? token.Value : "auto")
+                {
+                    case "auto":
+                        return RehearsalMode.Auto;
+                    case "always":
+                        return RehearsalMode.Always;
+                    case "never":
+                        return RehearsalMode.Never;
+                    default:
+                        result.AddError($"--rehearse: '{result.Tokens[0].Value}' is no mode of rehearsal; write --rehearse=auto, --rehearse=always or --rehearse=never");
+                        return null;
+                }
+            },
+        };
+        option.CompletionSources.Clear();
+        option.CompletionSources.Add("auto", "always", "never");
+        return option;
+    }
 
     private static Option<QuarantineKind?> Quarantine()
     {

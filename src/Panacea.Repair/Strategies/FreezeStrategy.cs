@@ -40,6 +40,9 @@ public sealed class FreezeStrategy : IRepairStrategy
             Explanation = $"thread {task.Pid} ({task.Comm}) sleeps for ever where it crashed{abandoned.Given}; the rest of the OS goes on",
             Lost = [task.IsKernelThread ? $"kernel thread {task.Pid} ({task.Comm})" : $"thread {task.Pid} of process {task.Tgid} ({task.Comm})"],
             Risks = risks,
+
+            // What the functions further out hold is not given back.
+            Confidence = Confidence.Medium,
         });
     }
 

@@ -59,6 +59,9 @@ public sealed class KillStrategy : IRepairStrategy
             Explanation = $"{who} is killed through {path}{abandoned.Given}; the rest of the OS goes on",
             Lost = lost,
             Risks = risks,
+
+            // What the functions further out hold is not given back.
+            Confidence = Confidence.Medium,
         });
     }
 

@@ -109,11 +109,17 @@ internal static class ReturnCandidate
         if (result.Boundary?.Risk is { } risk)
             risks.Add(risk);
         risks.AddRange(doubts);
+        bool isSure = doubts.Count == 0;
         if (around.PreemptCount is { } outside && evidence.PreemptWord is { } word && word != outside + added)
+        {
+            isSure = false;
             risks.Add($"the preempt count was 0x{word:x}, and what is known to have been taken makes it 0x{outside + added:x}: a lock may be held that nobody gives back");
+        }
+
         return StrategyVerdict.Applies(plan with
         {
             Kind = kind,
+            Confidence = isSure ? Confidence.High : Confidence.Low,
             Returned = result.Returned,
             Explanation = $"{result.Function} {returns} to {caller}{abandoned.Given}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
             Lost = result.Boundary is { } lost ? [lost.Lost] : [],

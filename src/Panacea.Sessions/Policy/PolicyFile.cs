@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text;
+using Panacea.Diagnosis;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Formats.Yaml;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Sessions.Policy;
 
@@ -15,7 +17,7 @@ public sealed record PolicyReading(GuardPolicy? Policy, IReadOnlyList<YamlMistak
 public static class PolicyFile
 {
     private const int MaxBytes = 1 << 20, MaxEntries = 1000, MaxMistakes = 100;
-    private static readonly string[] Known = ["mode", "rungs", "health-window", "stop-budget", "repair-limit", "check-up", "quarantine", "fallback", "hangs", "fuse"];
+    private static readonly string[] Known = ["mode", "rungs", "health-window", "stop-budget", "repair-limit", "check-up", "quarantine", "fallback", "hangs", "fuse", "rehearse"];
 
     /// <summary>Reads a file. What can't be read is a mistake, too.</summary>
     public static PolicyReading Read(string file)
@@ -163,13 +165,15 @@ public static class PolicyFile
 
     private static PolicySettings Settings(YamlMap map, PolicyReader reader, string where)
     {
-        YamlMap? limit = null, fallback = null, hangs = null, fuse = null;
+        YamlMap? limit = null, fallback = null, hangs = null, fuse = null, rehearse = null;
         if (PolicyReader.Member(map, "repair-limit") is { } limitNode && (limit = reader.Map(limitNode, "repair-limit", "'count' and 'window'")) is not null)
             reader.Members(limit, "repair-limit", ["count", "window"]);
         if (PolicyReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect', 'after' and 'use-fallback'")) is not null)
             reader.Members(hangs, "hangs", ["detect", "after", "use-fallback"]);
         if (PolicyReader.Member(map, "fuse") is { } fuseNode && (fuse = reader.Map(fuseNode, "fuse", "'crashes' and 'clear-on-detach'")) is not null)
             reader.Members(fuse, "fuse", ["crashes", "clear-on-detach"]);
+        if (PolicyReader.Member(map, "rehearse") is { } rehearseNode and not YamlText && (rehearse = reader.Map(rehearseNode, "rehearse", "'when', 'below', 'plans' and 'budget'")) is not null)
+            reader.Members(rehearse, "rehearse", ["when", "below", "plans", "budget"]);
         YamlNode? fallbackNode = PolicyReader.Member(map, "fallback");
         if (fallbackNode is not null and not YamlText && (fallback = reader.Map(fallbackNode, "fallback", "'then' and 'dump'")) is not null)
             reader.Members(fallback, "fallback", ["then", "dump"]);
@@ -190,6 +194,10 @@ public static class PolicyFile
             HangsFallback = reader.Truth(hangs, "use-fallback", where),
             FuseAfter = reader.Number(fuse, "crashes", "never", PolicyLimits.MaxFuseAfter, where),
             FuseClearOnDetach = reader.Truth(fuse, "clear-on-detach", where),
+            Rehearse = rehearse is null ? reader.Named<RehearsalMode>(map, "rehearse", "time to rehearse", where) : reader.Named<RehearsalMode>(rehearse, "when", "time to rehearse", where),
+            RehearseBelow = rehearse is null ? null : reader.Named<Confidence>(rehearse, "below", "confidence", where),
+            RehearsePlans = reader.Number(rehearse, "plans", "none", PolicyLimits.MaxRehearsedPlans, where),
+            RehearseBudget = reader.Duration(rehearse, "budget", PolicyLimits.RehearsalBudget, where),
         };
     }
 

@@ -1,4 +1,5 @@
 using Panacea.Repair;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Sessions.Policy;
 
@@ -19,9 +20,11 @@ namespace Panacea.Sessions.Policy;
 /// <param name="FuseAfter">Crashes that the same function's return has repaired with which its fuse is set; 0 for never, and in records of earlier versions.</param>
 /// <param name="FuseClearOnDetach">The guard's fuses are taken away when it lets go of the guest.</param>
 /// <param name="HangsFallback">A hang that no repair is for is dealt with by the fallback; false in records of earlier versions.</param>
+/// <param name="Rehearse">Repairs are tried on copies of the machine first; never in records of earlier versions.</param>
 public sealed record PolicyInForce(
     string? Source, IReadOnlyList<RepairKind> Rungs, long HealthWindowMs, long StopBudgetMs, int RepairLimit, long RepairLimitWindowMs, int RepairsBefore, bool CheckUp, QuarantineKind Quarantine,
-    FallbackAction Fallback, string? DumpDirectory, bool DetectHangs, long HangsAfterMs, int FuseAfter = 0, bool FuseClearOnDetach = false, bool HangsFallback = false)
+    FallbackAction Fallback, string? DumpDirectory, bool DetectHangs, long HangsAfterMs, int FuseAfter = 0, bool FuseClearOnDetach = false, bool HangsFallback = false,
+    RehearsalMode Rehearse = RehearsalMode.Never)
 {
     /// <summary>Of a guard's options.</summary>
     /// <param name="options">The options.</param>
@@ -29,7 +32,7 @@ public sealed record PolicyInForce(
     public static PolicyInForce Of(GuardOptions options, int repairsBefore) => new(
         options.PolicySource, options.Rungs ?? GuardPolicy.Rungs, Ms(options.HealthWindow), Ms(options.StopBudget), options.RepairLimit, Ms(options.RepairLimitWindow), repairsBefore, options.CheckUp,
         options.Quarantine, options.Fallback.Then, options.Fallback.DumpDirectory, options.Hangs.Detect, Ms(options.Hangs.After),
-        options.Fuse.After, options.Fuse.ClearOnDetach, options.Hangs.Fallback);
+        options.Fuse.After, options.Fuse.ClearOnDetach, options.Hangs.Fallback, options.Rehearsal.Mode);
 
     private static long Ms(TimeSpan time) => (long)time.TotalMilliseconds;
 }

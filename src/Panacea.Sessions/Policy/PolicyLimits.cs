@@ -15,6 +15,12 @@ public static class PolicyLimits
     /// <summary>Bounds of <see cref="HangPolicy.After"/>: below half a second, a host that is busy looks like a guest that hangs.</summary>
     public static (TimeSpan Least, TimeSpan Most) HangsAfter { get; } = (TimeSpan.FromMilliseconds(500), TimeSpan.FromMinutes(10));
 
+    /// <summary>Bounds of <see cref="Rehearsal.RehearsalPolicy.Budget"/>.</summary>
+    public static (TimeSpan Least, TimeSpan Most) RehearsalBudget { get; } = (TimeSpan.FromMilliseconds(200), TimeSpan.FromMinutes(1));
+
+    /// <summary>The most that <see cref="Rehearsal.RehearsalPolicy.Plans"/> may be.</summary>
+    public const int MaxRehearsedPlans = 7;
+
     /// <summary>The most that <see cref="GuardOptions.RepairLimit"/> may be.</summary>
     public const int MaxRepairLimit = 1_000_000;
 

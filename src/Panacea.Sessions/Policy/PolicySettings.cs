@@ -1,6 +1,7 @@
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Repair;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Sessions.Policy;
 
@@ -89,6 +90,18 @@ public sealed record PolicySettings
     /// <summary><see cref="FusePolicy.ClearOnDetach"/>.</summary>
     public Setting<bool>? FuseClearOnDetach { get; init; }
 
+    /// <summary><see cref="RehearsalPolicy.Mode"/>.</summary>
+    public Setting<RehearsalMode>? Rehearse { get; init; }
+
+    /// <summary><see cref="RehearsalPolicy.Below"/>.</summary>
+    public Setting<Confidence>? RehearseBelow { get; init; }
+
+    /// <summary><see cref="RehearsalPolicy.Plans"/>.</summary>
+    public Setting<int>? RehearsePlans { get; init; }
+
+    /// <summary><see cref="RehearsalPolicy.Budget"/>.</summary>
+    public Setting<TimeSpan>? RehearseBudget { get; init; }
+
     /// <summary>What of two places holds: every value is looked up on its own.</summary>
     /// <param name="other">Holds where this says nothing.</param>
     public PolicySettings Over(PolicySettings other) => new()
@@ -98,6 +111,7 @@ public sealed record PolicySettings
         FallbackThen = FallbackThen ?? other.FallbackThen, FallbackDump = FallbackDump ?? other.FallbackDump, DetectHangs = DetectHangs ?? other.DetectHangs, HangsAfter = HangsAfter ?? other.HangsAfter,
         HangsFallback = HangsFallback ?? other.HangsFallback,
         FuseAfter = FuseAfter ?? other.FuseAfter, FuseClearOnDetach = FuseClearOnDetach ?? other.FuseClearOnDetach,
+        Rehearse = Rehearse ?? other.Rehearse, RehearseBelow = RehearseBelow ?? other.RehearseBelow, RehearsePlans = RehearsePlans ?? other.RehearsePlans, RehearseBudget = RehearseBudget ?? other.RehearseBudget,
     };
 
     /// <summary>Options with what is said here.</summary>
@@ -114,6 +128,11 @@ public sealed record PolicySettings
         Quarantine = Quarantine?.Value ?? basis.Quarantine,
         Fallback = new FallbackPolicy { Then = FallbackThen?.Value ?? basis.Fallback.Then, DumpDirectory = FallbackDump is { } dump ? dump.Value : basis.Fallback.DumpDirectory },
         Fuse = new FusePolicy { After = FuseAfter?.Value ?? basis.Fuse.After, ClearOnDetach = FuseClearOnDetach?.Value ?? basis.Fuse.ClearOnDetach },
+        Rehearsal = new RehearsalPolicy
+        {
+            Mode = Rehearse?.Value ?? basis.Rehearsal.Mode, Below = RehearseBelow?.Value ?? basis.Rehearsal.Below, Plans = RehearsePlans?.Value ?? basis.Rehearsal.Plans,
+            Budget = RehearseBudget?.Value ?? basis.Rehearsal.Budget,
+        },
         Hangs = new HangPolicy { Detect = DetectHangs?.Value ?? basis.Hangs.Detect, After = HangsAfter?.Value ?? basis.Hangs.After, Fallback = HangsFallback?.Value ?? basis.Hangs.Fallback },
     };
 }

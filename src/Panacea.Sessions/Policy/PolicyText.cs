@@ -35,6 +35,10 @@ public static class PolicyText
             new("hangs.use-fallback", o.Hangs.Fallback ? "true" : "false", settings.HangsFallback?.Place ?? BuiltIn),
             new("fuse.crashes", o.Fuse.After.ToString(CultureInfo.InvariantCulture), settings.FuseAfter?.Place ?? BuiltIn),
             new("fuse.clear-on-detach", o.Fuse.ClearOnDetach ? "true" : "false", settings.FuseClearOnDetach?.Place ?? BuiltIn),
+            new("rehearse.when", GuardPolicy.Name(o.Rehearsal.Mode), settings.Rehearse?.Place ?? BuiltIn),
+            new("rehearse.below", GuardPolicy.Name(o.Rehearsal.Below), settings.RehearseBelow?.Place ?? BuiltIn),
+            new("rehearse.plans", o.Rehearsal.Plans.ToString(CultureInfo.InvariantCulture), settings.RehearsePlans?.Place ?? BuiltIn),
+            new("rehearse.budget", Durations.Format(o.Rehearsal.Budget), settings.RehearseBudget?.Place ?? BuiltIn),
         ];
     }
 

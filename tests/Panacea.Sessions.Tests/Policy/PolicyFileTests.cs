@@ -81,7 +81,11 @@ public sealed class PolicyFileTests
         Assert.Equal(new PolicyLine("check-up", "true", "defaults, line 3"), lines.Single(l => l.Name == "check-up"));
         Assert.Equal(new PolicyLine("hangs.after", "2s", "built in"), lines.Single(l => l.Name == "hangs.after"));
         Assert.Equal(new PolicyLine("hangs.use-fallback", "true", "defaults, line 4"), PolicyText.Lines(Good("defaults:\n  hangs:\n    after: 1s\n    use-fallback: true\nvms:\n  - match: pid:*\n    mode: full\n").For("pid:1"), Usual).Single(l => l.Name == "hangs.use-fallback"));
-        Assert.Equal(new PolicyLine("fuse.clear-on-detach", "false", "built in"), lines[^1]);
+        Assert.Equal(new PolicyLine("rehearse.budget", "2s", "built in"), lines[^1]);
+        IReadOnlyList<PolicyLine> rehearsed = PolicyText.Lines(Good("defaults:\n  rehearse: {when: always, below: low, plans: 2, budget: 500ms}\nvms:\n  - match: pid:*\n    rehearse: auto\n").For("pid:1"), Usual);
+        Assert.Equal(
+            [new("rehearse.when", "auto", "line 5"), new("rehearse.below", "low", "defaults, line 2"), new("rehearse.plans", "2", "defaults, line 2"), new("rehearse.budget", "500ms", "defaults, line 2")],
+            rehearsed.Where(l => l.Name.StartsWith("rehearse.", StringComparison.Ordinal)));
     }
 
     [Theory]
@@ -105,6 +109,9 @@ public sealed class PolicyFileTests
     [InlineData("defaults:\n  stop-budget: 1ms", "2:16: '1ms' is no value of 'stop-budget'; write a duration from 50ms to 1m")]
     [InlineData("defaults:\n  hangs: {after: 499ms}", "2:18: '499ms' is no value of 'after'; write a duration from 500ms to 10m")]
     [InlineData("defaults:\n  hangs: {detect: yes}", "2:19: 'yes' is no value of 'detect'; write true or false")]
+    [InlineData("defaults:\n  rehearse: sometimes", "2:13: 'sometimes' is no time to rehearse; write never, auto or always")]
+    [InlineData("defaults:\n  rehearse: {mode: auto}", "2:14: 'mode' is no member of rehearse; write one of when, below, plans, budget")]
+    [InlineData("defaults:\n  rehearse: {plans: 8}", "2:21: '8' is no value of 'plans'; write a number from 0, for none, to 7")]
     [InlineData("defaults:\n  hangs: 2s", "2:10: 'hangs' has to be a mapping; write 'detect', 'after' and 'use-fallback' below it")]
     [InlineData("defaults:\n  repair-limit: {count: -1}", "2:25: '-1' is no value of 'count'; write a number from 0, for no limit, to 1000000")]
     [InlineData("defaults:\n  repair-limit: {count: 99999999999999999999}", "2:25: '99999999999999999999' is no value of 'count'")]

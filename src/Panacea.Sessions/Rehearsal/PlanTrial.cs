@@ -1,0 +1,114 @@
+using System.Diagnostics;
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
+using Panacea.Repair;
+using Panacea.Target;
+using Panacea.Target.Qemu;
+
+namespace Panacea.Sessions.Rehearsal;
+
+/// <summary>Carries a plan through on a copy of the crashed machine, lets the copy run for a moment, and looks at it from outside: does it die again, do its CPUs take their ticks, does anybody wait for a lock that nobody
+/// will give back?</summary>
+/// <param name="kernel">What was armed.</param>
+/// <param name="limits">Ceilings.</param>
+internal sealed class PlanTrial(ArmedKernel kernel, TargetLimits limits)
+{
+    /// <summary>For how long a copy has to live, and how long it may take to show that it does.</summary>
+    private static readonly TimeSpan Window = TimeSpan.FromMilliseconds(80), Longest = TimeSpan.FromMilliseconds(400), Step = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>Memory that a copy may write: one that writes more takes it from the host's other guests.</summary>
+    private const long MaxOwnMemory = 512L << 20;
+
+    /// <summary>Tasks that are looked at for what they wait for.</summary>
+    private const int MaxTasks = 4096;
+
+    private static readonly Lock One = new();
+
+    /// <summary>Tries a plan.</summary>
+    /// <param name="clone">The copy, standing where the guest stands.</param>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="point">The death point.</param>
+    /// <param name="plan">The plan.</param>
+    /// <param name="deadline">When it has to be known (<see cref="Stopwatch"/>).</param>
+    /// <returns>The verdict, and what was seen.</returns>
+    public (TrialVerdict Verdict, IReadOnlyList<string> Seen) Run(IGuestClone clone, CrashEvidence evidence, DeathPoint point, RepairPlan plan, long deadline)
+    {
+        IGuestControl guest = clone.Guest;
+        if (guest.Stopped is not { } held)
+            return (TrialVerdict.Unknown, ["the copy does not stand where the guest stands"]);
+        guest.ArmBreakpoints(kernel.Addresses);
+        StopResult stop = new StopWindow(guest, kernel).Carry(held, evidence, point, plan);
+        if (stop.Lost is { } lost)
+            return (TrialVerdict.Unknown, [lost.Message]);
+        if (stop.Applied is null)
+            return (TrialVerdict.Dies, [.. stop.Errors.DefaultIfEmpty("it could not be carried through")]);
+        var watch = new HealthWatch(kernel.Image, guest.Memory, guest.VcpuCount);
+        long started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            GuestWait wait = guest.WaitForStop(Step);
+            if (wait.Kind == QemuWaitKind.Gone)
+                return (TrialVerdict.Dies, ["the copy's QEMU has ended"]);
+            if (wait.Guest is { } again)
+                return (TrialVerdict.Dies, [Where(again)]);
+            if (clone.OwnMemory > MaxOwnMemory)
+                return (TrialVerdict.Unknown, [$"the copy has written more than {MaxOwnMemory >> 20} MiB"]);
+            HealthResult health = watch.Look();
+            TimeSpan lived = Stopwatch.GetElapsedTime(started);
+            bool isLate = lived > Longest || Stopwatch.GetTimestamp() > deadline;
+            if (lived >= Window && health.Verified)
+                return Waiting(guest) is { Count: > 0 } waiting ? (TrialVerdict.Stands, waiting) : (TrialVerdict.Lives, health.Evidence);
+            if (isLate)
+                return (lived >= Window ? TrialVerdict.Stands : TrialVerdict.Unknown, health.Evidence);
+        }
+    }
+
+    private string Where(IHeldGuest guest)
+    {
+        VcpuRegisters registers = guest.ReadRegisters(guest.StoppedVcpu);
+        string at = kernel.PointAt(registers.Rip)?.Symbol ?? kernel.Image.Symbolize(registers.Rip)?.ToString() ?? $"0x{registers.Rip:x}";
+        try
+        {
+            // Several trials may run at once; what they share of the kernel is for one thread.
+            using Lock.Scope one = One.EnterScope();
+            CrashEvidence? evidence = kernel.PointAt(registers.Rip) is { } point ? kernel.Capture.Capture(guest.Memory, registers, point) : null;
+            if (evidence?.Faulty is { } faulty && evidence.LocationOf(faulty) is { } location)
+                return $"the copy dies again, in {location} ({at})";
+        }
+        catch (Exception e) when (e is CaptureException or GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            // That it died again is what counts.
+        }
+
+        return $"the copy dies again, at {at}";
+    }
+
+    /// <summary>CPUs that spin for a lock that nobody can hold, and tasks that wait in a ring or for somebody who is gone.</summary>
+    private List<string> Waiting(IGuestControl guest)
+    {
+        var found = new List<string>();
+        IHeldGuest held = guest.Stop();
+        try
+        {
+            using Lock.Scope one = One.EnterScope();
+            LinuxKernel live = kernel.Image.KernelOver(guest.Memory);
+            IReadOnlyList<SpinningCpu> spinning = new SpinningCpus(live, limits, kernel.Capture.CodeMap).Find(held.ReadAllRegisters());
+            found.AddRange(spinning.Where(s => s is { IsSure: true, State.IsLocked: true } && s.PossibleHolders.All(cpu => spinning.Any(o => o.Cpu == cpu)))
+                .Select(s => $"CPU {s.Cpu} of the copy spins for {s.Symbol?.ToString() ?? $"the lock 0x{s.Lock:x}"}, which nobody gives back"));
+            List<LinuxTask> tasks = Tasks.Enumerate(live, limits);
+            if (tasks.Count <= MaxTasks)
+            {
+                found.AddRange(WaitGraph.Build(live, tasks, new TaskBacktraces(live, limits, kernel.Capture.CodeMap), limits).Chains
+                    .Where(c => c.End is ChainEnd.OwnerGone or ChainEnd.Deadlock).Select(c => $"{c.Links.Count} {(c.Links.Count == 1 ? "task" : "tasks")} of the copy wait{(c.Links.Count == 1 ? "s" : "")} for ever for a lock ({c.End})"));
+            }
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            // What does not fit together says nothing.
+        }
+
+        return found;
+    }
+}
