@@ -132,7 +132,7 @@ public static class QmpSocketFinder
             int got;
             while ((got = file.Read(chunk)) > 0 && bytes.Length < MaxCommandLine)
                 bytes.Write(chunk, 0, got);
-            
+
             // Each ends with a zero.
             return Encoding.UTF8.GetString(bytes.ToArray()).Split('\0')[..^1];
         }
