@@ -158,6 +158,13 @@ static CRASHTEST_FRAME int crashtest_stubborn(void)
 	return 0;
 }
 
+/* And neither does whoever calls that. */
+static CRASHTEST_FRAME int crashtest_stubborn_twice(void)
+{
+	BUG_ON(crashtest_stubborn());
+	return 0;
+}
+
 static const struct crashtest crashtest_list[] = {
 	{ "null-read", "reads through a NULL pointer", .as_int = crashtest_null_read },
 	{ "null-write", "writes through a NULL pointer", .as_int = crashtest_null_write },
@@ -171,6 +178,7 @@ static const struct crashtest crashtest_list[] = {
 	{ "void-null-write", "writes through NULL in a function that returns nothing", .as_void = crashtest_void_null_write },
 	{ "pointer-null-read", "reads through NULL in a function that returns a pointer", .as_pointer = crashtest_pointer_null_read },
 	{ "stubborn", "writes through NULL in a function whose caller has a BUG_ON() for its errors", .as_int = crashtest_stubborn },
+	{ "stubborn-twice", "the same, and its caller has another for that", .as_int = crashtest_stubborn_twice },
 };
 
 static bool crashtest_registers_lost(unsigned long seed, const unsigned long *v)

@@ -22,4 +22,7 @@ public interface IRepairStrategy
 
     /// <summary>A plan for this crash, or why there is none. Runs while the guest stands still: microseconds count.</summary>
     StrategyVerdict Evaluate(CrashEvidence evidence);
+
+    /// <summary>Further plans of this rung, after one that <see cref="Evaluate"/> had has failed on a copy of the machine; the one that loses least first. None where the rung has one way only.</summary>
+    IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => [];
 }

@@ -59,6 +59,23 @@ public static class Ladder
         return plan;
     }
 
+    /// <summary>Further plans of a rung; none where it fails by itself.</summary>
+    internal static IReadOnlyList<StrategyVerdict> AskMore(IRepairStrategy strategy, CrashEvidence evidence)
+    {
+        const int most = 8;
+        try
+        {
+            return [.. strategy.Alternatives(evidence).Take(most)];
+        }
+        catch (Exception e) when (IsConfusion(e))
+        {
+            return [];
+        }
+    }
+
+    private static bool IsConfusion(Exception e) =>
+        e is GuestMemoryException or KernelShapeException or OverflowException or ArgumentException or InvalidOperationException or IndexOutOfRangeException or KeyNotFoundException;
+
     /// <summary>A rung that guest memory has confused is no reason not to try the next.</summary>
     internal static StrategyVerdict Ask(IRepairStrategy strategy, CrashEvidence evidence)
     {
@@ -66,7 +83,7 @@ public static class Ladder
         {
             return strategy.Evaluate(evidence);
         }
-        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException or ArgumentException or InvalidOperationException or IndexOutOfRangeException or KeyNotFoundException)
+        catch (Exception e) when (IsConfusion(e))
         {
             return StrategyVerdict.Declines($"the rung itself failed: {e.GetType().Name}: {e.Message}");
         }
@@ -79,14 +96,17 @@ public static class Ladder
 public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars)
 {
     private readonly List<LadderVerdict> _said = new(Ladder.All.Count);
-    private int _next;
+    private IReadOnlyList<StrategyVerdict> _alternatives = [];
+    private int _next, _alternative = -1;
 
-    /// <summary>What each rung has said so far; a rung of several strategies that may not be used stands there once.</summary>
+    /// <summary>What each rung has said so far; a rung of several strategies that may not be used stands there once, one that had several plans once for each.</summary>
     public IReadOnlyList<LadderVerdict> Said => [.. _said];
 
-    /// <summary>The plan of the next rung that has one, or null where none has. Its rung stands last in <see cref="Said"/>.</summary>
+    /// <summary>The next plan: another one of the rung that had the last, or of the next rung that has one. Null where there is none. Its rung stands last in <see cref="Said"/>.</summary>
     public RepairPlan? Next()
     {
+        if (NextAlternative() is { } another)
+            return another;
         while (_next < Ladder.All.Count)
         {
             IRepairStrategy strategy = Ladder.All[_next++];
@@ -99,11 +119,27 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
 
             StrategyVerdict verdict = Ladder.Ask(strategy, evidence);
             _said.Add(new LadderVerdict(strategy.Kind, verdict));
-            if (verdict.Plan is not null)
-                return verdict.Plan;
+            if (verdict.Plan is null)
+                continue;
+            _alternative = -1;
+            return verdict.Plan;
         }
 
         return null;
+    }
+
+    /// <summary>Asked for only when there has been a plan, and it was not good enough.</summary>
+    private RepairPlan? NextAlternative()
+    {
+        if (_said.Count == 0 || _said[^1].Verdict.Plan is null)
+            return null;
+        if (_alternative < 0)
+            (_alternatives, _alternative) = (Ladder.AskMore(Ladder.All[_next - 1], evidence), 0);
+        if (_alternative >= _alternatives.Count)
+            return null;
+        StrategyVerdict verdict = _alternatives[_alternative++];
+        _said.Add(new LadderVerdict(Ladder.All[_next - 1].Kind, verdict));
+        return verdict.Plan;
     }
 
     /// <summary>Another plan stands for that of the last rung that had one.</summary>

@@ -103,4 +103,38 @@ public sealed class LadderTests
     [Fact]
     public void Flags_of_the_abandoned_code_are_cleared_and_no_others() =>
         Assert.Equal(0xffff_ffff_fffb_faffUL, TrapReturn.CleanFlags(ulong.MaxValue));
+
+    /// <summary>From plan to plan: places further out within a rung, then the next rung, and no plan twice.</summary>
+    [Fact]
+    public void The_rungs_are_climbed_one_after_the_other_and_each_to_its_end()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        var climb = new LadderClimb(g.Evidence, (_, _) => null);
+        var plans = new List<RepairPlan>();
+        while (climb.Next() is { } plan)
+        {
+            plans.Add(plan);
+            Assert.Same(plan, climb.Said[^1].Verdict.Plan);
+            Assert.Equal(plan.Kind, climb.Said[^1].Kind);
+        }
+
+        Assert.Null(climb.Next());
+        Assert.Equal(Ladder.Choose(g.Evidence, (_, _) => null, out _)?.Explanation, plans[0].Explanation);
+        Assert.Equal(plans.Select(p => p.Kind).Order(), plans.Select(p => p.Kind));
+        Assert.Equal(plans.Count, plans.Select(p => p.Explanation).Distinct().Count());
+        Assert.Equal(plans.Count, climb.Said.Count(v => v.Verdict.Plan is not null));
+        Assert.Equal([RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Freeze], plans.Select(p => p.Kind).Distinct());
+    }
+
+    [Fact]
+    public void A_plan_that_was_refined_stands_for_its_rung()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        var climb = new LadderClimb(g.Evidence, (_, _) => null);
+        RepairPlan first = climb.Next()!, refined = first with { Explanation = "more" };
+        climb.Refine(refined);
+        Assert.Same(refined, climb.Said[^1].Verdict.Plan);
+        Assert.NotEqual(first.Kind, climb.Next()!.Kind);
+        Assert.Contains(climb.Said, v => ReferenceEquals(v.Verdict.Plan, refined));
+    }
 }

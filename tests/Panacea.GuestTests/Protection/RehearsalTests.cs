@@ -23,9 +23,15 @@ public abstract class RehearsalTests(string line)
         Assert.Contains("dies again, in crashtest_stubborn", plans[0].GetProperty("seen")[0].GetString(), StringComparison.Ordinal);
         Assert.Equal("unwind", incident.GetProperty("repair").GetString());
 
-        // The guest itself has died once.
-        Assert.Single(guard.EventsFrom(0), e => e.Name == "death");
-        Assert.DoesNotContain("BUG", await guest.MustAsync("dmesg | grep -c 'kernel BUG' || true"), StringComparison.Ordinal);
+        // The third place is the one: an error there is an error to write(2).
+        JsonElement twice = await CrashAsync(guest, guard, "stubborn-twice");
+        Assert.Equal([("error-return", "dies"), ("unwind", "dies"), ("unwind", "lives")], Plans(twice).Select(p => (p.GetProperty("repair").GetString(), p.GetProperty("verdict").GetString())));
+        Assert.StartsWith("crashtest_stubborn_twice returns -EIO", Plans(twice)[2].GetProperty("explanation").GetString(), StringComparison.Ordinal);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{incident.GetProperty("stopped_us")} us with two plans, {twice.GetProperty("stopped_us")} us with three");
+
+        // The guest itself has died once of each.
+        Assert.Equal(2, guard.EventsFrom(0).Count(e => e.Name == "death"));
+        Assert.DoesNotContain("kernel BUG at", await guest.MustAsync("dmesg"), StringComparison.Ordinal);
         await guest.AssertLivesAsync();
         Assert.DoesNotContain(guard.EventsFrom(0), e => e.Name is "error" or "warning");
         AssertNothingIsLeft();
