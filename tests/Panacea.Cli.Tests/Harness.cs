@@ -90,4 +90,6 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
 
     public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+
+    public int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
 }

@@ -15,6 +15,9 @@ public sealed record BenchOptions
     /// <summary>Crashes per kernel.</summary>
     public int Crashes { get; init; } = 30;
 
+    /// <summary>RAM of the guests of <c>bench rehearsal</c>, MiB.</summary>
+    public IReadOnlyList<int> MemoryMiB { get; init; } = [512, 16384];
+
     /// <summary>Reboots per kernel to compare with.</summary>
     public int Reboots { get; init; } = 3;
 

@@ -7,7 +7,7 @@ namespace Panacea.Lab.Bench;
 /// <summary>docs/performance.md: the part between two marks of each benchmark is generated, the rest is left as it is.</summary>
 public static class PerformanceDocument
 {
-    private const string Recovery = "recovery", Diagnosis = "diagnosis", End = "<!-- end of the generated part -->";
+    private const string Recovery = "recovery", Diagnosis = "diagnosis", Rehearsal = "rehearsal", End = "<!-- end of the generated part -->";
 
     private static readonly string Empty = $"""
         # Performance
@@ -17,6 +17,11 @@ public static class PerformanceDocument
         ## Recovery
 
         {Begin(Recovery)}
+        {End}
+
+        ## Rehearsal
+
+        {Begin(Rehearsal)}
         {End}
 
         ## Diagnosis of dumps
@@ -44,6 +49,9 @@ public static class PerformanceDocument
 
     /// <summary>Replaces the generated part of <c>bench diagnosis</c>, or makes the document.</summary>
     public static void Update(string path, DiagnosisReport report) => Update(path, Diagnosis, DiagnosisRendering.Document(report));
+
+    /// <summary>Replaces the generated part of <c>bench rehearsal</c>, or makes the document.</summary>
+    public static void Update(string path, RehearsalReport report) => Update(path, Rehearsal, RehearsalRendering.Document(report));
 
     /// <summary>Puts a new generated part into a document's text.</summary>
     /// <param name="text">The document.</param>

@@ -129,7 +129,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             await other.DisposeAsync();
         }
 
-        _guard ??= await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, looksForHangs, cancel);
+        _guard ??= await GuardProcess.StartAsync(panacea, $"qmp:{_guest.QmpPath}", _guest.RunDirectory, Window, looksForHangs ? [] : ["--hangs", "off"], cancel);
         _looksForHangs = looksForHangs;
     }
 

@@ -47,16 +47,16 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="LabException">It could not guard the VM; the message has what it said.</exception>
     public static Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, CancellationToken cancel = default) =>
-        StartAsync(panacea, target, directory, healthWindow, looksForHangs: true, cancel);
+        StartAsync(panacea, target, directory, healthWindow, [], cancel);
 
     /// <inheritdoc cref="StartAsync(PanaceaProgram, string, string, TimeSpan, CancellationToken)"/>
-    /// <param name="looksForHangs">It sees hangs itself; else what the kernel's own detectors make of them comes first.</param>
-    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, bool looksForHangs, CancellationToken cancel = default)
+    /// <param name="more">More of its options.</param>
+    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, IReadOnlyList<string> more, CancellationToken cancel = default)
     {
         string window = string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms");
         string[] arguments =
         [
-            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", .. (string[])(looksForHangs ? [] : ["--hangs", "off"]), "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
+            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", .. more, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
         ];
         var start = new ProcessStartInfo(panacea.Path, arguments)
         {

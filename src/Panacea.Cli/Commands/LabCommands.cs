@@ -51,7 +51,7 @@ internal static class BenchCommand
     {
         Option<bool> json = Shared.Json("Print the figures as JSON.");
         Option<bool> yes = new("--yes", "-y") { Description = "Install the packages that are missing without asking." };
-        Option<int> crashes = Count("--crashes", "Crashes per kernel.", 30), rounds = Count("--rounds", "How often each program reads each dump.", 5);
+        Option<int> crashes = Count("--crashes", "Crashes per kernel.", 30), rehearsed = Count("--crashes", "Crashes of each kind per guest.", 5), rounds = Count("--rounds", "How often each program reads each dump.", 5);
         Option<string> kernels = new("--kernels") { Description = "Kernel lines, with commas between them.", HelpName = "LINES", DefaultValueFactory = _ => string.Join(',', KernelPackages.Lines) };
         kernels.Validators.Add(result =>
         {
@@ -80,6 +80,27 @@ internal static class BenchCommand
                 new BenchRequest(
                     parsed.GetValue(json), parsed.GetValue(yes), parsed.GetValue(crashes), [.. parsed.GetValue(kernels)!.Split(',').Distinct()], parsed.GetValue(updateDocs)), console, interrupts.Token);
         });
+        var rehearsal = new PanaceaCommand("rehearsal", "Measure how long a guest stands still while repairs are tried on copies of it, beside the same crash without.")
+        {
+            Examples =
+            [
+                ("panacea bench rehearsal", "Guests of 512 MiB and 16 GiB of both kernels, with one, two and three plans."),
+                ("panacea bench rehearsal --kernels 6.1 --crashes 20 --json", "One kernel, more crashes, figures as JSON."),
+                ("panacea bench rehearsal --update-docs", "And write docs/performance.md of the source tree."),
+            ],
+        };
+        rehearsal.Add(json);
+        rehearsal.Add(yes);
+        rehearsal.Add(rehearsed);
+        rehearsal.Add(kernels);
+        rehearsal.Add(updateDocs);
+        rehearsal.SetAction(parsed =>
+        {
+            using var interrupts = new Interrupts(console, "still ending the guest; once more ends panacea at once");
+            return services.Lab.BenchRehearsal(
+                new BenchRequest(
+                    parsed.GetValue(json), parsed.GetValue(yes), parsed.GetValue(rehearsed), [.. parsed.GetValue(kernels)!.Split(',').Distinct()], parsed.GetValue(updateDocs)), console, interrupts.Token);
+        });
         var diagnosis = new PanaceaCommand("diagnosis", "Measure how long the report of a dump takes, beside crash and drgn on the same dump.")
         {
             Examples =
@@ -106,10 +127,12 @@ internal static class BenchCommand
             Examples =
             [
                 ("panacea bench recovery", "How long a guest stands still per recovered crash."),
+                ("panacea bench rehearsal", "How long it stands still while repairs are tried on copies of it."),
                 ("panacea bench diagnosis", "How long the report of a dump takes."),
             ],
         };
         command.Add(recovery);
+        command.Add(rehearsal);
         command.Add(diagnosis);
         return command;
     }

@@ -190,6 +190,9 @@ internal interface ILab
     /// <summary>The recovery benchmark.</summary>
     int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel);
 
+    /// <summary>The benchmark of rehearsals.</summary>
+    int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel);
+
     /// <summary>The benchmark of reading dumps.</summary>
     int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel);
 }

@@ -61,6 +61,24 @@ internal sealed class LiveLab : ILab
         return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
     });
 
+    public int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+    {
+        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
+        var options = new BenchOptions { Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Count, AssumeYes = request.Yes, Ask = Asking(console) };
+        RehearsalReport report = await new RehearsalBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
+        if (request.Json)
+            console.Out.WriteLine(RehearsalRendering.Json(report));
+        else
+            RehearsalRendering.Show(report, console.OutScreen);
+        if (docs is not null)
+        {
+            PerformanceDocument.Update(docs, report);
+            console.Note($"wrote {docs}");
+        }
+
+        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
+    });
+
     private static int Run(Func<Task<int>> work)
     {
         try
