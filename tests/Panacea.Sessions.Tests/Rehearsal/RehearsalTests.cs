@@ -143,6 +143,49 @@ public sealed class RehearsalTests : IDisposable
         Assert.Empty(result.Rehearsal!.Plans);
     }
 
+    /// <summary>A QEMU that does not come up, or a trial that hangs, keeps the guest standing for the budget and no longer.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_hangs_is_not_waited_for(bool inStart)
+    {
+        using var release = new ManualResetEventSlim();
+        _policy = _policy with { Budget = TimeSpan.FromMilliseconds(200) };
+        if (inStart)
+            _copies.BeforeStart = release.Wait;
+        else
+            _copies.OnIdle = release.Wait;
+        DeathPoint point = _guest.Armed.PointAt(_crash.Vcpu.Rip)!;
+        var window = new StopWindow(_vm, _guest.Armed) { Rehearser = new Rehearser(_policy, _copies, _guest.Armed, TargetLimits.Default) };
+        StopResult result = window.Handle(_vm.Hold(_crash.Vcpu, StopReason.Breakpoint), 0, point, (_, _) => null, Stopwatch.GetTimestamp());
+        _vm.AssertRuns();
+        Assert.Equal(RepairKind.ErrorReturn, result.Applied?.Kind);
+        Assert.Contains("did not come to an end", result.Rehearsal!.WhyNot, StringComparison.Ordinal);
+        release.Set();
+        _copies.AssertGone();
+    }
+
+    /// <summary>What is known to fail is not used because the time was over before something else was known.</summary>
+    [Fact]
+    public void A_plan_that_failed_is_out_even_where_the_time_is_over()
+    {
+        using var release = new ManualResetEventSlim();
+        _policy = _policy with { Budget = TimeSpan.FromSeconds(3) };
+        _copies.Dies.Add(0);
+        _copies.BeforeStart = () =>
+        {
+            if (_copies.Made.Count == 1)
+                release.Wait();
+        };
+        StopResult result = new StopWindow(_vm, _guest.Armed) { Rehearser = new Rehearser(_policy, _copies, _guest.Armed, TargetLimits.Default) }
+            .Handle(_vm.Hold(_crash.Vcpu, StopReason.Breakpoint), 0, _guest.Armed.PointAt(_crash.Vcpu.Rip)!, (_, _) => null, Stopwatch.GetTimestamp());
+        _vm.AssertRuns();
+        Assert.Equal(TrialVerdict.Dies, Assert.Single(result.Rehearsal!.Plans).Verdict);
+        Assert.NotEqual(RepairKind.ErrorReturn, result.Applied!.Kind);
+        release.Set();
+        _copies.AssertGone();
+    }
+
     [Theory]
     [InlineData(RehearsalMode.Never, Confidence.High, 0, null)]
     [InlineData(RehearsalMode.Auto, Confidence.High, 0, null)]
@@ -180,6 +223,10 @@ public sealed class RehearsalTests : IDisposable
 
         public bool FreezeFails { get; set; }
 
+        public Action BeforeStart { get; set; } = () => { };
+
+        public Action? OnIdle { get; set; }
+
         public List<Copy> Made { get; } = [];
 
         public int AtOnce => 1;
@@ -190,6 +237,7 @@ public sealed class RehearsalTests : IDisposable
 
         public IGuestClone Start()
         {
+            BeforeStart();
             int number = Made.Count;
             if (Fails.Contains(number))
             {
@@ -204,7 +252,7 @@ public sealed class RehearsalTests : IDisposable
             if (Dies.Contains(number))
                 vm.ThenStops(() => kernel.Crash(Spec).Vcpu);
             if (!Stands.Contains(number))
-                vm.OnIdle = vm.Work;
+                vm.OnIdle = OnIdle ?? vm.Work;
             Made.Add(new Copy(vm));
             return Made[^1];
         }
