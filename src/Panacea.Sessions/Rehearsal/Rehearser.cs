@@ -52,6 +52,8 @@ internal sealed class Rehearser(RehearsalPolicy policy, ICloneSource clones, Arm
             // Its copies are killed, which ends what it waits for; until it has, it may still be in what the two share.
             trials.Abandon();
             ended = work.Join(Grace);
+            if (!ended)
+                kernel.Keep();
         }
 
         return trials.Result(why, first, ladder, ended);

@@ -61,8 +61,10 @@ public sealed class RehearsalTests : IDisposable
         Assert.Contains(tried.Seen, s => s.StartsWith("jiffies", StringComparison.Ordinal));
         Assert.Equal(["detected", "evidence-read", "diagnosed", "planned", "rehearsed", "applied", "resumed"], result.Timeline.Select(t => t.Step));
 
-        // The copy got the same writes as the guest.
-        Assert.Equal(_vm.Held[0].Left, Assert.Single(_copies.Made).Vm.Held[0].Left);
+        // The copy got the same writes as the guest, and the one that silences it.
+        IReadOnlyList<string> guest = _vm.Held[0].Left, copy = Assert.Single(_copies.Made).Vm.Held[0].Left;
+        Assert.Empty(guest.Except(copy));
+        Assert.EndsWith(" 07 -> 00", Assert.Single(copy.Except(guest)), StringComparison.Ordinal);
         Assert.Equal(_guest.Armed.Addresses, _copies.Made[0].Vm.ArmedBefore);
     }
 
@@ -112,6 +114,34 @@ public sealed class RehearsalTests : IDisposable
         StopResult result = Handle();
         Assert.Equal([TrialVerdict.Stands, TrialVerdict.Lives], result.Rehearsal!.Plans.Select(p => p.Verdict));
         Assert.NotEqual(RepairKind.ErrorReturn, result.Applied!.Kind);
+    }
+
+    /// <summary>The kernel goes on in the crashed task, ticks come, and whether that task comes to its end is not seen in time.</summary>
+    [Fact]
+    public void A_copy_whose_crashed_CPU_does_not_get_on_says_nothing_of_the_plan()
+    {
+        int cpu = 0;
+        _copies.Idle = (kernel, vm) =>
+        {
+            ulong at = kernel.PerCpu("runqueues", cpu), switches = kernel.Get(at, "rq.nr_switches");
+            vm.Work();
+            kernel.Put(at, "rq.nr_switches", switches);
+        };
+        _policy = _policy with { Plans = 1 };
+        StopResult result = Handle();
+        cpu = result.Evidence!.Cpu!.Value;
+        RehearsedPlan tried = Assert.Single(result.Rehearsal!.Plans);
+        Assert.Equal(TrialVerdict.Unknown, tried.Verdict);
+        Assert.Contains("CPU 0 of the copy had not got on", tried.Seen[^1], StringComparison.Ordinal);
+        Assert.Equal(RepairKind.ErrorReturn, result.Applied?.Kind);
+    }
+
+    [Fact]
+    public void A_copy_is_silent()
+    {
+        Handle();
+        Assert.Equal(0u, (uint)_copies.Kernels[0].ReadU64(_copies.Kernels[0]["console_printk"]));
+        Assert.NotEqual(0u, (uint)_guest.Guest.ReadU64(_guest.Guest["console_printk"]));
     }
 
     [Fact]
@@ -227,6 +257,10 @@ public sealed class RehearsalTests : IDisposable
 
         public Action? OnIdle { get; set; }
 
+        public Action<SyntheticKernel, ScriptedVm>? Idle { get; set; }
+
+        public List<SyntheticKernel> Kernels { get; } = [];
+
         public List<Copy> Made { get; } = [];
 
         public int AtOnce => 1;
@@ -252,7 +286,8 @@ public sealed class RehearsalTests : IDisposable
             if (Dies.Contains(number))
                 vm.ThenStops(() => kernel.Crash(Spec).Vcpu);
             if (!Stands.Contains(number))
-                vm.OnIdle = OnIdle ?? vm.Work;
+                vm.OnIdle = OnIdle ?? (Idle is { } idle ? () => idle(kernel, vm) : vm.Work);
+            Kernels.Add(kernel);
             Made.Add(new Copy(vm));
             return Made[^1];
         }

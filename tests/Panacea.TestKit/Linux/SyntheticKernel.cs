@@ -244,6 +244,7 @@ public sealed partial class SyntheticKernel
         }
 
         WriteU64(Data("jiffies_64", 8), 0xffff_0000);
+        WriteU64(Data("console_printk", 16), 7);
         Data("ct_moved", 8);
         WriteU64(Data("tainted_mask", 8), 1UL << 12);
         WriteU64(Data("sysctl_panic_on_oom", 8), 1);
