@@ -25,6 +25,9 @@ internal sealed partial class StopWindow
     private static readonly TimeSpan WakePatience = TimeSpan.FromSeconds(8);
     private const int MaxWakes = 16;
 
+    /// <summary>Wakes after which the task is met wherever the waker is: on a busy host it may lose the race each time.</summary>
+    private const int PatientWakes = 2;
+
     /// <summary>Functions that a task sleeps in; kernel/sched/core.c.</summary>
     private static readonly string[] Scheduler = ["__switch_to_asm", "__schedule", "schedule", "schedule_preempt_disabled", "io_schedule", "schedule_timeout"];
 
@@ -109,7 +112,7 @@ internal sealed partial class StopWindow
                 continue;
             guest = wait.Guest ?? target.Stop();
 
-            // An operator's pause is not ended here. A waker that is still under way comes back to the tick, which only takes its time for a user's.
+            // An operator's pause is not ended here.
             if (guest.Reason == StopReason.Other)
             {
                 target.ArmBreakpoints(kernel.Addresses);
@@ -130,7 +133,8 @@ internal sealed partial class StopWindow
                 away = (at.Gpr[Gpr.Rsp], at.Gpr[Gpr.Rdi]);
                 Call(guest, at, wake, task);
             }
-            else if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume) && away is null)
+            // A waker that is left under way comes back to the tick, which only takes its time for a user's.
+            else if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume) && (away is null || wakes > PatientWakes))
             {
                 target.ArmBreakpoints(kernel.Addresses);
                 return guest;
