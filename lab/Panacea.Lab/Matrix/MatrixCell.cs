@@ -109,6 +109,9 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>A task is left that sleeps for ever: it is what was found.</summary>
     public bool LeavesSleeper => Cause == "hung-task-panic";
 
+    /// <summary>It takes a guest that has not crashed before: the kernel looks for no hung tasks after an oops (kernel/hung_task.c: TAINT_DIE).</summary>
+    public bool NeedsFreshGuest => Cause == "hung-task-panic";
+
     /// <summary>The shell command that makes the guest as it was before; null where it is.</summary>
     public string? Undo => IsSetting ? $"echo 0 > {SettingOf.File}" : null;
 

@@ -40,7 +40,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
 
     private Guest? _guest;
     private GuardProcess? _guard;
-    private bool _looksForHangs;
+    private bool _looksForHangs, _hasRun;
 
     /// <summary>The guest of the last cell; null before the first.</summary>
     public Guest? Guest => _guest;
@@ -54,7 +54,10 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
     /// <summary>Runs one cell.</summary>
     public async Task<MatrixResult> RunAsync(MatrixCell cell, CancellationToken cancel = default)
     {
+        if (cell.NeedsFreshGuest && _hasRun)
+            await EndAsync();
         await MakeReadyAsync(looksForHangs: !cell.IsSetting, cancel);
+        _hasRun = true;
         long started = Stopwatch.GetTimestamp();
         var failures = new List<string>();
         GuestCommandResult? answer = null;
@@ -205,6 +208,6 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             await guard.DisposeAsync();
         if (_guest is { } guest)
             await guest.DisposeAsync();
-        (_guard, _guest) = (null, null);
+        (_guard, _guest, _hasRun) = (null, null, false);
     }
 }
