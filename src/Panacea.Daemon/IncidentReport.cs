@@ -103,6 +103,7 @@ public static class IncidentReport
             to.Append('\n');
         }
 
+        RehearsalText.Append(to, incident.Rehearsal);
         FallbackText.Append(to, incident.Fallback);
         if (incident.Health is not { } health)
             return;

@@ -1,5 +1,6 @@
 using Panacea.Repair;
 using Panacea.Sessions;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Daemon.Tests;
 
@@ -60,4 +61,15 @@ public class IncidentReportTests
     [InlineData(4210, "4.2 ms")]
     [InlineData(1_500_000, "1.50 s")]
     public void Durations_have_the_unit_that_fits(long us, string expected) => Assert.Equal(expected, IncidentReport.Duration(us));
+
+    [Fact]
+    public void Rehearsals_say_what_was_tried_and_seen()
+    {
+        string report = IncidentReport.Render(Samples.Incident());
+        Assert.Contains("Repairs were tried on copies of the machine first (the first plan is of low confidence), which took 445.0 ms of the standstill:\n\n| rung | the copy | what was seen | took |", report, StringComparison.Ordinal);
+        Assert.Contains("| `error-return` | lived | jiffies 1 → 2 | 240.1 ms |\n| `unwind` | died again | the copy dies again, in a\\|b | 200.0 ms |\n", report, StringComparison.Ordinal);
+        Assert.DoesNotContain("copies", IncidentReport.Render(Samples.Incident() with { Rehearsal = null }), StringComparison.Ordinal);
+        Assert.Contains(
+            "which took 3.0 ms of the standstill; QEMU does not answer.", IncidentReport.Render(Samples.Incident() with { Rehearsal = new RehearsalRecord("x", [], 3000, "QEMU does not answer") }), StringComparison.Ordinal);
+    }
 }

@@ -5,6 +5,7 @@ using Panacea.Sessions;
 using Panacea.Sessions.Control;
 using Panacea.Sessions.Dumping;
 using Panacea.Sessions.Policy;
+using Panacea.Sessions.Rehearsal;
 
 namespace Panacea.Daemon.Tests;
 
@@ -39,6 +40,10 @@ internal static class Samples
             Action = FallbackAction.KeepStopped, Next = "cont", Errors = ["one thing could not be done"],
             Dump = new DumpRecord("/srv/dumps/20261123T140500Z-4f2a.vmcore", 61_210_624, 58_000_000, 536_870_912, 31, new LeftOutBytes(402_653_184, 41_943_040, 1_048_576, 30_015_488, 0), null, 240_000),
         },
+        Rehearsal = new RehearsalRecord(
+            "the first plan is of low confidence",
+            [new RehearsedPlan(RepairKind.ErrorReturn, "crash_a returned -5 to its caller", TrialVerdict.Lives, ["jiffies 1 → 2"], 240_100), new RehearsedPlan(RepairKind.Unwind, "crash_b", TrialVerdict.Dies, ["the copy dies again, in a|b"], 200_000)],
+            445_000, null),
         Fuse = new FuseLine("crash_c", "crashtest", "0xffffffffc0401000", "-EIO"),
         Console = [new ConsoleLine(12_345_678_901, "BUG: kernel NULL pointer dereference, address: 0000000000000010"), new ConsoleLine(12_345_679_000, "\x1b[31mred")],
         Errors = ["one page of the stack could not be read"],

@@ -178,7 +178,7 @@ internal static class GuardCommand
     {
         var option = new Option<RehearsalMode?>("--rehearse")
         {
-            Description = "Try repairs on copies of the crashed VM first: auto (where the first is doubtful, or did not last before; the same as no MODE), always, never. [default: never]",
+            Description = "Try repairs on copies of the crashed VM first: =auto (where the first is doubtful, or did not last before; the same without a mode), =always, =never. [default: never]",
             HelpName = "MODE",
             Arity = ArgumentArity.ZeroOrOne,
             CustomParser = result =>
