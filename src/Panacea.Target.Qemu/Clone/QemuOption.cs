@@ -86,7 +86,7 @@ public sealed class QemuOption
             else if (members.Count == 0)
                 members.Add(new(implied, whole));
             else if (whole.Length > 0)
-                members.Add(whole.StartsWith("no", StringComparison.Ordinal) && whole is "nowait" or "nodelay" ? new(whole[2..], "off") : new(whole, "on"));
+                members.Add(whole is "nowait" or "nodelay" ? new(whole[2..], "off") : new(whole, "on"));
         }
 
         return members;
