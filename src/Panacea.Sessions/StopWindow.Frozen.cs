@@ -1,3 +1,4 @@
+using Panacea.Kernel;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
@@ -31,15 +32,16 @@ internal sealed partial class StopWindow
             guest = target.Stop();
             if (guest.Reason != StopReason.Requested)
                 return "the guest has just stopped for another reason; try again";
-            if (!TryFindResume(kernel.Image.KernelOver(target.Memory), task.Address, out StackFrame resume))
+            LinuxKernel live = kernel.Image.KernelOver(target.Memory);
+            if (!TryFindResume(live, task.Address, out StackFrame resume))
             {
                 Resume(guest);
                 return $"where task {task.Pid} ({task.Comm}) sleeps can't be told";
             }
 
-            guest = WakeAndMeet(guest, task.Address, resume, tick, wake);
+            guest = WakeAndMeet(guest, task.Address, live.Read(task.Address, "task_struct.thread.sp"), resume, tick, wake);
             if (guest is null)
-                return "the guest stopped for another reason meanwhile; try again";
+                return "the guest stopped for another reason meanwhile, or the task has got on by itself; try again";
             if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume))
             {
                 int vcpu = guest.StoppedVcpu;

@@ -21,12 +21,12 @@ internal sealed partial class StopWindow
     /// <summary>kernel/time/timer.c, update_process_times(int user_tick): called by every tick. kernel/sched/core.c, wake_up_process(struct task_struct *p).</summary>
     private const string Tick = "update_process_times", Wake = "wake_up_process";
 
-    /// <summary>How long it may take until a CPU ticks and the task runs, and how often it is woken where it ran before the waker had come back.</summary>
+    /// <summary>How long it may take until a CPU ticks and the task runs, and how often it is woken.</summary>
     private static readonly TimeSpan WakePatience = TimeSpan.FromSeconds(8);
     private const int MaxWakes = 16;
 
-    /// <summary>Wakes after which the task is met wherever the waker is: on a busy host it may lose the race each time.</summary>
-    private const int PatientWakes = 2;
+    /// <summary>TASK_UNINTERRUPTIBLE and TASK_WAKING (include/linux/sched.h): the latter from its waking until its CPU has taken it on, which the waker does not wait for (ttwu_queue_wakelist).</summary>
+    private const uint Uninterruptible = 2, Waking = 0x200;
 
     /// <summary>Functions that a task sleeps in; kernel/sched/core.c.</summary>
     private static readonly string[] Scheduler = ["__switch_to_asm", "__schedule", "schedule", "schedule_preempt_disabled", "io_schedule", "schedule_timeout"];
@@ -61,7 +61,8 @@ internal sealed partial class StopWindow
                 return End(guest, point, null, null, []);
             }
 
-            guest = WakeAndMeet(guest, stuck.Wait.Task, resume, tick, wake);
+            ulong saved = live.Read(stuck.Wait.Task, "task_struct.thread.sp");
+            guest = WakeAndMeet(guest, stuck.Wait.Task, saved, resume, tick, wake);
             if (guest is null)
                 return null;
             if (guest.Reason != StopReason.Breakpoint || !IsAt(guest, resume))
@@ -94,8 +95,9 @@ internal sealed partial class StopWindow
     }
 
     /// <summary>Has the guest wake the task, and waits until it comes out of the scheduler.</summary>
-    /// <returns>The guest, standing there, or after the patience is over anywhere; with the death points armed alone. Null where it stopped for another reason, which is the session's.</returns>
-    private IHeldGuest? WakeAndMeet(IHeldGuest guest, ulong task, StackFrame resume, ulong tick, ulong wake)
+    /// <returns>The guest, standing there, or after the patience is over anywhere; with the death points armed alone. Null where the task has got on by itself, or the guest stopped for another reason, which is
+    /// the session's.</returns>
+    private IHeldGuest? WakeAndMeet(IHeldGuest guest, ulong task, ulong saved, StackFrame resume, ulong tick, ulong wake)
     {
         long deadline = Environment.TickCount64 + (long)WakePatience.TotalMilliseconds;
         (ulong Sp, ulong Argument)? away = null;
@@ -127,14 +129,26 @@ internal sealed partial class StopWindow
                 guest.WriteRegister(guest.StoppedVcpu, WritableRegister.Rdi, call.Argument);
                 away = null;
             }
-            else if (guest.Reason == StopReason.Breakpoint && at.Rip == tick && away is null && wakes < MaxWakes && !isOver)
+            else if (guest.Reason == StopReason.Breakpoint && at.Rip == tick && away is null && !isOver && WaitOf(task, saved) is var state && state != TaskWait.OnItsWay)
             {
-                wakes++;
-                away = (at.Gpr[Gpr.Rsp], at.Gpr[Gpr.Rdi]);
-                Call(guest, at, wake, task);
+                // Nobody is woken who does not sleep there any more: what was his task_struct may be another's by now.
+                if (state == TaskWait.Over)
+                {
+                    target.ArmBreakpoints(kernel.Addresses);
+                    Resume(guest);
+                    return null;
+                }
+
+                if (wakes++ < MaxWakes)
+                {
+                    away = (at.Gpr[Gpr.Rsp], at.Gpr[Gpr.Rdi]);
+                    Call(guest, at, wake, task);
+                }
             }
-            // A waker that is left under way comes back to the tick, which only takes its time for a user's.
-            else if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume) && (away is null || wakes > PatientWakes))
+
+            // It is met even where the waker has not come back yet. That one comes back to the tick, which takes its time for a user's; whereas the task, let go, may not come by again: who waits for a mutex that he
+            // has himself takes it at the first wake (__mutex_trylock_or_handoff, which finds the owner that it hoped for).
+            else if (guest.Reason == StopReason.Breakpoint && IsAt(guest, resume))
             {
                 target.ArmBreakpoints(kernel.Addresses);
                 return guest;
@@ -170,6 +184,26 @@ internal sealed partial class StopWindow
         guest.WriteRegister(at.Vcpu, WritableRegister.Rdi, argument);
         guest.WriteRegister(at.Vcpu, WritableRegister.Rsp, slot);
         guest.WriteRegister(at.Vcpu, WritableRegister.Rip, function);
+    }
+
+    private enum TaskWait
+    {
+        /// <summary>It sleeps where it slept.</summary>
+        Asleep,
+
+        /// <summary>It runs, or will.</summary>
+        OnItsWay,
+
+        /// <summary>It sleeps elsewhere, or is dead.</summary>
+        Over,
+    }
+
+    private TaskWait WaitOf(ulong task, ulong saved)
+    {
+        LinuxKernel live = kernel.Image.KernelOver(target.Memory);
+        ulong state = TaskDetails.RawStateOf(live, task);
+        return TaskDetails.IsRunning(live, task) || state == 0 || (state & Waking) != 0 ? TaskWait.OnItsWay
+            : (state & Uninterruptible) != 0 && live.Read(task, "task_struct.thread.sp") == saved ? TaskWait.Asleep : TaskWait.Over;
     }
 
     private static bool IsAt(IHeldGuest guest, StackFrame frame) =>

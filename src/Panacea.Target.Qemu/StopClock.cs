@@ -8,6 +8,7 @@ internal sealed class StopClock
     private const int Kept = 256;
     private readonly object _gate = new();
     private readonly Queue<(bool Stop, long Us)> _transitions = new();
+    private long _forgottenUs = long.MinValue;
 
     /// <summary>Wall clock in microseconds since the Unix epoch: the clock that QEMU stamps its events with.</summary>
     public static long NowUs => (DateTime.UtcNow - DateTime.UnixEpoch).Ticks / TimeSpan.TicksPerMicrosecond;
@@ -19,14 +20,15 @@ internal sealed class StopClock
         lock (_gate)
         {
             if (_transitions.Count == Kept)
-                _transitions.Dequeue();
+                _forgottenUs = _transitions.Dequeue().Us;
             _transitions.Enqueue((e.Name == "STOP", e.TimestampUs));
             Monitor.PulseAll(_gate);
         }
     }
 
     /// <summary>Time between the first STOP at or after <paramref name="runningSinceUs"/> and the first RESUME at or after <paramref name="resumedUs"/>,
-    /// both by our own wall clock; waits for the events, which trail the stub's answers (do_vm_stop tells the stub first).</summary>
+    /// both by our own wall clock; waits for the events, which trail the stub's answers (do_vm_stop tells the stub first). False where they did not come, or where there have been so many since that these
+    /// are not kept any more.</summary>
     public bool TryMeasure(long runningSinceUs, long resumedUs, TimeSpan patience, out long microseconds)
     {
         long deadline = Environment.TickCount64 + (long)patience.TotalMilliseconds;
@@ -34,6 +36,9 @@ internal sealed class StopClock
         {
             while (true)
             {
+                microseconds = 0;
+                if (_forgottenUs >= runningSinceUs)
+                    return false;
                 long stop = 0, resume = 0;
                 foreach ((bool isStop, long us) in _transitions)
                 {
@@ -51,10 +56,7 @@ internal sealed class StopClock
 
                 long left = deadline - Environment.TickCount64;
                 if (left <= 0)
-                {
-                    microseconds = 0;
                     return false;
-                }
 
                 Monitor.Wait(_gate, (int)left);
             }

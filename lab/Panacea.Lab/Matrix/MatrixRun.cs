@@ -94,7 +94,16 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             failures.AddRange(await CellProbe.RunAsync(_guest!, said?.Repair == "freeze" || cell.LeavesSleeper, ProbeLimit, cancel));
         }
 
-        GuardEvent? incident = said is { Event: "resumed" } ? await EndOfIncidentAsync(failures, cancel) : said;
+        GuardEvent? incident = said is { Event: "resumed", Id: var id } ? await EndOfIncidentAsync(id, failures, cancel) : said;
+        try
+        {
+            await _guard!.WaitUntilClosedAsync(CellLimit, cancel);
+        }
+        catch (TimeoutException e)
+        {
+            failures.Add(e.Message);
+        }
+
         if (cell.IsToBeHealed && incident?.Outcome == "recovered" && incident.Repair != "heal")
             failures.Add($"not healed, but: {incident.Repair}");
         IReadOnlyList<string> ladder = LadderOf(incident);
@@ -136,11 +145,16 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
         _looksForHangs = looksForHangs;
     }
 
-    private async Task<GuardEvent?> EndOfIncidentAsync(List<string> failures, CancellationToken cancel)
+    private async Task<GuardEvent?> EndOfIncidentAsync(string? id, List<string> failures, CancellationToken cancel)
     {
         try
         {
-            return await _guard!.NextAsync(["incident"], CellLimit, cancel);
+            while (true)
+            {
+                GuardEvent incident = await _guard!.NextAsync(["incident"], CellLimit, cancel);
+                if (incident.Id == id)
+                    return incident;
+            }
         }
         catch (Exception e) when (e is TimeoutException or LabException)
         {

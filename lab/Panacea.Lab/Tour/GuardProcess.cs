@@ -20,6 +20,7 @@ public sealed partial class GuardProcess : IAsyncDisposable
     private readonly Process _process;
     private readonly Channel<GuardEvent> _events = Channel.CreateUnbounded<GuardEvent>();
     private readonly List<string> _notes = [];
+    private readonly HashSet<string> _open = [];
     private readonly Task _output, _error;
 
     private GuardProcess(Process process, string commandLine)
@@ -51,13 +52,19 @@ public sealed partial class GuardProcess : IAsyncDisposable
 
     /// <inheritdoc cref="StartAsync(PanaceaProgram, string, string, TimeSpan, CancellationToken)"/>
     /// <param name="more">More of its options.</param>
-    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, IReadOnlyList<string> more, CancellationToken cancel = default)
+    public static Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, IReadOnlyList<string> more, CancellationToken cancel = default) =>
+        StartAsync(panacea, target, directory, ["--health-window", string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms"), "--repair-limit", "0", "--fuse", "off", .. more], cancel);
+
+    /// <summary>Starts guarding a VM and waits until its death points are armed.</summary>
+    /// <param name="panacea">The executable.</param>
+    /// <param name="target">The VM, as <c>qmp:…</c> or <c>pid:…</c>.</param>
+    /// <param name="directory">Where incident records and repair images go.</param>
+    /// <param name="options">How it is to guard; what is not said is as for everybody.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="LabException">It could not guard the VM; the message has what it said.</exception>
+    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, IReadOnlyList<string> options, CancellationToken cancel = default)
     {
-        string window = string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms");
-        string[] arguments =
-        [
-            "guard", target, "--json", "--health-window", window, "--repair-limit", "0", "--fuse", "off", .. more, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images"),
-        ];
+        string[] arguments = ["guard", target, "--json", .. options, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images")];
         var start = new ProcessStartInfo(panacea.Path, arguments)
         {
             RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
@@ -106,6 +113,25 @@ public sealed partial class GuardProcess : IAsyncDisposable
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
             throw new TimeoutException($"panacea guard did not tell \"{string.Join(" or ", names)}\" within {timeout.TotalSeconds:0.#} s{(Notes() is { Length: > 0 } notes ? $": {notes}" : "")}");
+        }
+    }
+
+    /// <summary>Waits until no incident is open any more: one command may have crashed the guest twice, and what the guard says of the second crash is not to be taken for the next command's.</summary>
+    /// <exception cref="TimeoutException">One stayed open.</exception>
+    public async Task WaitUntilClosedAsync(TimeSpan timeout, CancellationToken cancel = default)
+    {
+        long deadline = Environment.TickCount64 + (long)timeout.TotalMilliseconds;
+        while (true)
+        {
+            lock (_open)
+            {
+                if (_open.Count == 0)
+                    return;
+            }
+
+            if (Environment.TickCount64 > deadline)
+                throw new TimeoutException($"an incident of panacea guard was not closed within {timeout.TotalSeconds:0.#} s");
+            await Task.Delay(5, cancel);
         }
     }
 
@@ -171,7 +197,17 @@ public sealed partial class GuardProcess : IAsyncDisposable
         try
         {
             while (await _process.StandardOutput.ReadLineAsync() is { } line)
-                _events.Writer.TryWrite(GuardEvent.Parse(line));
+            {
+                var e = GuardEvent.Parse(line);
+                lock (_open)
+                {
+                    if (e is { Event: "death", Id: { } begun })
+                        _open.Add(begun);
+                    _events.Writer.TryWrite(e);
+                    if (e is { Event: "incident", Id: { } ended })
+                        _open.Remove(ended);
+                }
+            }
         }
         catch (Exception e) when (e is LabException or IOException)
         {
