@@ -95,6 +95,13 @@ internal sealed partial class StopWindow
                 return null;
             }
 
+            // Who waits for another CPU's answer waits for one that hangs, and was seen to earlier than that one: it is the other that is waited for, unless nothing else can be done any more.
+            if (Declined is null && captured.Count > 0 && captured.TrueForAll(c => AwaitsAnswer(c.Evidence)))
+            {
+                Resume(guest);
+                return null;
+            }
+
             // One that only waits for another is not to blame, as long as there is another.
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
             {
@@ -159,8 +166,13 @@ internal sealed partial class StopWindow
         .Any(name => Array.Exists(Meant, prefix => name.StartsWith(prefix, StringComparison.Ordinal)));
 
     /// <summary>It waits for another CPU: for a lock, for its answer to a call, or for all to come together.</summary>
-    private static bool IsWaiter(CrashEvidence evidence) => evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact && (f.Index == 0 || !f.IsTrap)).Take(4)
-        .Select(f => evidence.LocationOf(f)?.Name ?? "").Any(name => name.Contains("spin_lock_slowpath", StringComparison.Ordinal) || name.Contains("queued_read_lock", StringComparison.Ordinal)
-            || name.Contains("queued_write_lock", StringComparison.Ordinal) || name.StartsWith("smp_call_function", StringComparison.Ordinal) || name.StartsWith("csd_lock_wait", StringComparison.Ordinal)
-            || name is "multi_cpu_stop" or "stop_one_cpu" or "native_flush_tlb_multi" or "text_poke_sync");
+    private static bool IsWaiter(CrashEvidence evidence) => AwaitsAnswer(evidence) || Innermost(evidence).Any(name => name.Contains("spin_lock_slowpath", StringComparison.Ordinal)
+        || name.Contains("queued_read_lock", StringComparison.Ordinal) || name.Contains("queued_write_lock", StringComparison.Ordinal));
+
+    /// <summary>It waits for other CPUs to do what it has called them for.</summary>
+    private static bool AwaitsAnswer(CrashEvidence evidence) => Innermost(evidence).Any(name => name.StartsWith("smp_call_function", StringComparison.Ordinal) || name.StartsWith("csd_lock_wait", StringComparison.Ordinal)
+        || name is "multi_cpu_stop" or "stop_one_cpu" or "native_flush_tlb_multi" or "text_poke_sync");
+
+    private static IEnumerable<string> Innermost(CrashEvidence evidence) =>
+        evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact && (f.Index == 0 || !f.IsTrap)).Take(4).Select(f => evidence.LocationOf(f)?.Name ?? "");
 }
