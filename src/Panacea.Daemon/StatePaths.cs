@@ -6,6 +6,9 @@ public static class StatePaths
     /// <summary>Incident records: <c>${XDG_STATE_HOME:-~/.local/state}/panacea/incidents</c>.</summary>
     public static string Incidents => Path.Combine(Base("XDG_STATE_HOME", ".local", "state"), "panacea", "incidents");
 
+    /// <summary>Records of injected faults: <c>${XDG_STATE_HOME:-~/.local/state}/panacea/faults</c>.</summary>
+    public static string Faults => Path.Combine(Base("XDG_STATE_HOME", ".local", "state"), "panacea", "faults");
+
     /// <summary>What was typed at the prompt of <c>panacea inspect</c>: <c>${XDG_STATE_HOME:-~/.local/state}/panacea/inspect_history</c>; null where no home is known.</summary>
     public static string? InspectHistory
     {

@@ -26,6 +26,15 @@ public static class FusePlan
             return $"{function} calls every function of its kind ({boundary.Callee}): none of them would run any more";
         if (Boundaries.HasToRun(function))
             return $"{function} is called again until it has done its work: it would be called for ever";
+        return WhyNotEntry(kernel, function, entry);
+    }
+
+    /// <summary>Why the entry of a function can't be changed while the kernel runs; null where it can: it has the NOP of traceable functions, and nobody uses it.</summary>
+    /// <param name="kernel">The kernel over the guest's memory as it is now.</param>
+    /// <param name="function">Its symbol.</param>
+    /// <param name="entry">Its address.</param>
+    public static string? WhyNotEntry(LinuxKernel kernel, string function, ulong entry)
+    {
         Span<byte> code = stackalloc byte[FuseCode.EntryBytes];
         if (!kernel.Space.TryRead(new VirtualAddress(entry), code, out _))
             return $"the code of {function} can't be read";

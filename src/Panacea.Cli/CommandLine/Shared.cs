@@ -33,6 +33,16 @@ internal static class Shared
         CompletionSources = { CompleteTarget },
     };
 
+    /// <summary>One running VM, or none.</summary>
+    public static Argument<TargetName?> OptionalTarget() => new("TARGET")
+    {
+        HelpName = "TARGET",
+        Description = "The VM: qmp:/path/to/socket or pid:N.",
+        Arity = ArgumentArity.ZeroOrOne,
+        CustomParser = result => result.Tokens.Count == 0 ? null : Parse(result, result.Tokens[0].Value),
+        CompletionSources = { CompleteTarget },
+    };
+
     /// <summary>What a SOURCE is, for help texts.</summary>
     public static readonly (string Title, IReadOnlyList<string> Lines) SourceNote = ("SOURCE",
     [

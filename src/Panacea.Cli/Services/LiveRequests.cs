@@ -17,7 +17,7 @@ internal sealed class LiveRequests : IGuestRequestService
         using GuestKernel kernel = GuestKernel.Open(target, cancel);
         if (GuestLists.Answer(kernel.Image.KernelOver(kernel.Memory), request, TargetLimits.Default) is { } answer)
             return answer;
-        if (!kernel.View.IsRunning())
+        if (!kernel.View.IsRunning() && request is not (FaultListRequest or FaultInjectRequest or FaultRevertRequest))
             return GuestAnswer.Wrong("the guest stands still: let it go on first");
         kernel.Close();
         return DirectRequests.Answer(target.Spec, kernel.Image, request, TargetLimits.Default);

@@ -60,6 +60,10 @@ internal sealed record PolicyMatch(string Match, int Line);
 [JsonSerializable(typeof(ImageMatch))]
 [JsonSerializable(typeof(PolicyCheck))]
 [JsonSerializable(typeof(FuseAnswer))]
+[JsonSerializable(typeof(FaultRecord))]
+[JsonSerializable(typeof(FaultListAnswer))]
+[JsonSerializable(typeof(FaultKindList))]
+[JsonSerializable(typeof(FaultReverted))]
 [JsonSerializable(typeof(QuarantineAnswer))]
 internal sealed partial class CliJson : JsonSerializerContext;
 

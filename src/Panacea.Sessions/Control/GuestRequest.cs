@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Panacea.Injection;
 using Panacea.Kernel.Subsystems;
 
 namespace Panacea.Sessions.Control;
@@ -11,6 +12,9 @@ namespace Panacea.Sessions.Control;
 [JsonDerivedType(typeof(QuarantineListRequest), "quarantine-list")]
 [JsonDerivedType(typeof(QuarantineInspectRequest), "quarantine-inspect")]
 [JsonDerivedType(typeof(QuarantineKillRequest), "quarantine-kill")]
+[JsonDerivedType(typeof(FaultListRequest), "fault-list")]
+[JsonDerivedType(typeof(FaultInjectRequest), "fault-inject")]
+[JsonDerivedType(typeof(FaultRevertRequest), "fault-revert")]
 public abstract record GuestRequest;
 
 /// <summary>Which fuses are set?</summary>
@@ -36,6 +40,22 @@ public sealed record QuarantineInspectRequest(int Pid) : GuestRequest;
 /// <summary>Ends a frozen task.</summary>
 /// <param name="Pid">Its thread id, in the guest's initial namespace.</param>
 public sealed record QuarantineKillRequest(int Pid) : GuestRequest;
+
+/// <summary>Which faults of a kind could a function have?</summary>
+/// <param name="Type">The kind: of text, or direct.</param>
+/// <param name="Function">The function: its name, or <c>module:name</c>.</param>
+/// <param name="Seed">What is chosen at each place.</param>
+public sealed record FaultListRequest(FaultType Type, string Function, ulong Seed) : GuestRequest;
+
+/// <summary>Injects a fault.</summary>
+/// <param name="Type">Its kind.</param>
+/// <param name="At">Where: a function (its name, or <c>module:name</c>), the beginning of functions' names and <c>*</c>, the name of a module for any of its functions, <c>hot</c> for one that is being used; null for any of the kernel.</param>
+/// <param name="Seed">What is chosen.</param>
+public sealed record FaultInjectRequest(FaultType Type, string? At, ulong Seed) : GuestRequest;
+
+/// <summary>Takes a fault back where what it wrote is still there.</summary>
+/// <param name="Changes">What it wrote.</param>
+public sealed record FaultRevertRequest(IReadOnlyList<FaultChange> Changes) : GuestRequest;
 
 /// <summary>A fuse, as lists tell it.</summary>
 /// <param name="Function">The function's symbol.</param>
@@ -81,6 +101,9 @@ public sealed record GuestAnswer
 
     /// <summary>The stack of the one task that was asked for, the innermost frame first, as the kernel prints frames; <c>?</c> before those that are not sure.</summary>
     public IReadOnlyList<string> Stack { get; init; } = [];
+
+    /// <summary>Faults: the one that was injected, or those that could be.</summary>
+    public IReadOnlyList<Fault> Faults { get; init; } = [];
 
     /// <summary>What could not be read, in sentences.</summary>
     public IReadOnlyList<string> Missing { get; init; } = [];

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Panacea.Kernel;
+using Panacea.Kernel.Image;
 using Panacea.Kernel.Subsystems;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
@@ -29,12 +30,14 @@ internal sealed class GuestRequests(IGuestControl target, ArmedKernel kernel, Ta
     public GuestAnswer Answer(GuestRequest request)
     {
         (Set, Cleared) = ([], []);
-        if (request is not (FuseListRequest or QuarantineListRequest or QuarantineInspectRequest) && target.Stopped is not null)
+        bool isPaused = target.Stopped is { Reason: StopReason.Other } && request is FaultInjectRequest or FaultRevertRequest;
+        if (request is not (FuseListRequest or QuarantineListRequest or QuarantineInspectRequest or FaultListRequest) && target.Stopped is not null && !isPaused)
             return GuestAnswer.Wrong("the guest stands still: let it go on first");
         try
         {
             return request switch
             {
+                FaultListRequest or FaultInjectRequest or FaultRevertRequest => new FaultRequests(target, kernel, limits).Answer(request),
                 FuseSetRequest set => SetFuse(set),
                 FuseClearRequest clear => ClearFuses(clear.Function),
                 QuarantineKillRequest kill => Kill(kill.Pid),
@@ -63,8 +66,9 @@ internal sealed class GuestRequests(IGuestControl target, ArmedKernel kernel, Ta
 
     private GuestAnswer SetFuse(FuseSetRequest request)
     {
-        if (Find(request.Function, out ulong entry, out string function, out string? module) is { } wrong)
+        if (FunctionNames.Find(kernel.Image, request.Function, out NamedFunction named) is { } wrong)
             return GuestAnswer.None(wrong);
+        (string function, string? module, ulong entry) = named;
         LinuxKernel live = Live;
         if (FusePlan.WhyNot(live, function, entry) is { } unsafeThere)
             return GuestAnswer.Refused(unsafeThere);
@@ -101,7 +105,7 @@ internal sealed class GuestRequests(IGuestControl target, ArmedKernel kernel, Ta
         IReadOnlyList<Fuse> all = Fuses.Enumerate(Live, missing);
         if (function is not null)
         {
-            (string? module, string name) = Split(function);
+            (string? module, string name) = FunctionNames.Split(function);
             all = [.. all.Where(f => f.Function == name && (module is null || f.Module == module))];
             if (all.Count == 0)
                 return GuestAnswer.None($"{function} has no fuse{(missing.Count > 0 ? $" that could be read ({missing[0]})" : "")}; see 'panacea fuse list'");
@@ -144,26 +148,4 @@ internal sealed class GuestRequests(IGuestControl target, ArmedKernel kernel, Ta
             stoppedUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         }
     }
-
-    private string? Find(string text, out ulong entry, out string function, out string? module)
-    {
-        (string? asked, string name) = Split(text);
-        (entry, function, module) = (0, name, null);
-        List<(ulong Address, char Type, string? Module)> found =
-            [.. kernel.Image.FindAll(name).Where(s => s.Type is 't' or 'T' or 'w' or 'W' && kernel.Image.IsText(s.Address) && (asked is null || s.Module == asked)).DistinctBy(s => s.Address)];
-        switch (found.Count)
-        {
-            case 0:
-                return $"there is no function {text} in this guest{(kernel.Image.FindAll(name).Count > 0 && asked is null ? ": it is no code" : "")}";
-            case 1:
-                (entry, _, module) = found[0];
-                return null;
-            default:
-                return found.Select(f => f.Module).Distinct().Count() == found.Count
-                    ? $"there are {found.Count} functions {name}, in {string.Join(" and ", found.Select(f => f.Module ?? "the kernel"))}: write module:{name}"
-                    : $"there are {found.Count} functions {name} in {found[0].Module ?? "the kernel"}: which one is meant can't be told";
-        }
-    }
-
-    private static (string? Module, string Name) Split(string text) => text.IndexOf(':', StringComparison.Ordinal) is > 0 and var colon ? (text[..colon], text[(colon + 1)..]) : (null, text);
 }

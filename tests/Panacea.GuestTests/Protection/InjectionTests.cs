@@ -1,0 +1,123 @@
+using System.Text.Json;
+using Panacea.GuestTests.Harness;
+using Panacea.Lab.Guests;
+using Panacea.Lab.Setup;
+
+namespace Panacea.GuestTests.Protection;
+
+/// <summary>Faults that are injected from outside: what is meant to crash does, and what was done is on record and can be taken back.</summary>
+public abstract class InjectionTests(string line)
+{
+    /// <summary>The system call of <c>free</c> alone.</summary>
+    private const string Function = "__x64_sys_sysinfo", Calls = "free > /dev/null";
+
+    [Theory]
+    [InlineData("null-dereference")]
+    [InlineData("bug")]
+    [InlineData("panic")]
+    [InlineData("infinite-loop")]
+    public async Task A_function_crashes_or_hangs_until_the_fault_is_taken_back(string fault)
+    {
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16 });
+        string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, "fault.json");
+        await guest.MustAsync(Calls);
+        Assert.StartsWith($"injected  {fault}, seed 1: {Function}: ", await PanaceaCommand.MustAsync("inject", vm, "--fault", fault, "--at", Function, "--seed", "1", "--yes-crash-it", "--log", log), StringComparison.Ordinal);
+
+        // The guard comes after it: what it finds is the kernel's own mistake.
+        await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest, "--repair-limit", "0");
+        int mark = guard.Mark();
+        await guest.RunAsync(Calls, TimeSpan.FromSeconds(40));
+        GuardEvent incident = await guard.WaitForAsync("incident", mark);
+        Assert.True(incident.Text("outcome") == "recovered" && incident.Text("title").Contains(Function, StringComparison.Ordinal), incident.Json.GetRawText());
+        await guest.AssertLivesAsync();
+
+        // A function that is as it was does its work again.
+        await PanaceaCommand.MustAsync("inject", vm, "--revert", log);
+        mark = guard.Mark();
+        await guest.MustAsync(Calls);
+        Assert.DoesNotContain(guard.EventsFrom(mark), e => e.Name == "death");
+        Assert.Equal(2, (await PanaceaCommand.RunAsync("inject", vm, "--revert", log)).ExitCode);
+    }
+
+    /// <summary>The call of the lock's function is in no function's own code: which lock it is can't be proved, and is not guessed. Given back, it ends the wait.</summary>
+    [Fact]
+    public async Task A_deadlock_that_can_t_be_proved_is_told_and_ends_with_the_fault()
+    {
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16 });
+        string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, "fault.json");
+        await PanaceaCommand.MustAsync("inject", vm, "--fault", "deadlock", "--at", Function, "--seed", "1", "--yes-crash-it", "--log", log);
+        await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest);
+        Task<GuestCommandResult> waits = guest.RunAsync(Calls, TimeSpan.FromMinutes(1));
+        GuardEvent incident = await guard.WaitForAsync("incident");
+        Assert.True(incident.Text("outcome") == "declined" && incident.Text("title") == $"soft lockup in {Function}", incident.Json.GetRawText());
+        Assert.False(waits.IsCompleted);
+        await PanaceaCommand.MustAsync("inject", vm, "--revert", log);
+        Assert.True((await waits).Succeeded);
+    }
+
+    [Fact]
+    public async Task A_mistake_in_code_is_the_same_for_the_same_seed()
+    {
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16 });
+        string vm = $"qmp:{guest.QmpPath}";
+        foreach (string type in (string[])["text-bit-flip", "source", "destination", "pointer", "branch", "argument"])
+        {
+            JsonElement[] places = [.. JsonDocument.Parse(await PanaceaCommand.MustAsync("inject", vm, "--fault", type, "--at", "vfs_read", "--list", "--seed", "5", "--json")).RootElement.GetProperty("faults").EnumerateArray()];
+            Assert.True(places.Length > 1, $"{type}: {places.Length}");
+        }
+
+        // A function that nobody calls here.
+        string first = await InjectAsync(guest, "branch", "ext4_resize_fs", 11);
+        string second = await InjectAsync(guest, "branch", "ext4_resize_fs", 11);
+        Assert.Equal(first, second);
+        await guest.AssertLivesAsync();
+
+        HostCommandResult unmeant = await PanaceaCommand.RunAsync("inject", vm, "--fault", "panic", "--at", Function);
+        Assert.True(unmeant.ExitCode == 2 && unmeant.Error.Contains("--yes-crash-it", StringComparison.Ordinal), unmeant.Error);
+        foreach ((string[] arguments, int code) in ((string[], int)[])[(["--fault", "panic", "--at", "no_such_function"], 5), (["--fault", "panic", "--at", "panic"], 2), (["--fault", "bug"], 2), (["--fault", "heap-bit-flip", "--at", Function], 2)])
+            Assert.Equal(code, (await PanaceaCommand.RunAsync(["inject", vm, .. arguments, "--yes-crash-it"])).ExitCode);
+        await guest.AssertLivesAsync();
+    }
+
+    [Theory]
+    [InlineData("heap-bit-flip", 1)]
+    [InlineData("stack-bit-flip", 1)]
+    [InlineData("early-free", 3)]
+    public async Task Data_of_the_kernel_is_changed_where_it_is_in_use(string fault, int changes)
+    {
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16, PanicOnOops = false });
+        await guest.Monitor.ExecuteAsync("stop", null);
+        string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, "fault.json");
+        JsonElement record = JsonDocument.Parse(await PanaceaCommand.MustAsync("inject", vm, "--fault", fault, "--seed", "2", "--yes-crash-it", "--log", log, "--json")).RootElement;
+        JsonElement[] written = [.. record.GetProperty("fault").GetProperty("changes").EnumerateArray()];
+        Assert.Equal(changes, written.Length);
+        Assert.Equal(0, record.GetProperty("stopped_us").GetInt64());
+
+        // A guest that stood still stands as before, and memory holds what the record says.
+        Assert.Equal("paused", (string?)(await guest.Monitor.ExecuteAsync("query-status", null))!["status"]);
+        foreach (JsonElement change in written)
+        {
+            string after = change.GetProperty("after").GetString()!, dump = await guest.Monitor.HumanAsync($"x/{after.Length / 2}xb {change.GetProperty("address").GetString()}");
+            string bytes = string.Concat(dump.Split('\n').SelectMany(l => l.Contains(':', StringComparison.Ordinal) ? l[(l.IndexOf(':', StringComparison.Ordinal) + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries) : []).Select(b => b.Trim().Replace("0x", "", StringComparison.Ordinal)));
+            Assert.Equal(after, bytes);
+        }
+
+        Assert.Equal(1, (await PanaceaCommand.RunAsync("inject", vm, "--revert", log)).ExitCode);
+    }
+
+    private static async Task<string> InjectAsync(Guest guest, string type, string at, int seed)
+    {
+        string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, $"{Guid.NewGuid():n}.json");
+        JsonElement record = JsonDocument.Parse(await PanaceaCommand.MustAsync("inject", vm, "--fault", type, "--at", at, "--seed", $"{seed}", "--yes-crash-it", "--log", log, "--json")).RootElement;
+        await PanaceaCommand.MustAsync("inject", vm, "--revert", log);
+        return record.GetProperty("fault").GetRawText();
+    }
+}
+
+/// <inheritdoc/>
+[Collection(nameof(Guest61))]
+public sealed class InjectionTests61() : InjectionTests("6.1");
+
+/// <inheritdoc/>
+[Collection(nameof(Guest612))]
+public sealed class InjectionTests612() : InjectionTests("6.12");
