@@ -92,4 +92,13 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
 
     public int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+
+    public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel)
+    {
+        Campaigned = request;
+        return 0;
+    }
+
+    /// <summary>The last campaign that was asked for.</summary>
+    public CampaignRequest? Campaigned { get; private set; }
 }

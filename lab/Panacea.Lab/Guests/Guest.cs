@@ -128,6 +128,8 @@ public sealed partial class Guest : IAsyncDisposable
             disk.SetLength((spec.MemoryMiB + 1L) << 20);
         }
 
+        if (spec.Memory == GuestMemoryBacking.SharedFile && snapshot is not null)
+            await GuestSnapshot.CopyAsync(snapshot.Memory, Path.Combine(directory, "ram"), cancel);
         QemuProcess qemu = await QemuProcess.StartAsync(QemuArguments.For(spec, image, accelerator, directory, snapshot?.Memory), directory, cancel);
         try
         {

@@ -10,7 +10,7 @@ namespace Panacea.Lab.Guests;
 /// <param name="ModuleDebug">The directory with the debug information of the crash-test modules.</param>
 public sealed record GuestImage(KernelInstallation Kernel, string Initramfs, string ModuleDebug);
 
-/// <summary>Builds the initramfs of the lab's guests: busybox, redis-server with its libraries, the kernel's virtio modules, the crash-test modules, our few
+/// <summary>Builds the initramfs of the lab's guests: busybox, redis-server and sqlite3 with their libraries, the kernel's virtio modules, the crash-test modules, our few
 /// programs. The same inputs give the same bytes; the result is cached by what it was made from.</summary>
 public static partial class GuestBuilder
 {
@@ -31,10 +31,11 @@ public static partial class GuestBuilder
         string crashtest = await GuestPrograms.ModulesAsync(kernel, cancel);
         string busybox = HostCommand.Find("busybox") ?? throw new LabException("busybox is not installed (package busybox-static)");
         string redis = HostCommand.Find("redis-server") ?? throw new LabException("redis-server is not installed");
-        IReadOnlyList<string> libraries = await LibrariesAsync(redis, cancel);
+        string sqlite = HostCommand.Find("sqlite3") ?? throw new LabException("sqlite3 is not installed");
+        IReadOnlyList<string> libraries = [.. (await LibrariesAsync(redis, cancel)).Union(await LibrariesAsync(sqlite, cancel)).Order(StringComparer.Ordinal)];
 
         using var hash = new ContentHash();
-        hash.Add("3").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis);
+        hash.Add("3").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis).AddFile(sqlite);
         foreach (string library in libraries)
             hash.AddFile(library);
         foreach (string name in Resources.Names("guest"))
@@ -49,7 +50,7 @@ public static partial class GuestBuilder
                 File.Delete(old);
             // Not compressed: QEMU hands it over at once, while the emulated guest would be slow to decompress it.
             using (FileStream output = File.Create(path + ".new"))
-                await WriteAsync(new CpioWriter(output), kernel, programs, crashtest, busybox, redis, libraries, cancel);
+                await WriteAsync(new CpioWriter(output), kernel, programs, crashtest, busybox, [("redis-server", redis), ("sqlite3", sqlite)], libraries, cancel);
             File.Move(path + ".new", path, true);
         }
 
@@ -57,7 +58,8 @@ public static partial class GuestBuilder
     }
 
     private static async Task WriteAsync(
-        CpioWriter cpio, KernelInstallation kernel, string programs, string crashtest, string busybox, string redis, IReadOnlyList<string> libraries, CancellationToken cancel)
+        CpioWriter cpio, KernelInstallation kernel, string programs, string crashtest, string busybox, IReadOnlyList<(string Name, string File)> servers, IReadOnlyList<string> libraries,
+        CancellationToken cancel)
     {
         foreach (string directory in (string[])["bin", "dev", "etc", "proc", "sys", "tmp", "run", "modules", "root", "var/lib", "var/log"])
             cpio.AddDirectory(directory);
@@ -74,7 +76,8 @@ public static partial class GuestBuilder
 
         cpio.AddLink("init", "bin/init");
         cpio.AddLink("sbin", "bin");
-        cpio.AddFile("bin/redis-server", await File.ReadAllBytesAsync(redis, cancel), true);
+        foreach ((string name, string file) in servers)
+            cpio.AddFile($"bin/{name}", await File.ReadAllBytesAsync(file, cancel), true);
         foreach (string library in libraries)
             cpio.AddFile(library, await File.ReadAllBytesAsync(library, cancel), true);
         foreach (string program in (string[])["agent", "counter", "recorder"])

@@ -67,15 +67,23 @@ public sealed class GuestSnapshot : IDisposable
     /// <summary>Starts a guest that goes on from the moment of the snapshot.</summary>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="LabException">QEMU could not load it.</exception>
-    public async Task<Guest> StartAsync(CancellationToken cancel = default)
+    public Task<Guest> StartAsync(CancellationToken cancel = default) => StartAsync(true, GuestMemoryBacking.Private, cancel);
+
+    /// <summary>Starts a guest at the moment of the snapshot.</summary>
+    /// <param name="run">It goes on; else it stands there until it is told to.</param>
+    /// <param name="memory">How its RAM is backed: <see cref="GuestMemoryBacking.Private"/> takes what it does not write from the snapshot, <see cref="GuestMemoryBacking.SharedFile"/> has a copy of all of it.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="LabException">QEMU could not load it.</exception>
+    public async Task<Guest> StartAsync(bool run, GuestMemoryBacking memory, CancellationToken cancel = default)
     {
-        Guest guest = await Guest.LaunchAsync(_spec, _image, _accelerator, this, cancel);
+        Guest guest = await Guest.LaunchAsync(_spec with { Memory = memory }, _image, _accelerator, this, cancel);
         try
         {
             await IgnoreSharedAsync(guest.Monitor, cancel);
             await guest.Monitor.ExecuteAsync("migrate-incoming", new JsonObject { ["uri"] = $"exec:cat {Devices}" }, cancel);
             await WaitAsync(guest.Monitor, "query-status", "paused", cancel);
-            await guest.Monitor.ExecuteAsync("cont", null, cancel);
+            if (run)
+                await guest.Monitor.ExecuteAsync("cont", null, cancel);
             return guest;
         }
         catch

@@ -48,6 +48,8 @@ internal static class QemuArguments
 
         if (spec.Memory == GuestMemoryBacking.SharedMemfd)
             arguments.AddRange(["-object", $"memory-backend-memfd,id=ram,size={memory}M,share=on"]);
+        else if (snapshot is not null && spec.Memory == GuestMemoryBacking.SharedFile)
+            arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=on,mem-path={directory}/ram", "-incoming", "defer"]);
         else if (snapshot is not null)
             arguments.AddRange(["-object", $"memory-backend-file,id=ram,size={memory}M,share=off,mem-path={snapshot}", "-incoming", "defer"]);
         else if (spec.Memory == GuestMemoryBacking.SharedFile)

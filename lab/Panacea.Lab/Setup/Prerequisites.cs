@@ -36,6 +36,7 @@ public static class Prerequisites
         new("qemu-system-x86", "qemu-system-x86_64", "runs the guests", PrerequisiteUse.Guests),
         new("busybox-static", "busybox", "the guests' shell and tools", PrerequisiteUse.Guests),
         new("redis-server", "redis-server", "the guests' database, the work that must survive", PrerequisiteUse.Guests),
+        new("sqlite3", "sqlite3", "the guests' other database, whose transactions must survive", PrerequisiteUse.Guests),
         new("e2fsprogs", "mkfs.ext4", "makes and checks the guests' ext4 disks", PrerequisiteUse.Guests),
         new("kmod", "depmod", "finds which kernel modules a guest needs", PrerequisiteUse.Guests),
         new("xz-utils", "xz", "unpacks kernels and their modules", PrerequisiteUse.Guests),

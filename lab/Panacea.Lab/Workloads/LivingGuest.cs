@@ -23,7 +23,11 @@ public static class LivingGuest
     ];
 
     /// <summary>Tries everything, each with its own time limit.</summary>
-    public static async Task<IReadOnlyList<LifeSign>> ProbeAsync(Guest guest, TimeSpan? limit = null, CancellationToken cancel = default)
+    /// <param name="guest">The guest.</param>
+    /// <param name="limit">For each try; 15 s by default.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <param name="untilFailure">What comes after the first that fails is not tried: a guest that hangs would use up the time of each.</param>
+    public static async Task<IReadOnlyList<LifeSign>> ProbeAsync(Guest guest, TimeSpan? limit = null, CancellationToken cancel = default, bool untilFailure = false)
     {
         var signs = new List<LifeSign>();
         foreach ((string name, string command) in Tries)
@@ -37,6 +41,9 @@ public static class LivingGuest
             {
                 signs.Add(new LifeSign(name, e.Message));
             }
+
+            if (untilFailure && signs[^1].Failure is not null)
+                break;
         }
 
         return signs;

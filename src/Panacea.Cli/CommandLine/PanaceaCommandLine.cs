@@ -31,8 +31,10 @@ internal static class PanaceaCommandLine
             CloneCommand.Create(console, services),
             PolicyCommand.Create(console),
             FuseCommand.Create(console, services),
+            InjectCommand.Create(console, services),
             QuarantineCommand.Create(console, services),
             InspectCommand.Create(console, services),
+            CampaignCommand.Create(console, services),
             BenchCommand.Create(console, services),
             CompletionCommand.Create(console),
         ];

@@ -193,6 +193,9 @@ internal interface ILab
     /// <summary>The benchmark of rehearsals.</summary>
     int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel);
 
+    /// <summary>The campaign of faults.</summary>
+    int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel);
+
     /// <summary>The benchmark of reading dumps.</summary>
     int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel);
 }
@@ -202,6 +205,20 @@ internal interface ILab
 /// <param name="Yes">Install what is missing without asking.</param>
 /// <param name="Kernel">The guest's kernel line.</param>
 internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
+
+/// <summary>Options of <c>campaign</c>.</summary>
+/// <param name="Yes">Install what is missing without asking.</param>
+/// <param name="ReportOnly">Run nothing.</param>
+/// <param name="Directory">Directory of the results.</param>
+/// <param name="Trials">Faults for each kernel and workload.</param>
+/// <param name="Seed">What is chosen.</param>
+/// <param name="Kernels">Kernel lines.</param>
+/// <param name="Workloads">Names of workloads.</param>
+/// <param name="Faults">Names of kinds of faults; empty for the usual ones.</param>
+/// <param name="Arms">Names of arms.</param>
+/// <param name="At">Where faults of code are; null by seed.</param>
+internal sealed record CampaignRequest(
+    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, string? At);
 
 /// <summary>Options of <c>bench</c>.</summary>
 /// <param name="Json">One JSON object instead of a table.</param>

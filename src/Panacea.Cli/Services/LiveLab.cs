@@ -1,6 +1,10 @@
+using System.Text.Json;
 using Panacea.Cli.Output;
+using Panacea.Injection;
 using Panacea.Lab;
 using Panacea.Lab.Bench;
+using Panacea.Lab.Campaign;
+using Panacea.Lab.Campaign.Report;
 using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 using Spectre.Console;
@@ -77,6 +81,35 @@ internal sealed class LiveLab : ILab
         }
 
         return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
+    });
+
+    public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+    {
+        CampaignArm[] arms = [.. Enum.GetValues<CampaignArm>().Where(a => request.Arms.Contains(JsonNamingPolicy.KebabCaseLower.ConvertName(a.ToString())))];
+        var options = new CampaignOptions
+        {
+            Lines = request.Kernels, Workloads = [.. request.Workloads.Select(w => CampaignWorkload.Find(w)!)], Trials = request.Trials, Seed = request.Seed,
+            Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, Arms = arms, Panacea = PanaceaProgram.Self(), Directory = request.Directory,
+        };
+        IReadOnlyList<CampaignRecord> records;
+        if (request.ReportOnly)
+        {
+            records = CampaignJournal.Open(Path.Combine(request.Directory, FaultCampaign.ResultsName), null).Records;
+        }
+        else
+        {
+            IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
+            await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, request.Yes || (missing.Count > 0 && Asking(console)?.Invoke(missing) == true), null, console.Note, cancel);
+            records = await new FaultCampaign(options, console.Note).RunAsync(cancel);
+        }
+
+        var statistics = CampaignStatistics.Of(records);
+        Directory.CreateDirectory(request.Directory);
+        string markdown = Path.Combine(request.Directory, "report.md"), html = Path.Combine(request.Directory, "report.html");
+        await File.WriteAllTextAsync(markdown, CampaignMarkdown.Of(statistics, "Fault injection"), cancel);
+        await File.WriteAllTextAsync(html, CampaignHtml.Of(statistics, "Fault injection"), cancel);
+        console.Out.WriteLine($"{markdown}\n{html}");
+        return ExitCodes.Ok;
     });
 
     private static int Run(Func<Task<int>> work)

@@ -1,0 +1,76 @@
+using System.Security.Cryptography;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>Results of a campaign as they come, a line of JSON each: one that was interrupted goes on where it was, with the same executable.</summary>
+public sealed class CampaignJournal
+{
+    private readonly string _path;
+    private readonly List<CampaignRecord> _records = [];
+
+    private CampaignJournal(string path, string? panacea) => (_path, Panacea) = (path, panacea);
+
+    /// <summary>SHA-256 of the executable, hex; null where no arm needs one.</summary>
+    public string? Panacea { get; }
+
+    /// <summary>All results so far.</summary>
+    public IReadOnlyList<CampaignRecord> Records => _records;
+
+    /// <summary>Opens or begins one.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="panacea">The executable; null where no arm needs one, or results are only read.</param>
+    /// <exception cref="LabException">The file is of another executable, or is no journal.</exception>
+    public static CampaignJournal Open(string path, string? panacea)
+    {
+        string? hash = null;
+        if (panacea is not null)
+        {
+            using FileStream program = File.OpenRead(panacea);
+            hash = Convert.ToHexStringLower(SHA256.HashData(program));
+        }
+
+        var journal = new CampaignJournal(path, hash);
+        if (!File.Exists(path))
+            return journal;
+        int number = 0;
+        foreach (string text in File.ReadLines(path))
+        {
+            number++;
+            CampaignRecord? record;
+            try
+            {
+                record = JsonSerializer.Deserialize(text, CampaignJson.Default.CampaignRecord);
+            }
+            catch (JsonException e)
+            {
+                throw new LabException($"line {number} of {path} is no result of a campaign: {e.Message}", e);
+            }
+
+            if (record is null || (hash is not null && record.Panacea is { } other && other != hash))
+                throw new LabException($"{path} was begun with another executable than {panacea}: results of both do not belong into one campaign; give another --output");
+            journal._records.Add(record);
+        }
+
+        return journal;
+    }
+
+    /// <summary>There is a result of that run.</summary>
+    public bool Has(string kernel, string workload, int trial, CampaignArm arm) => _records.Exists(r => r.Trial == trial && r.Arm == arm && r.Workload == workload && r.Kernel == kernel);
+
+    /// <summary>Nothing is left to be run of that trial.</summary>
+    public bool IsDone(string kernel, string workload, int trial, IReadOnlyList<CampaignArm> arms) =>
+        _records.Exists(r => r.Trial == trial && r.Arm is null && r.Workload == workload && r.Kernel == kernel) || arms.All(arm => Has(kernel, workload, trial, arm));
+
+    /// <summary>Adds a result.</summary>
+    public void Add(CampaignRecord record)
+    {
+        _records.Add(record);
+        File.AppendAllText(_path, JsonSerializer.Serialize(record, CampaignJson.Default.CampaignRecord) + "\n");
+    }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(CampaignRecord))]
+internal sealed partial class CampaignJson : JsonSerializerContext;

@@ -1,0 +1,184 @@
+using Panacea.Diagnosis;
+using Panacea.Injection;
+using Panacea.Kernel;
+using Panacea.Kernel.Image;
+using Panacea.Lab.Guests;
+using Panacea.Repair;
+using Panacea.Repair.Journal;
+using Panacea.Sessions;
+using Panacea.Sessions.Control;
+using Panacea.Target;
+using Panacea.Target.Qemu;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>A guest at work, frozen: every run of a campaign is a copy of it. What is known of its kernel is the same for all copies.</summary>
+public sealed class CampaignMachine : IDisposable
+{
+    private static readonly TimeSpan PrepareLimit = TimeSpan.FromSeconds(30), Settle = TimeSpan.FromSeconds(2);
+
+    private readonly GuestSnapshot _snapshot;
+    private readonly RepairImage _image;
+    private readonly FaultPlanner _planner;
+    private readonly QemuView _view;
+    private readonly Guest _first;
+
+    private CampaignMachine(GuestSnapshot snapshot, Guest first, QemuView view, RepairImage image, IReadOnlyList<string> hot)
+    {
+        _snapshot = snapshot;
+        (_first, _view, _image) = (first, view, image);
+        _planner = new FaultPlanner(image.KernelOver(view.Memory), new CodeMap(image), TargetLimits.Default);
+        Hot = [.. hot.Select(name => FunctionNames.Find(image, name, out NamedFunction function) is null ? function : null).OfType<NamedFunction>()];
+    }
+
+    /// <summary>The kernel's release.</summary>
+    public string Kernel => _image.Meta.Release;
+
+    /// <summary>Functions that were being used before it was frozen.</summary>
+    public IReadOnlyList<NamedFunction> Hot { get; }
+
+    /// <summary>Boots a guest, puts it to work, looks at what it does, and freezes it.</summary>
+    /// <param name="line">The kernel line.</param>
+    /// <param name="workload">The work.</param>
+    /// <param name="progress">Told what happens.</param>
+    /// <param name="cancel">Gives up.</param>
+    public static async Task<CampaignMachine> StartAsync(string line, CampaignWorkload workload, Action<string> progress, CancellationToken cancel)
+    {
+        var spec = new GuestSpec { Line = line, Start = workload.Services, Memory = GuestMemoryBacking.SharedFile, MemoryMiB = 384, PanicOnOops = true };
+        Guest guest = await Guest.StartAsync(spec, progress, cancel);
+        IReadOnlyList<string> hot;
+        try
+        {
+            if (workload.Prepare is { } prepare && await guest.RunAsync(prepare, PrepareLimit, cancel) is { Succeeded: false } failed)
+                throw new LabException($"the workload {workload.Name} can't be prepared: {failed.Output.Trim()}");
+            await using IWorkloadRun run = await workload.BeginAsync(guest, cancel);
+            await Task.Delay(Settle, cancel);
+            progress($"{line} {workload.Name}: looking at what is being used");
+            hot = FindHot(guest);
+        }
+        catch
+        {
+            await guest.DisposeAsync();
+            throw;
+        }
+
+        GuestSnapshot snapshot = await GuestSnapshot.TakeAsync(guest, cancel);
+        try
+        {
+            // One copy is never let go: faults are chosen in its memory, which is that of all others when they begin.
+            Guest first = await snapshot.StartAsync(run: false, GuestMemoryBacking.Private, cancel);
+            QemuView? view = null;
+            try
+            {
+                view = QemuView.Open(new QemuTargetSpec(first.QmpPath, 0));
+                RepairImage image = RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), Path.Combine(first.RunDirectory, "images"), TargetLimits.Default);
+                return new CampaignMachine(snapshot, first, view, image, hot);
+            }
+            catch
+            {
+                view?.Dispose();
+                await first.DisposeAsync();
+                throw;
+            }
+        }
+        catch
+        {
+            snapshot.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Chooses a fault.</summary>
+    /// <param name="choice">Its kind, its seed, where.</param>
+    /// <returns>Null where there is no place for it.</returns>
+    public FaultPlan? Choose(FaultChoice choice)
+    {
+        IReadOnlyList<NamedFunction> functions = choice.At switch
+        {
+            null => [],
+            FaultPlanner.Hot => Hot,
+            var names when names.EndsWith('*') => FunctionNames.Matching(_image, names),
+            var module => FunctionNames.All(_image, module),
+        };
+        return _planner.TryPlan(choice.Type, choice.Seed, functions, MonitorRegistersOf(), out FaultPlan plan, out _) ? plan : null;
+    }
+
+    /// <summary>Starts a copy that stands at the moment of the freezing.</summary>
+    /// <param name="isShared">Its memory is a file of its own that others may map, so that copies of it can be made.</param>
+    /// <param name="cancel">Gives up.</param>
+    public Task<Guest> CopyAsync(bool isShared, CancellationToken cancel) => _snapshot.StartAsync(run: false, isShared ? GuestMemoryBacking.SharedFile : GuestMemoryBacking.Private, cancel);
+
+    /// <summary>Does somebody come by the changed code of a fault while the guest does its work? Tried on a copy that does not have the fault.</summary>
+    /// <param name="plan">A fault of code.</param>
+    /// <param name="workload">The work.</param>
+    /// <param name="window">How long is waited for.</param>
+    /// <param name="cancel">Gives up.</param>
+    public async Task<bool> IsActivatedAsync(FaultPlan plan, CampaignWorkload workload, TimeSpan window, CancellationToken cancel)
+    {
+        ulong trigger = Convert.ToUInt64(plan.Fault.Trigger, 16);
+        await using Guest guest = await CopyAsync(isShared: false, cancel);
+        using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
+        target.ArmBreakpoints(trigger);
+        target.Stopped?.Resume();
+
+        // Who does the work waits for the guest, and is not waited for here.
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<IWorkloadRun> work = workload.BeginAsync(guest, over.Token);
+        bool hit = await Task.Run(() => target.WaitForStop(window).Kind == QemuWaitKind.Stopped, cancel);
+        await over.CancelAsync();
+        await EndAsync(work);
+        return hit;
+    }
+
+    /// <summary>Writes a fault into a copy that stands.</summary>
+    /// <param name="guest">The copy.</param>
+    /// <param name="plan">The fault.</param>
+    /// <param name="panicOnOops">It panics on an oops.</param>
+    public void Inject(Guest guest, FaultPlan plan, bool panicOnOops)
+    {
+        using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
+        if (target.Stopped is not { } held)
+            throw new LabException("the copy does not stand: nothing was injected");
+        var writes = new List<PlannedWrite>(plan.Writes);
+        if (!panicOnOops)
+        {
+            // What oops=panic and kernel.panic_on_oops set (kernel/panic.c).
+            writes.Add(new PlannedWrite(new VirtualAddress(_image.KernelOver(target.Memory).Symbol("panic_on_oops")), new byte[4], "panic_on_oops"));
+        }
+
+        var journal = new RepairJournal(held, _image.SpaceOver(target.Memory));
+        journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = plan.Fault.Explanation, Writes = writes, Registers = plan.Registers, Lost = [], Risks = [] });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _view.Dispose();
+        _image.Dispose();
+        _first.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        _snapshot.Dispose();
+    }
+
+    /// <summary>Ends what may still be beginning.</summary>
+    internal static async Task EndAsync(Task<IWorkloadRun> work)
+    {
+        try
+        {
+            await (await work).DisposeAsync();
+        }
+        catch (Exception e) when (e is LabException or IOException or TimeoutException or OperationCanceledException)
+        {
+            // It never began.
+        }
+    }
+
+    private IReadOnlyList<VcpuRegisters> MonitorRegistersOf() => MonitorRegisters.Read(_view.Qmp);
+
+    private static IReadOnlyList<string> FindHot(Guest guest)
+    {
+        using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
+        using RepairImage image = RepairImageBuilder.Build(target.Memory, ControlRegisters.Read(target.Qmp), Path.Combine(guest.RunDirectory, "images"), TargetLimits.Default);
+        return UsedFunctions.Find(target, image, new CrashCapture(image, TargetLimits.Default), out IReadOnlyList<NamedFunction> functions) is { } wrong
+            ? throw new LabException(wrong) : [.. functions.Select(f => f.Module is null ? f.Name : $"{f.Module}:{f.Name}")];
+    }
+}

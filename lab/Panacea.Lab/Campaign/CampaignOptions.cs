@@ -1,0 +1,35 @@
+using Panacea.Injection;
+using Panacea.Lab.Tour;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>What a campaign tries.</summary>
+public sealed record CampaignOptions
+{
+    /// <summary>Kernel lines.</summary>
+    public required IReadOnlyList<string> Lines { get; init; }
+
+    /// <summary>Workloads.</summary>
+    public required IReadOnlyList<CampaignWorkload> Workloads { get; init; }
+
+    /// <summary>Faults for each kernel and workload.</summary>
+    public required int Trials { get; init; }
+
+    /// <summary>Its seed: the same one gives the same faults in the same kernels at the same work, as far as what is hot is the same.</summary>
+    public required ulong Seed { get; init; }
+
+    /// <summary>Kinds of faults, which take turns.</summary>
+    public IReadOnlyList<FaultType> Types { get; init; } = FaultChoice.Usual;
+
+    /// <summary>Where faults of code are: null to choose by seed.</summary>
+    public string? At { get; init; }
+
+    /// <summary>Arms.</summary>
+    public IReadOnlyList<CampaignArm> Arms { get; init; } = [CampaignArm.StockPanic, CampaignArm.StockOops, CampaignArm.Quarantine, CampaignArm.Ladder, CampaignArm.Rehearsal];
+
+    /// <summary>The executable that guards; null where no arm needs one.</summary>
+    public PanaceaProgram? Panacea { get; init; }
+
+    /// <summary>Directory of its results.</summary>
+    public required string Directory { get; init; }
+}

@@ -1,0 +1,198 @@
+using System.Diagnostics;
+using Panacea.Injection;
+using Panacea.Lab.Guests;
+using Panacea.Lab.Tour;
+using Panacea.Lab.Workloads;
+using Panacea.Repair.Journal;
+using Panacea.Target;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>Tries faults on copies of one frozen guest, each in every arm.</summary>
+/// <param name="machine">The frozen guest.</param>
+/// <param name="line">Its kernel line.</param>
+/// <param name="workload">Its work.</param>
+/// <param name="options">What is to be tried.</param>
+/// <param name="journal">Where results go, and which there are.</param>
+/// <param name="progress">Told what happens.</param>
+public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWorkload workload, CampaignOptions options, CampaignJournal journal, Action<string> progress)
+{
+    /// <summary>How long somebody has to come by the changed code, how long the guest works with a fault in it, and how long it may take over anything that it is asked afterwards.</summary>
+    private static readonly TimeSpan ActivationWindow = TimeSpan.FromSeconds(1.5), Window = TimeSpan.FromSeconds(2), AskLimit = TimeSpan.FromSeconds(8), CloseLimit = TimeSpan.FromSeconds(15), Step = TimeSpan.FromMilliseconds(50);
+
+    /// <summary>A guest that lives is shut down and its disk checked in one run of so many.</summary>
+    private const int ShutDownEvery = 8;
+
+    /// <summary>Runs a trial in the arms that have no result yet.</summary>
+    /// <param name="trial">Its number.</param>
+    /// <param name="cancel">Gives up; the run that is on its way leaves no result.</param>
+    public async Task RunAsync(int trial, CancellationToken cancel)
+    {
+        if (journal.IsDone(machine.Kernel, workload.Name, trial, options.Arms))
+            return;
+        var choice = FaultChoice.Of(trial, options.Seed, options.Types, options.At);
+        CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
+        FaultPlan? plan = machine.Choose(choice);
+        if (plan is null)
+        {
+            journal.Add(record with { Console = [$"no place for {FaultKinds.Of(choice.Type).Name} at {choice.At ?? "this moment"}"] });
+            return;
+        }
+
+        record = record with { Fault = plan.Fault, IsDriver = FaultChoice.IsDriver(plan.Fault.Place) };
+        long started = Stopwatch.GetTimestamp();
+        if (plan.Fault.Trigger is not null && !await machine.IsActivatedAsync(plan, workload, ActivationWindow, cancel))
+        {
+            journal.Add(record with { RunMs = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds });
+            progress($"{line} {workload.Name} {trial}: {plan.Fault.Explanation}: not activated");
+            return;
+        }
+
+        foreach (CampaignArm arm in options.Arms.Where(a => !journal.Has(machine.Kernel, workload.Name, trial, a)))
+        {
+            CampaignRecord result = await RunAsync(record with { Arm = arm }, plan, arm, cancel);
+            journal.Add(result);
+            progress($"{line} {workload.Name} {trial} {Name(arm)}: {plan.Fault.Explanation}: {Verdict(result)} ({result.RunMs / 1000.0:0.0} s)");
+        }
+    }
+
+    private async Task<CampaignRecord> RunAsync(CampaignRecord record, FaultPlan plan, CampaignArm arm, CancellationToken cancel)
+    {
+        long started = Stopwatch.GetTimestamp();
+        bool isGuarded = arm is CampaignArm.Quarantine or CampaignArm.Ladder or CampaignArm.Rehearsal;
+        await using Guest guest = await machine.CopyAsync(isShared: arm == CampaignArm.Rehearsal, cancel);
+        long mark = guest.Console.Mark();
+        try
+        {
+            machine.Inject(guest, plan, panicOnOops: arm != CampaignArm.StockOops);
+        }
+        catch (JournalException e)
+        {
+            throw new LabException($"the fault can't be written: {e.Message}", e);
+        }
+
+        // The guard comes after the fault: a mistake that the kernel was built with is no damage that could be told from what was there before.
+        await using GuardProcess? guard = isGuarded ? await GuardProcess.StartAsync(options.Panacea!, $"qmp:{guest.QmpPath}", guest.RunDirectory, OptionsOf(arm), cancel) : null;
+        await guest.Monitor.ExecuteAsync("cont", null, cancel);
+        var failures = new List<string>();
+        var lost = new List<string>();
+        bool wasShutDown = false;
+        Task<IWorkloadRun> beginning = workload.BeginAsync(guest, cancel);
+        try
+        {
+            long since = Stopwatch.GetTimestamp();
+            while (Stopwatch.GetElapsedTime(since) < Window && IsUp(guest, mark))
+                await Task.Delay(Step, cancel);
+            if (IsUp(guest, mark))
+            {
+                foreach (LifeSign sign in await LivingGuest.ProbeAsync(guest, AskLimit, cancel, untilFailure: true))
+                {
+                    if (sign.Failure is not null)
+                        failures.Add($"{sign.Name}: {sign.Failure}");
+                }
+            }
+
+            if (IsUp(guest, mark) && failures.Count == 0)
+                wasShutDown = await FinishAsync(guest, await beginning, record.Trial, failures, lost, cancel);
+            if (!IsUp(guest, mark) && !wasShutDown)
+                failures.Add(TrialJudge.IsDead(guest.Console.TextFrom(mark)) ? "the kernel has panicked" : "the machine has ended");
+        }
+        catch (Exception e) when (e is LabException or IOException or TimeoutException)
+        {
+            failures.Add($"{workload.Name}: {e.Message}");
+        }
+        finally
+        {
+            await CampaignMachine.EndAsync(beginning);
+        }
+
+        IReadOnlyList<TrialIncident> incidents = guard is null ? [] : await IncidentsAsync(guard, guest.IsRunning, cancel);
+        string console = guest.Console.TextFrom(mark);
+        (TrialOutcome outcome, bool lives) = TrialJudge.Judge(new TrialEvidence(console, HasEnded: !guest.IsRunning && !wasShutDown, incidents, failures, lost));
+        CampaignRecord result = record with
+        {
+            Outcome = outcome,
+            Lives = lives,
+            Incidents = incidents,
+            Failures = failures,
+            Lost = lost,
+            Console = TrialJudge.Words(console),
+            WasShutDown = wasShutDown,
+            RunMs = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds,
+            Panacea = isGuarded ? journal.Panacea : null,
+        };
+        return !lives && isGuarded && outcome is not (TrialOutcome.NoEffect or TrialOutcome.NotActivated) ? result with { Evidence = await KeepAsync(result, guest, guard!, console) } : result;
+    }
+
+    /// <summary>Ends the work, asks what became of it, and in some runs shuts the guest down.</summary>
+    private async Task<bool> FinishAsync(Guest guest, IWorkloadRun run, int trial, List<string> failures, List<string> lost, CancellationToken cancel)
+    {
+        (IReadOnlyList<string> notDone, IReadOnlyList<string> gone) = await run.FinishAsync(AskLimit, cancel);
+        failures.AddRange(notDone);
+        lost.AddRange(gone);
+        if (failures.Count > 0 || lost.Count > 0 || trial % ShutDownEvery != 0)
+            return false;
+        try
+        {
+            if (await guest.ShutDownAsync(cancel: cancel) is { IsClean: false } fsck)
+                lost.Add($"disk: {fsck.Output.Trim()}");
+        }
+        catch (Exception e) when (e is TimeoutException or IOException)
+        {
+            failures.Add($"shutting down: {e.Message}");
+            return false;
+        }
+
+        if (guest.DiskPath is { } disk)
+            lost.AddRange(await run.CheckDiskAsync(disk, cancel));
+        return true;
+    }
+
+    /// <summary>What the guard has to say, when it has said all.</summary>
+    private static async Task<IReadOnlyList<TrialIncident>> IncidentsAsync(GuardProcess guard, bool isRunning, CancellationToken cancel)
+    {
+        try
+        {
+            if (isRunning)
+                await guard.WaitUntilClosedAsync(CloseLimit, cancel);
+        }
+        catch (TimeoutException)
+        {
+            // Ended below: then it is closed.
+        }
+
+        await guard.DetachAsync(cancel);
+        return [.. guard.TakeEvents().Where(e => e.Event == "incident").Select(e => new TrialIncident(e.Title, e.Repair, e.Outcome, e.StoppedUs, e.Lost ?? []))];
+    }
+
+    private string[] OptionsOf(CampaignArm arm) => arm switch
+    {
+        CampaignArm.Quarantine => ["--mode", "quarantine", "--health-window", "1s"],
+        CampaignArm.Rehearsal => ["--rehearse=always", "--health-window", "1s"],
+        _ => ["--health-window", "1s"],
+    };
+
+    private async Task<string> KeepAsync(CampaignRecord record, Guest guest, GuardProcess guard, string console)
+    {
+        string name = $"{line}-{workload.Name}-{record.Trial}-{Name(record.Arm!.Value)}", directory = Path.Combine(options.Directory, "evidence", name);
+        if (Directory.Exists(directory))
+            Directory.Delete(directory, true);
+        Directory.CreateDirectory(directory);
+        await File.WriteAllTextAsync(Path.Combine(directory, "console.log"), console);
+        string incidents = Path.Combine(guest.RunDirectory, "incidents");
+        if (Directory.Exists(incidents))
+            await Setup.HostCommand.MustAsync("cp", ["-r", incidents, directory], null, CancellationToken.None);
+        return $"evidence/{name}";
+    }
+
+    private static bool IsUp(Guest guest, long mark) => guest.IsRunning && !TrialJudge.IsDead(guest.Console.TextFrom(mark));
+
+    private static string Name(CampaignArm arm) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(arm.ToString());
+
+    private static string Verdict(CampaignRecord record) => record.Outcome switch
+    {
+        TrialOutcome.NoEffect => "no effect",
+        TrialOutcome.SilentCorruption => $"silent corruption ({record.Lost[0]})",
+        var outcome => $"{outcome.ToString().ToLowerInvariant()}, {(record.Lives ? "recovered" : $"not recovered ({record.Failures.Concat(record.Lost).FirstOrDefault()})")}",
+    };
+}

@@ -1,0 +1,69 @@
+using System.Diagnostics;
+using System.Globalization;
+using Panacea.Lab.Setup;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>A campaign as a whole: for each kernel and each workload one frozen guest, of which copies are tried.</summary>
+/// <param name="options">What is tried.</param>
+/// <param name="progress">Told what happens, with how far it is and how long it may take.</param>
+public sealed class FaultCampaign(CampaignOptions options, Action<string> progress)
+{
+    /// <summary>File of the results in the campaign's directory.</summary>
+    public const string ResultsName = "results.jsonl";
+
+    private const int PlacesWithoutResult = 3;
+
+    /// <summary>Runs what has no result yet.</summary>
+    /// <param name="cancel">Ends it: what has a result stays, and the next run goes on from there.</param>
+    /// <returns>All results.</returns>
+    /// <exception cref="LabException">The guests can't be started, or the results are of another executable.</exception>
+    public async Task<IReadOnlyList<CampaignRecord>> RunAsync(CancellationToken cancel)
+    {
+        Directory.CreateDirectory(options.Directory);
+        var journal = CampaignJournal.Open(Path.Combine(options.Directory, ResultsName), options.Panacea?.Path);
+        int all = options.Lines.Count * options.Workloads.Count * options.Trials, done = 0, ran = 0;
+        long started = Stopwatch.GetTimestamp();
+        foreach (string line in options.Lines)
+        {
+            string kernel = (await KernelPackages.GetAsync(line, false, progress, cancel)).Release;
+            foreach (CampaignWorkload workload in options.Workloads)
+            {
+                int[] left = [.. Enumerable.Range(0, options.Trials).Where(trial => !journal.IsDone(kernel, workload.Name, trial, options.Arms))];
+                done += options.Trials - left.Length;
+                if (left.Length == 0)
+                    continue;
+                using CampaignMachine machine = await CampaignMachine.StartAsync(line, workload, progress, cancel);
+                var run = new CampaignRun(machine, line, workload, options, journal, text => progress($"{Far(done, all, ran, started)}  {text}"));
+                int failed = 0;
+                foreach (int trial in left)
+                {
+                    try
+                    {
+                        await run.RunAsync(trial, cancel);
+                        failed = 0;
+                    }
+                    catch (Exception e) when (e is LabException or TimeoutException or IOException && ++failed < PlacesWithoutResult)
+                    {
+                        // A copy that did not come up says nothing of the fault: it has no result, and the next run of the campaign tries it again.
+                        progress($"{line} {workload.Name} {trial}: no result: {e.Message}");
+                    }
+
+                    done++;
+                    ran++;
+                }
+            }
+        }
+
+        return journal.Records;
+    }
+
+    private static string Far(int done, int all, int ran, long started)
+    {
+        string far = string.Create(CultureInfo.InvariantCulture, $"[{done}/{all}");
+        if (ran < PlacesWithoutResult)
+            return far + "]";
+        TimeSpan left = Stopwatch.GetElapsedTime(started) / ran * (all - done);
+        return far + string.Create(CultureInfo.InvariantCulture, $", {(left.TotalHours >= 1 ? $"{left.TotalHours:0.0} h" : $"{left.TotalMinutes:0} min")} left]");
+    }
+}

@@ -1,0 +1,46 @@
+using System.Text.RegularExpressions;
+
+namespace Panacea.Lab.Campaign;
+
+/// <summary>What was seen of a run.</summary>
+/// <param name="Console">What the kernel wrote to its console during the run.</param>
+/// <param name="HasEnded">QEMU has ended: the machine reset or powered itself off.</param>
+/// <param name="Incidents">What the guard told.</param>
+/// <param name="Failures">What did not work at the end.</param>
+/// <param name="Lost">What had been promised, and was not so.</param>
+public sealed record TrialEvidence(string Console, bool HasEnded, IReadOnlyList<TrialIncident> Incidents, IReadOnlyList<string> Failures, IReadOnlyList<string> Lost);
+
+/// <summary>Says what a fault did.</summary>
+public static partial class TrialJudge
+{
+    private const int MaxLines = 12, MaxLength = 200;
+
+    /// <summary>The verdict. A guest that lives is one that did everything and lost nothing, whatever came between.</summary>
+    public static (TrialOutcome Outcome, bool Lives) Judge(TrialEvidence seen)
+    {
+        bool lives = !seen.HasEnded && !IsDead(seen.Console) && seen.Failures.Count == 0 && seen.Lost.Count == 0;
+        bool crashed = seen.HasEnded || HasDied(seen.Console) || seen.Incidents.Any(i => !IsHang(i));
+        bool hung = seen.Failures.Count > 0 || seen.Incidents.Any(IsHang);
+        return (crashed ? TrialOutcome.Crash : hung ? TrialOutcome.Hang : seen.Lost.Count > 0 ? TrialOutcome.SilentCorruption : TrialOutcome.NoEffect, lives);
+    }
+
+    /// <summary>The kernel has panicked: it will not come back.</summary>
+    public static bool IsDead(string console) => console.Contains("Kernel panic - not syncing", StringComparison.Ordinal);
+
+    /// <summary>The kernel oopsed or panicked: die() counts its oopses in brackets (arch/x86/kernel/dumpstack.c, __die_header).</summary>
+    public static bool HasDied(string console) => IsDead(console) || Die().IsMatch(console);
+
+    /// <summary>The lines in which the kernel says what is wrong.</summary>
+    public static IReadOnlyList<string> Words(string console) =>
+        [.. console.Split('\n').Select(l => l.Trim()).Where(l => Complaint().IsMatch(l)).Take(MaxLines).Select(l => l.Length > MaxLength ? l[..MaxLength] + "…" : l)];
+
+    /// <summary>By the kind that its title begins with (Panacea.Diagnosis.CrashKind).</summary>
+    private static bool IsHang(TrialIncident incident) => incident.Title is { } title
+        && (title.StartsWith("soft lockup", StringComparison.Ordinal) || title.StartsWith("hard lockup", StringComparison.Ordinal) || title.StartsWith("hung task", StringComparison.Ordinal));
+
+    [GeneratedRegex(@"\[#\d+\]")]
+    private static partial Regex Die();
+
+    [GeneratedRegex(@"Kernel panic|\[#\d+\]|BUG:|kernel BUG at|WARNING: CPU|RIP: 0010|lockup|rcu:.*stall|Oops|EXT4-fs error|I/O error|segfault|Bad page|corruption")]
+    private static partial Regex Complaint();
+}

@@ -1,0 +1,62 @@
+using Panacea.Injection;
+using Panacea.Lab.Campaign;
+
+namespace Panacea.Lab.Tests.Campaign;
+
+public sealed class CampaignJournalTests : IDisposable
+{
+    private static readonly CampaignArm[] Both = [CampaignArm.StockPanic, CampaignArm.Ladder];
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("panacea-test-").FullName;
+
+    private string Results => Path.Combine(_directory, "results.jsonl");
+
+    public void Dispose() => Directory.Delete(_directory, true);
+
+    private string Program(string content)
+    {
+        string path = Path.Combine(_directory, "panacea");
+        File.WriteAllText(path, content);
+        return path;
+    }
+
+    private static CampaignRecord Record(int trial, CampaignArm? arm, string? panacea = null) => new()
+    {
+        Kernel = "6.1.0", Workload = "idle", Trial = trial, Arm = arm, Outcome = TrialOutcome.Crash, Panacea = panacea, Incidents = [new TrialIncident("a", "kill", "recovered", 5, ["x"])],
+        Fault = new Fault { Type = FaultType.Branch, Seed = 3, Explanation = "f never branches", Release = "6.1.0", Changes = [new FaultChange("0x1", "aa", "bb", "c")] },
+    };
+
+    [Fact]
+    public void What_was_run_is_read_again()
+    {
+        var journal = CampaignJournal.Open(Results, Program("a"));
+        journal.Add(Record(0, CampaignArm.StockPanic));
+        journal.Add(Record(0, CampaignArm.Ladder, journal.Panacea));
+        journal.Add(Record(1, CampaignArm.StockPanic));
+        journal.Add(Record(2, null));
+
+        var again = CampaignJournal.Open(Results, Program("a"));
+        Assert.Equal(4, again.Records.Count);
+        Assert.Equal(FaultType.Branch, again.Records[0].Fault!.Type);
+        Assert.Equal("kill", again.Records[1].Incidents[0].Repair);
+        Assert.True(again.IsDone("6.1.0", "idle", 0, Both) && again.IsDone("6.1.0", "idle", 2, Both));
+        Assert.False(again.IsDone("6.1.0", "idle", 1, Both) || again.IsDone("6.1.0", "redis", 0, Both) || again.IsDone("6.12.0", "idle", 0, Both));
+        Assert.True(again.IsDone("6.1.0", "idle", 1, [CampaignArm.StockPanic]));
+    }
+
+    [Fact]
+    public void Results_of_another_executable_are_not_mixed_in()
+    {
+        var journal = CampaignJournal.Open(Results, Program("a"));
+        journal.Add(Record(0, CampaignArm.Ladder, journal.Panacea));
+        Assert.Contains("another executable", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, Program("b"))).Message, StringComparison.Ordinal);
+        Assert.Single(CampaignJournal.Open(Results, null).Records);
+    }
+
+    [Fact]
+    public void A_file_that_is_no_journal_says_which_line()
+    {
+        File.WriteAllText(Results, "{\"kernel\": 3}\n");
+        Assert.StartsWith("line 1 of ", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, null)).Message, StringComparison.Ordinal);
+    }
+}
