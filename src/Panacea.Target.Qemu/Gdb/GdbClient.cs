@@ -115,10 +115,14 @@ public sealed partial class GdbClient : IDisposable
     }
 
     /// <summary>Asks a running guest to stop (byte 0x03). The stop reply follows; where the guest has just stopped by itself, only that one does.</summary>
+    /// <remarks>Where somebody else let the guest run (QMP's cont after a pause), the last answer is not acknowledged yet, and the stub passes over everything else until it is (gdb_read_byte).</remarks>
     public void Interrupt()
     {
         ThrowIfBroken();
         _tx.Clear();
+        if (_ackPending)
+            _tx.Raw((byte)'+');
+        _ackPending = false;
         _tx.Raw(3);
         Send(Deadline());
     }

@@ -38,6 +38,20 @@ public sealed class GdbClientTests
         Assert.False(gdb.StoppedByConnecting);
     }
 
+    /// <summary>QEMU's stub passes over an interrupt as long as its last packet is not acknowledged: so it is where QMP's cont, not the client, has let the guest run.</summary>
+    [Fact]
+    public void An_interrupt_has_the_acknowledgement_that_is_owed_in_front_of_it()
+    {
+        using var stub = new FakeStub(FakeStub.TwoVcpus());
+        using GdbClient gdb = Open(stub);
+        gdb.ReadRegisters(1);
+        int sent = stub.Received.Count;
+        gdb.Interrupt();
+        for (long deadline = Environment.TickCount64 + 10_000; stub.Received.Count < sent + 2 && Environment.TickCount64 < deadline;)
+            Thread.Sleep(1);
+        Assert.Equal(["+", "^C"], stub.Received.Skip(sent));
+    }
+
     [Fact]
     public void Nothing_is_sent_to_a_running_guest_and_acknowledgements_ride_in_front_of_commands()
     {
