@@ -28,7 +28,7 @@ public sealed class CampaignMachine : IDisposable
         _snapshot = snapshot;
         (_first, _view, _image) = (first, view, image);
         _planner = new FaultPlanner(image.KernelOver(view.Memory), new CodeMap(image), TargetLimits.Default);
-        Hot = [.. hot.Select(name => FunctionNames.Find(image, name, out NamedFunction function) is null ? function : null).OfType<NamedFunction>()];
+        Hot = [.. hot.Where(IsUnique).Select(name => FunctionNames.Find(image, name, out NamedFunction function) is null ? function : null).OfType<NamedFunction>()];
     }
 
     /// <summary>The kernel's release.</summary>
@@ -97,8 +97,8 @@ public sealed class CampaignMachine : IDisposable
         {
             null => [],
             FaultPlanner.Hot => Hot,
-            var names when names.EndsWith('*') => FunctionNames.Matching(_image, names),
-            var module => FunctionNames.All(_image, module),
+            var names when names.EndsWith('*') => [.. FunctionNames.Matching(_image, names).Where(f => IsUnique(NameOf(f)))],
+            var module => [.. FunctionNames.All(_image, module).Where(f => IsUnique(NameOf(f)))],
         };
         return _planner.TryPlan(choice.Type, choice.Seed, functions, MonitorRegistersOf(), out FaultPlan plan, out _) ? plan : null;
     }
@@ -130,25 +130,34 @@ public sealed class CampaignMachine : IDisposable
         return hit;
     }
 
-    /// <summary>Writes a fault into a copy that stands.</summary>
+    /// <summary>Writes a fault into a copy. One that stands, stands afterwards; one that runs is stopped for as long as it takes.</summary>
     /// <param name="guest">The copy.</param>
     /// <param name="plan">The fault.</param>
-    /// <param name="panicOnOops">It panics on an oops.</param>
-    public void Inject(Guest guest, FaultPlan plan, bool panicOnOops)
+    public void Inject(Guest guest, FaultPlan plan) => Write(guest, plan.Writes, plan.Registers);
+
+    /// <summary>Takes a fault of code back.</summary>
+    /// <param name="guest">The copy.</param>
+    /// <param name="plan">The fault.</param>
+    public void Revert(Guest guest, FaultPlan plan) => Write(
+        guest, [.. plan.Fault.Changes.Reverse().Select(c => new PlannedWrite(new VirtualAddress(Convert.ToUInt64(c.Address, 16)), Convert.FromHexString(c.Before), c.What))], []);
+
+    /// <summary>Lets a copy go on after an oops, as far as it can: what oops=panic and kernel.panic_on_oops set (kernel/panic.c).</summary>
+    /// <param name="guest">The copy.</param>
+    public void LetOopsesPass(Guest guest) => Write(guest, [new PlannedWrite(new VirtualAddress(_image.KernelOver(_view.Memory).Symbol("panic_on_oops")), new byte[4], "panic_on_oops")], []);
+
+    private void Write(Guest guest, IReadOnlyList<PlannedWrite> writes, IReadOnlyList<PlannedRegister> registers)
     {
         using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
-        if (target.Stopped is not { } held)
-            throw new LabException("the copy does not stand: nothing was injected");
-        var writes = new List<PlannedWrite>(plan.Writes);
-        if (!panicOnOops)
-        {
-            // What oops=panic and kernel.panic_on_oops set (kernel/panic.c).
-            writes.Add(new PlannedWrite(new VirtualAddress(_image.KernelOver(target.Memory).Symbol("panic_on_oops")), new byte[4], "panic_on_oops"));
-        }
-
-        var journal = new RepairJournal(held, _image.SpaceOver(target.Memory));
-        journal.Apply(new RepairPlan { Kind = RepairKind.None, Explanation = plan.Fault.Explanation, Writes = writes, Registers = plan.Registers, Lost = [], Risks = [] });
+        QemuStoppedGuest held = target.Stopped ?? target.Stop();
+        new RepairJournal(held, _image.SpaceOver(target.Memory)).Apply(new RepairPlan { Kind = RepairKind.None, Explanation = "", Writes = writes, Registers = registers, Lost = [], Risks = [] });
+        if (held.Reason == StopReason.Requested)
+            held.Resume();
     }
+
+    /// <summary>How a function is written where it is asked for.</summary>
+    public static string NameOf(NamedFunction function) => function.Module is null ? function.Name : $"{function.Module}:{function.Name}";
+
+    private bool IsUnique(string name) => FunctionNames.Find(_image, name, out _) is null;
 
     /// <inheritdoc/>
     public void Dispose()
@@ -179,6 +188,6 @@ public sealed class CampaignMachine : IDisposable
         using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
         using RepairImage image = RepairImageBuilder.Build(target.Memory, ControlRegisters.Read(target.Qmp), Path.Combine(guest.RunDirectory, "images"), TargetLimits.Default);
         return UsedFunctions.Find(target, image, new CrashCapture(image, TargetLimits.Default), out IReadOnlyList<NamedFunction> functions) is { } wrong
-            ? throw new LabException(wrong) : [.. functions.Select(f => f.Module is null ? f.Name : $"{f.Module}:{f.Name}")];
+            ? throw new LabException(wrong) : [.. functions.Select(NameOf)];
     }
 }

@@ -24,6 +24,9 @@ public sealed record CampaignOptions
     /// <summary>Where faults of code are: null to choose by seed.</summary>
     public string? At { get; init; }
 
+    /// <summary>A fault of code stays for ever; else it is taken out when the first crash or hang of it is seen: a mistake that shows once.</summary>
+    public bool IsPersistent { get; init; }
+
     /// <summary>Arms.</summary>
     public IReadOnlyList<CampaignArm> Arms { get; init; } = [CampaignArm.StockPanic, CampaignArm.StockOops, CampaignArm.Quarantine, CampaignArm.Ladder, CampaignArm.Rehearsal];
 

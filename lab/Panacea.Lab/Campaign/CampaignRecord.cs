@@ -76,6 +76,9 @@ public sealed record CampaignRecord
     /// <summary>The arm; null where no arm was run, because the fault would not have been activated.</summary>
     public CampaignArm? Arm { get; init; }
 
+    /// <summary>A fault of code that stayed for ever; else it was taken out at its first crash.</summary>
+    public bool IsPersistent { get; init; }
+
     /// <summary>What it did in this arm.</summary>
     public required TrialOutcome Outcome { get; init; }
 

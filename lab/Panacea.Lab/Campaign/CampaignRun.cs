@@ -1,10 +1,13 @@
 using System.Diagnostics;
+using Panacea.Daemon;
 using Panacea.Injection;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Tour;
 using Panacea.Lab.Workloads;
 using Panacea.Repair.Journal;
+using Panacea.Sessions.Control;
 using Panacea.Target;
+using Panacea.Target.Qemu;
 
 namespace Panacea.Lab.Campaign;
 
@@ -18,7 +21,8 @@ namespace Panacea.Lab.Campaign;
 public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWorkload workload, CampaignOptions options, CampaignJournal journal, Action<string> progress)
 {
     /// <summary>How long somebody has to come by the changed code, how long the guest works with a fault in it, and how long it may take over anything that it is asked afterwards.</summary>
-    private static readonly TimeSpan ActivationWindow = TimeSpan.FromSeconds(1.5), Window = TimeSpan.FromSeconds(2), AskLimit = TimeSpan.FromSeconds(8), CloseLimit = TimeSpan.FromSeconds(15), Step = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan ActivationWindow = TimeSpan.FromSeconds(1.5), Window = TimeSpan.FromSeconds(2), AskLimit = TimeSpan.FromSeconds(8), CloseLimit = TimeSpan.FromSeconds(15), Step = TimeSpan.FromMilliseconds(20),
+        Warm = TimeSpan.FromMilliseconds(400);
 
     /// <summary>A guest that lives is shut down and its disk checked in one run of so many.</summary>
     private const int ShutDownEvery = 8;
@@ -39,7 +43,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
             return;
         }
 
-        record = record with { Fault = plan.Fault, IsDriver = FaultChoice.IsDriver(plan.Fault.Place) };
+        record = record with { Fault = plan.Fault, IsPersistent = options.IsPersistent && plan.Fault.Trigger is not null, IsDriver = FaultChoice.IsDriver(plan.Fault.Place) };
         long started = Stopwatch.GetTimestamp();
         if (plan.Fault.Trigger is not null && !await machine.IsActivatedAsync(plan, workload, ActivationWindow, cancel))
         {
@@ -60,29 +64,42 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     {
         long started = Stopwatch.GetTimestamp();
         bool isGuarded = arm is CampaignArm.Quarantine or CampaignArm.Ladder or CampaignArm.Rehearsal;
+        bool isCode = plan.Fault.Trigger is not null;
         await using Guest guest = await machine.CopyAsync(isShared: arm == CampaignArm.Rehearsal, cancel);
         long mark = guest.Console.Mark();
-        try
-        {
-            machine.Inject(guest, plan, panicOnOops: arm != CampaignArm.StockOops);
-        }
-        catch (JournalException e)
-        {
-            throw new LabException($"the fault can't be written: {e.Message}", e);
-        }
+        if (arm == CampaignArm.StockOops)
+            machine.LetOopsesPass(guest);
 
-        // The guard comes after the fault: a mistake that the kernel was built with is no damage that could be told from what was there before.
-        await using GuardProcess? guard = isGuarded ? await GuardProcess.StartAsync(options.Panacea!, $"qmp:{guest.QmpPath}", guest.RunDirectory, OptionsOf(arm), cancel) : null;
+        // Data is changed at the one moment that all arms have in common; code while the guest works, with its guard there.
+        if (!isCode)
+            machine.Inject(guest, plan);
+        await using GuardProcess? guard = isGuarded ? await GuardProcess.StartAsync(options.Panacea!, $"qmp:{guest.QmpPath}", guest.RunDirectory, await OptionsOfAsync(arm, guest), cancel) : null;
         await guest.Monitor.ExecuteAsync("cont", null, cancel);
         var failures = new List<string>();
         var lost = new List<string>();
         bool wasShutDown = false;
-        Task<IWorkloadRun> beginning = workload.BeginAsync(guest, cancel);
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        Task<IWorkloadRun> beginning = workload.BeginAsync(guest, over.Token);
         try
         {
-            long since = Stopwatch.GetTimestamp();
-            while (Stopwatch.GetElapsedTime(since) < Window && IsUp(guest, mark))
+            if (isCode)
+            {
+                await Task.Delay(Warm, cancel);
+                Inject(guest, guard, plan);
+            }
+
+            bool isOut = !isCode || options.IsPersistent;
+            for (long since = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(since) < Window && IsUp(guest, mark);)
+            {
+                if (!isOut && (guard?.HasDied ?? TrialJudge.HasDied(guest.Console.TextFrom(mark))))
+                {
+                    isOut = true;
+                    Revert(guest, guard, plan);
+                }
+
                 await Task.Delay(Step, cancel);
+            }
+
             if (IsUp(guest, mark))
             {
                 foreach (LifeSign sign in await LivingGuest.ProbeAsync(guest, AskLimit, cancel, untilFailure: true))
@@ -103,6 +120,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         }
         finally
         {
+            await over.CancelAsync();
             await CampaignMachine.EndAsync(beginning);
         }
 
@@ -165,12 +183,49 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         return [.. guard.TakeEvents().Where(e => e.Event == "incident").Select(e => new TrialIncident(e.Title, e.Repair, e.Outcome, e.StoppedUs, e.Lost ?? []))];
     }
 
-    private string[] OptionsOf(CampaignArm arm) => arm switch
+    /// <summary>Code that differs from what the guard holds for right is never put back: a mistake that a kernel was built with is no damage that could be told from what was there before.</summary>
+    private static async Task<IReadOnlyList<string>> OptionsOfAsync(CampaignArm arm, Guest guest)
     {
-        CampaignArm.Quarantine => ["--mode", "quarantine", "--health-window", "1s"],
-        CampaignArm.Rehearsal => ["--rehearse=always", "--health-window", "1s"],
-        _ => ["--health-window", "1s"],
-    };
+        string policy = Path.Combine(guest.RunDirectory, "policy.yaml");
+        string rehearse = arm == CampaignArm.Rehearsal ? "always" : "never";
+        string what = arm == CampaignArm.Quarantine ? "mode: quarantine" : "rungs: [go-on, error-return, unwind, kill, freeze]";
+        await File.WriteAllTextAsync(policy, $"defaults:\n  {what}\n  health-window: 1s\n  rehearse: {rehearse}\n");
+        return ["--policy", policy];
+    }
+
+    private void Inject(Guest guest, GuardProcess? guard, FaultPlan plan)
+    {
+        if (guard is null)
+        {
+            machine.Inject(guest, plan);
+            return;
+        }
+
+        FaultPlace place = plan.Fault.Place!;
+        Ask(guest, new FaultInjectRequest(plan.Fault.Type, place.Module is null ? place.Function : $"{place.Module}:{place.Function}", plan.Fault.Seed));
+    }
+
+    private void Revert(Guest guest, GuardProcess? guard, FaultPlan plan)
+    {
+        try
+        {
+            if (guard is null)
+                machine.Revert(guest, plan);
+            else
+                Ask(guest, new FaultRevertRequest(plan.Fault.Changes));
+        }
+        catch (Exception e) when (e is TargetException or LabException or JournalException or GuestMemoryException)
+        {
+            // The guest is on its way to its end, or stands for its guard: the fault stays.
+        }
+    }
+
+    private static void Ask(Guest guest, GuestRequest request)
+    {
+        string socket = GuardSockets.Find(new QemuTargetSpec(null, guest.Pid)) ?? throw new LabException("the guard can't be asked");
+        if (GuardControl.Ask(socket, request, CancellationToken.None).Error is { } error)
+            throw new LabException($"the guard says: {error}");
+    }
 
     private async Task<string> KeepAsync(CampaignRecord record, Guest guest, GuardProcess guard, string console)
     {

@@ -29,6 +29,7 @@ internal static class CampaignCommand
         Option<string?> faults = List("--faults", "Kinds of faults, which take turns; all of the literature's model where none is named", [.. FaultKinds.All.Select(k => k.Name)]);
         Option<string?> arms = List("--arms", "What protects the guests", [.. Enum.GetValues<CampaignArm>().Select(NameOf)]);
         Option<string?> at = new("--at") { HelpName = "WHERE", Description = "Where faults of code are: a module, or 'hot'. [default: by seed]" };
+        Option<bool> persistent = new("--persistent") { Description = "Faults of code stay for ever. [default: a fault is taken out when its first crash or hang is seen, as a mistake that shows once]" };
         Option<bool> report = new("--report") { Description = "Run nothing: write the report of what is there." };
         Option<bool> yes = new("--yes", "-y") { Description = "Install what is missing without asking." };
         var command = new PanaceaCommand("campaign", "Inject faults into copies of a guest at work, each with and without protection, and say how many it survives.")
@@ -50,7 +51,7 @@ internal static class CampaignCommand
                 Shared.ExitCodeNote,
             ],
         };
-        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, at, report, yes])
+        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, at, persistent, report, yes])
             command.Add(option);
         command.SetAction(parsed =>
         {
@@ -59,7 +60,7 @@ internal static class CampaignCommand
             return services.Lab.Campaign(
                 new CampaignRequest(
                     parsed.GetValue(yes), parsed.GetValue(report), Path.GetFullPath(parsed.GetRequiredValue(output)), parsed.GetValue(trials), parsed.GetValue(seed), Named(kernels, KernelPackages.Lines),
-                    Named(workloads, [.. CampaignWorkload.All.Select(w => w.Name)]), Named(faults, []), Named(arms, [.. Enum.GetValues<CampaignArm>().Select(NameOf)]), parsed.GetValue(at)), console, interrupts.Token);
+                    Named(workloads, [.. CampaignWorkload.All.Select(w => w.Name)]), Named(faults, []), Named(arms, [.. Enum.GetValues<CampaignArm>().Select(NameOf)]), parsed.GetValue(at), parsed.GetValue(persistent)), console, interrupts.Token);
         });
         return command;
     }

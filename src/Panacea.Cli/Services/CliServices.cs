@@ -217,8 +217,9 @@ internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 /// <param name="Faults">Names of kinds of faults; empty for the usual ones.</param>
 /// <param name="Arms">Names of arms.</param>
 /// <param name="At">Where faults of code are; null by seed.</param>
+/// <param name="IsPersistent">Faults of code stay for ever.</param>
 internal sealed record CampaignRequest(
-    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, string? At);
+    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, string? At, bool IsPersistent);
 
 /// <summary>Options of <c>bench</c>.</summary>
 /// <param name="Json">One JSON object instead of a table.</param>

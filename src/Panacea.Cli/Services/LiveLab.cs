@@ -89,7 +89,7 @@ internal sealed class LiveLab : ILab
         var options = new CampaignOptions
         {
             Lines = request.Kernels, Workloads = [.. request.Workloads.Select(w => CampaignWorkload.Find(w)!)], Trials = request.Trials, Seed = request.Seed,
-            Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, Arms = arms, Panacea = PanaceaProgram.Self(), Directory = request.Directory,
+            Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, IsPersistent = request.IsPersistent, Arms = arms, Panacea = PanaceaProgram.Self(), Directory = request.Directory,
         };
         IReadOnlyList<CampaignRecord> records;
         if (request.ReportOnly)
