@@ -183,7 +183,7 @@ static async Task<int> MatrixAsync(string lines, PanaceaProgram panacea, string[
 
         List<BaselineResult> without = baseline ? await BaselineAsync(spec, kernel, cells, journal, soFar) : [];
         kernels.Add(new KernelMatrix(kernel, results, journal.Boots(kernel), without));
-        if (endurance > 0 && !soFar)
+        if (endurance > 0)
         {
             rows.Add(await new EnduranceRun(line, panacea, Console.Error.WriteLine, evidence).RunAsync(endurance));
             failures += rows[^1].Results.Count(r => !r.IsRecovered);

@@ -45,7 +45,7 @@ public sealed record BoundaryAnswer(ulong Result, string Shown, string Lost, str
 /// <summary>The kernel's dispatch points. Each row says what must hold there; the calls meant are those through a pointer, which no other call of the same function is.</summary>
 public static class Boundaries
 {
-    private const ulong Zero = 0, One = 1, FaultSigbus = 2;
+    private const ulong Zero = 0, One = 1, FaultSigbus = 2, BlockResource = 9, BlockIoError = 10;
     private const ulong Eio = unchecked((ulong)-5L), Eio32 = unchecked((uint)-5);
 
     /// <summary>HRTIMER_RESTART is 1. A timer that was not forwarded has expired already, and its function is called again at once, from the beginning. The tick of a CPU is kernel/time/tick-sched.c's
@@ -53,8 +53,37 @@ public static class Boundaries
     private static readonly Dictionary<string, BoundaryAnswer> Ticks = ((string[])["tick_sched_timer", "tick_nohz_highres_handler", "tick_nohz_handler", "watchdog_timer_fn"]).ToDictionary(
         name => name, _ => new BoundaryAnswer(One, "HRTIMER_RESTART", "the rest of one run of the timer, which is called again", "what it had counted is counted twice"), StringComparer.Ordinal);
 
-    private static readonly Dictionary<string, Boundary> Table = new Boundary[]
+    /// <summary>BLK_STS_RESOURCE: the block layer takes the request back and gives it to the driver again some milliseconds later (__blk_mq_requeue_request, which also handles one that was begun). BLK_STS_IOERR ends it
+    /// (include/linux/blk_types.h).</summary>
+    private static readonly BoundaryAnswer Requeued =
+        new(BlockResource, "BLK_STS_RESOURCE", "nothing: the request is given to the driver again", "a request that the driver had handed to its device already is done twice");
+
+    /// <summary>block/blk-mq.c: who calls queue_rq depends on what the compiler has put into what.</summary>
+    private static readonly IEnumerable<Boundary> BlockDispatch = ((string[])
+    [
+        "blk_mq_dispatch_rq_list", "__blk_mq_issue_directly", "blk_mq_request_issue_directly", "__blk_mq_try_issue_directly", "blk_mq_try_issue_directly", "blk_mq_plug_issue_direct", "blk_mq_issue_direct",
+        "blk_mq_try_issue_list_directly",
+    ]).Select(name => new Boundary(
+        name, "a disk's function for a request", BlockIoError, "BLK_STS_IOERR", null, null, "one request to a disk, which fails with an I/O error", "a request that the driver had handed to its device already is done after it has failed")
     {
+        Retry = Requeued,
+    });
+
+    private static readonly Dictionary<string, Boundary> Table = ((Boundary[])
+    [
+        .. BlockDispatch,
+
+        // block/blk-mq.c: what the driver has not taken from the list is issued one by one afterwards.
+        new("blk_mq_flush_plug_list", "a disk's function for several requests", null, "", null, null, "those requests that the driver had taken from the list and not handed to its device"),
+        new("__blk_mq_flush_plug_list", "a disk's function for several requests", null, "", null, null, "those requests that the driver had taken from the list and not handed to its device"),
+
+        // block/blk-mq.c: mq_ops->complete, in a softirq.
+        new("blk_complete_reqs", "a disk's function for a request that is done", null, "", null, null, "the end of one request to a disk", "who waits for it waits for ever"),
+
+        // net/core/dev.c, xmit_one (inlined as a rule): NETDEV_TX_OK is 0, and the packet is the driver's from then on.
+        new("dev_hard_start_xmit", "a network device's function for a packet", Zero, "NETDEV_TX_OK", null, null, "one packet that was to be sent", "its memory is never freed"),
+        new("xmit_one", "a network device's function for a packet", Zero, "NETDEV_TX_OK", null, null, "one packet that was to be sent", "its memory is never freed"),
+
         // kernel/time/timer.c: the caller holds no lock; it looks at the preempt count itself and puts it right. A TIMER_IRQSAFE timer runs with interrupts off.
         new("call_timer_fn", "a timer's function", null, "", null, null, "one run of the timer's function", "a timer that its function starts again is not started again"),
 
@@ -113,7 +142,7 @@ public static class Boundaries
         // fs/file_table.c, drivers/cpuidle/cpuidle.c: the result of release is ignored; a negative state was not entered.
         new("__fput", "a file's release function", Zero, "0", true, 0, "what the rest of the file's release function would have given back"),
         new("cpuidle_enter_state", "an idle state's function", Eio32, "-EIO", false, null, "one entry into an idle state"),
-    }.ToDictionary(b => b.Function, StringComparer.Ordinal);
+    ]).ToDictionary(b => b.Function, StringComparer.Ordinal);
 
     /// <summary>All rows.</summary>
     public static IReadOnlyCollection<Boundary> All => Table.Values;

@@ -108,26 +108,28 @@ public sealed class CampaignMachine : IDisposable
     /// <param name="cancel">Gives up.</param>
     public Task<Guest> CopyAsync(bool isShared, CancellationToken cancel) => _snapshot.StartAsync(run: false, isShared ? GuestMemoryBacking.SharedFile : GuestMemoryBacking.Private, cancel);
 
-    /// <summary>Does somebody come by the changed code of a fault while the guest does its work? Tried on a copy that does not have the fault.</summary>
-    /// <param name="plan">A fault of code.</param>
+    /// <summary>Which of some faults does somebody come by first, while the guest does its work? Tried on a copy that has none of them.</summary>
+    /// <param name="plans">Faults of code, at most <see cref="QemuTarget.MaxHardwareBreakpoints"/>.</param>
     /// <param name="workload">The work.</param>
     /// <param name="window">How long is waited for.</param>
     /// <param name="cancel">Gives up.</param>
-    public async Task<bool> IsActivatedAsync(FaultPlan plan, CampaignWorkload workload, TimeSpan window, CancellationToken cancel)
+    /// <returns>Null where nobody came by any.</returns>
+    public async Task<FaultPlan?> FirstActivatedAsync(IReadOnlyList<FaultPlan> plans, CampaignWorkload workload, TimeSpan window, CancellationToken cancel)
     {
-        ulong trigger = Convert.ToUInt64(plan.Fault.Trigger, 16);
+        ulong[] triggers = [.. plans.Select(p => Convert.ToUInt64(p.Fault.Trigger, 16))];
         await using Guest guest = await CopyAsync(isShared: false, cancel);
         using QemuTarget target = QemuTarget.Attach(new QemuTargetSpec(guest.QmpPath, 0));
-        target.ArmBreakpoints(trigger);
+        target.ArmBreakpoints([.. triggers.Distinct()]);
         target.Stopped?.Resume();
 
         // Who does the work waits for the guest, and is not waited for here.
         using var over = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         Task<IWorkloadRun> work = workload.BeginAsync(guest, over.Token);
-        bool hit = await Task.Run(() => target.WaitForStop(window).Kind == QemuWaitKind.Stopped, cancel);
+        QemuStoppedGuest? hit = await Task.Run(() => target.WaitForStop(window).Guest, cancel);
+        ulong? at = hit?.ReadRegisters(hit.StoppedVcpu).Rip;
         await over.CancelAsync();
         await EndAsync(work);
-        return hit;
+        return plans.FirstOrDefault(p => Convert.ToUInt64(p.Fault.Trigger, 16) == at);
     }
 
     /// <summary>Writes a fault into a copy. One that stands, stands afterwards; one that runs is stopped for as long as it takes.</summary>

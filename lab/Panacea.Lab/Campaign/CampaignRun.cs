@@ -24,6 +24,9 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     private static readonly TimeSpan ActivationWindow = TimeSpan.FromSeconds(1.5), Window = TimeSpan.FromSeconds(2), AskLimit = TimeSpan.FromSeconds(8), CloseLimit = TimeSpan.FromSeconds(15), Step = TimeSpan.FromMilliseconds(20),
         Warm = TimeSpan.FromMilliseconds(400);
 
+    /// <summary>Places of code that are watched at once: the fault is at the one that somebody comes by first.</summary>
+    private const int Places = QemuTarget.MaxHardwareBreakpoints;
+
     /// <summary>A guest that lives is shut down and its disk checked in one run of so many.</summary>
     private const int ShutDownEvery = 8;
 
@@ -36,19 +39,21 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
             return;
         var choice = FaultChoice.Of(trial, options.Seed, options.Types, options.At);
         CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
-        FaultPlan? plan = machine.Choose(choice);
-        if (plan is null)
+        List<FaultPlan> plans = [.. Enumerable.Range(0, choice.At is null ? 1 : Places).Select(n => machine.Choose(choice with { Seed = unchecked(choice.Seed + (ulong)n) })).OfType<FaultPlan>()];
+        if (plans.Count == 0)
         {
             journal.Add(record with { Console = [$"no place for {FaultKinds.Of(choice.Type).Name} at {choice.At ?? "this moment"}"] });
             return;
         }
 
-        record = record with { Fault = plan.Fault, IsPersistent = options.IsPersistent && plan.Fault.Trigger is not null, IsDriver = FaultChoice.IsDriver(plan.Fault.Place) };
         long started = Stopwatch.GetTimestamp();
-        if (plan.Fault.Trigger is not null && !await machine.IsActivatedAsync(plan, workload, ActivationWindow, cancel))
+        FaultPlan? plan = choice.At is null ? plans[0] : await machine.FirstActivatedAsync(plans, workload, ActivationWindow, cancel);
+        record = record with { Fault = (plan ?? plans[0]).Fault };
+        record = record with { IsPersistent = options.IsPersistent && choice.At is not null, IsDriver = FaultChoice.IsDriver(record.Fault!.Place) };
+        if (plan is null)
         {
             journal.Add(record with { RunMs = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds });
-            progress($"{line} {workload.Name} {trial}: {plan.Fault.Explanation}: not activated");
+            progress($"{line} {workload.Name} {trial}: {record.Fault!.Explanation}: not activated");
             return;
         }
 

@@ -15,12 +15,10 @@ public static class CellProbe
     public static async Task<IReadOnlyList<string>> RunAsync(Guest guest, bool mayFreeze, TimeSpan limit, CancellationToken cancel)
     {
         var failures = new List<string>();
-        foreach (LifeSign sign in await LivingGuest.ProbeAsync(guest, limit, cancel))
+        foreach (LifeSign sign in await LivingGuest.ProbeAsync(guest, limit, cancel, untilFailure: true))
         {
             if (sign.Failure is not null)
-                failures.Add($"{sign.Name}: {sign.Failure}");
-            if (failures.Count > 1)
-                return failures;
+                return [$"{sign.Name}: {sign.Failure}"];
         }
 
         try

@@ -12,6 +12,7 @@ public sealed class UnwindStrategyTests
     [InlineData("call_timer_fn", 0x100u, 0UL, "ct_void returns to call_timer_fn")]
     [InlineData("__handle_irq_event_percpu", 0x1_0000u, 0UL, "ct_void returns IRQ_NONE to __handle_irq_event_percpu")]
     [InlineData("notifier_call_chain", 0u, 0UL, "ct_void returns NOTIFY_DONE to notifier_call_chain")]
+    [InlineData("dev_hard_start_xmit", 0x200u, 0UL, "ct_void returns NETDEV_TX_OK to dev_hard_start_xmit")]
     public void A_function_that_was_called_back_returns_to_the_dispatch_point(string dispatcher, uint preempt, ulong value, string explanation)
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_void", Chain = ["do_syscall_64", dispatcher], Preempt = preempt });
@@ -42,6 +43,19 @@ public sealed class UnwindStrategyTests
         RepairPlan plan = new UnwindStrategy().Evaluate(g.Evidence with { EarlierRepairs = earlier }).Plan!;
         Assert.StartsWith(explanation, plan.Explanation, StringComparison.Ordinal);
         Assert.Equal((value, lost, (ulong?)0), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax], Assert.Single(plan.Lost), plan.Returned!.Value));
+    }
+
+    /// <summary>A request that is taken back is given to the driver again; where that crashes each time, it fails.</summary>
+    [Theory]
+    [InlineData(0, 9UL, "ct_uint returns BLK_STS_RESOURCE to blk_mq_dispatch_rq_list", "nothing: the request is given to the driver again")]
+    [InlineData(1, 9UL, "ct_uint returns BLK_STS_RESOURCE to blk_mq_dispatch_rq_list", "nothing: the request is given to the driver again")]
+    [InlineData(2, 10UL, "ct_uint returns BLK_STS_IOERR to blk_mq_dispatch_rq_list", "one request to a disk, which fails with an I/O error")]
+    public void A_request_to_a_disk_is_tried_again_until_it_is_given_up(int earlier, ulong value, string explanation, string lost)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_uint", Chain = ["do_syscall_64", "blk_mq_dispatch_rq_list"] });
+        RepairPlan plan = new UnwindStrategy().Evaluate(g.Evidence with { EarlierRepairs = earlier }).Plan!;
+        Assert.StartsWith(explanation, plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal((value, lost), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax], Assert.Single(plan.Lost)));
     }
 
     /// <summary>A CPU whose tick is not started again is as good as dead; another hrtimer that is started again and was not forwarded would run for ever.</summary>

@@ -63,7 +63,7 @@ internal static class KernelFunctions
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
         foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug", "irqentry_nmi_exit"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
-        foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll", "__hrtimer_run_queues"])
+        foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll", "__hrtimer_run_queues", "blk_mq_dispatch_rq_list", "dev_hard_start_xmit"])
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
         text.Add("memcpy", w => { w.Depth(8); w.A.mov(rax, rdi); w.At("fault"); w.A.mov(__byte_ptr[rdi], cl); w.A.ret(); });
         text.Add("ct_outer", Outer);
