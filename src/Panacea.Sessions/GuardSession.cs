@@ -257,6 +257,10 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
                 return _target.IsGone ? Next.Gone : Next.Guard;
             case QemuWaitKind.Stopped:
                 OnStop(wait.Guest!, seen, found: false);
+
+                // A guest that crashes all the time would leave no other moment for it, and it is then that somebody wants to set a fuse.
+                if (_target.Stopped is null)
+                    AnswerRequests();
                 return Next.Guard;
         }
 

@@ -2,6 +2,7 @@ using Panacea.Diagnosis;
 using Panacea.Injection;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Lab.Guests;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
@@ -15,7 +16,8 @@ namespace Panacea.Lab.Campaign;
 /// <summary>A guest at work, frozen: every run of a campaign is a copy of it. What is known of its kernel is the same for all copies.</summary>
 public sealed class CampaignMachine : IDisposable
 {
-    private static readonly TimeSpan PrepareLimit = TimeSpan.FromSeconds(30), Settle = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan PrepareLimit = TimeSpan.FromSeconds(30), Settle = TimeSpan.FromSeconds(2), StuckStep = TimeSpan.FromMilliseconds(250);
+    private const int StuckLooks = 4;
 
     private readonly GuestSnapshot _snapshot;
     private readonly RepairImage _image;
@@ -160,6 +162,40 @@ public sealed class CampaignMachine : IDisposable
     public static string NameOf(NamedFunction function) => function.Module is null ? function.Name : $"{function.Module}:{function.Name}";
 
     private bool IsUnique(string name) => FunctionNames.Find(_image, name, out _) is null;
+
+    /// <summary>A CPU that runs a task, or a task in uninterruptible sleep, has not got on for a second. Nobody else may be connected to the guest.</summary>
+    /// <param name="guest">A copy that runs.</param>
+    /// <param name="cancel">Gives up.</param>
+    public async Task<bool> IsStuckAsync(Guest guest, CancellationToken cancel)
+    {
+        try
+        {
+            using QemuView view = QemuView.Open(new QemuTargetSpec(guest.QmpPath, 0));
+            LinuxKernel live = _image.KernelOver(view.Memory);
+            HashSet<(ulong, ulong)> before = Standing(live);
+            for (int look = 0; look < StuckLooks && before.Count > 0; look++)
+            {
+                await Task.Delay(StuckStep, cancel);
+                before.IntersectWith(Standing(live));
+            }
+
+            return before.Count > 0;
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException or TargetException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Tasks that are on a CPU, or sleep uninterruptibly, each with how often it was switched away from.</summary>
+    private static HashSet<(ulong Task, ulong Switches)> Standing(LinuxKernel live)
+    {
+        // TASK_UNINTERRUPTIBLE and TASK_NOLOAD (include/linux/sched.h): the latter are workers that have nothing to do.
+        const uint uninterruptible = 2, noLoad = 0x400;
+        return [.. Tasks.Enumerate(live, TargetLimits.Default).Select(t => t.Address)
+            .Where(t => (TaskDetails.RawStateOf(live, t) & (uninterruptible | noLoad)) == uninterruptible || (TaskDetails.IsRunning(live, t) && live.Read(t, "task_struct.pid") != 0))
+            .Select(t => (t, unchecked(live.Read(t, "task_struct.nvcsw") + live.Read(t, "task_struct.nivcsw"))))];
+    }
 
     /// <inheritdoc/>
     public void Dispose()

@@ -37,8 +37,11 @@ public enum TrialOutcome
     /// <summary>The kernel oopsed or panicked, or the machine reset itself.</summary>
     Crash,
 
-    /// <summary>The guest, or a part of it, does not get on any more, and said nothing.</summary>
+    /// <summary>A CPU, or a task in the kernel, does not get on any more.</summary>
     Hang,
+
+    /// <summary>Something does not work any more, and nothing crashed or hangs: a network that is silent, a file that can't be written.</summary>
+    Failure,
 
     /// <summary>Nothing crashed, and what the workload had been promised does not hold.</summary>
     SilentCorruption,

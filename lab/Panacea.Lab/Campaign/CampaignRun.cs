@@ -131,7 +131,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
 
         IReadOnlyList<TrialIncident> incidents = guard is null ? [] : await IncidentsAsync(guard, guest.IsRunning, cancel);
         string console = guest.Console.TextFrom(mark);
-        (TrialOutcome outcome, bool lives) = TrialJudge.Judge(new TrialEvidence(console, HasEnded: !guest.IsRunning && !wasShutDown, incidents, failures, lost));
+        (TrialOutcome outcome, bool lives) = TrialJudge.Judge(new TrialEvidence(console, HasEnded: !guest.IsRunning && !wasShutDown, incidents, failures, lost, failures.Count > 0 && IsUp(guest, mark) && await machine.IsStuckAsync(guest, cancel)));
         CampaignRecord result = record with
         {
             Outcome = outcome,
@@ -144,7 +144,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
             RunMs = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds,
             Panacea = isGuarded ? journal.Panacea : null,
         };
-        return !lives && isGuarded && outcome is not (TrialOutcome.NoEffect or TrialOutcome.NotActivated) ? result with { Evidence = await KeepAsync(result, guest, guard!, console) } : result;
+        return !lives && isGuarded && outcome is TrialOutcome.Crash or TrialOutcome.Hang or TrialOutcome.SilentCorruption ? result with { Evidence = await KeepAsync(result, guest, guard!, console) } : result;
     }
 
     /// <summary>Ends the work, asks what became of it, and in some runs shuts the guest down.</summary>

@@ -8,7 +8,8 @@ namespace Panacea.Lab.Campaign;
 /// <param name="Incidents">What the guard told.</param>
 /// <param name="Failures">What did not work at the end.</param>
 /// <param name="Lost">What had been promised, and was not so.</param>
-public sealed record TrialEvidence(string Console, bool HasEnded, IReadOnlyList<TrialIncident> Incidents, IReadOnlyList<string> Failures, IReadOnlyList<string> Lost);
+/// <param name="IsStuck">At the end a CPU, or a task in the kernel, did not get on.</param>
+public sealed record TrialEvidence(string Console, bool HasEnded, IReadOnlyList<TrialIncident> Incidents, IReadOnlyList<string> Failures, IReadOnlyList<string> Lost, bool IsStuck);
 
 /// <summary>Says what a fault did.</summary>
 public static partial class TrialJudge
@@ -20,8 +21,8 @@ public static partial class TrialJudge
     {
         bool lives = !seen.HasEnded && !IsDead(seen.Console) && seen.Failures.Count == 0 && seen.Lost.Count == 0;
         bool crashed = seen.HasEnded || HasDied(seen.Console) || seen.Incidents.Any(i => !IsHang(i));
-        bool hung = seen.Failures.Count > 0 || seen.Incidents.Any(IsHang);
-        return (crashed ? TrialOutcome.Crash : hung ? TrialOutcome.Hang : seen.Lost.Count > 0 ? TrialOutcome.SilentCorruption : TrialOutcome.NoEffect, lives);
+        bool hung = (seen.Failures.Count > 0 && seen.IsStuck) || seen.Incidents.Any(IsHang);
+        return (crashed ? TrialOutcome.Crash : hung ? TrialOutcome.Hang : seen.Failures.Count > 0 ? TrialOutcome.Failure : seen.Lost.Count > 0 ? TrialOutcome.SilentCorruption : TrialOutcome.NoEffect, lives);
     }
 
     /// <summary>The kernel has panicked: it will not come back.</summary>

@@ -6,8 +6,8 @@ public sealed class TrialJudgeTests
 {
     private const string Oops = "[    9.1] BUG: kernel NULL pointer dereference, address: 0000000000000000\n[    9.1] Oops: 0002 [#1] PREEMPT SMP PTI\n", Panic = Oops + "[    9.2] Kernel panic - not syncing: Fatal exception\n";
 
-    private static (TrialOutcome, bool) Judge(string console = "", bool ended = false, string[]? titles = null, string[]? failures = null, string[]? lost = null) => TrialJudge.Judge(
-        new TrialEvidence(console, ended, [.. (titles ?? []).Select(t => new TrialIncident(t, "unwind", "recovered", 1000, []))], failures ?? [], lost ?? []));
+    private static (TrialOutcome, bool) Judge(string console = "", bool ended = false, string[]? titles = null, string[]? failures = null, string[]? lost = null, bool stuck = false) => TrialJudge.Judge(
+        new TrialEvidence(console, ended, [.. (titles ?? []).Select(t => new TrialIncident(t, "unwind", "recovered", 1000, []))], failures ?? [], lost ?? [], stuck));
 
     [Fact]
     public void Nothing_is_nothing() => Assert.Equal((TrialOutcome.NoEffect, true), Judge("[    1.0] crashtest_extra: loaded\n"));
@@ -25,7 +25,11 @@ public sealed class TrialJudgeTests
     public void A_machine_that_resets_itself_has_crashed() => Assert.Equal((TrialOutcome.Crash, false), Judge(ended: true));
 
     [Fact]
-    public void What_does_not_get_on_and_says_nothing_hangs() => Assert.Equal((TrialOutcome.Hang, false), Judge(failures: ["redis did not answer"]));
+    public void What_does_not_get_on_and_says_nothing_hangs_and_what_does_not_work_else_has_failed()
+    {
+        Assert.Equal((TrialOutcome.Hang, false), Judge(failures: ["redis did not answer"], stuck: true));
+        Assert.Equal((TrialOutcome.Failure, false), Judge(failures: ["redis did not answer"]));
+    }
 
     [Theory]
     [InlineData("soft lockup in f", TrialOutcome.Hang)]

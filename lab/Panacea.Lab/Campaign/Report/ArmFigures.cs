@@ -23,6 +23,9 @@ public sealed record ArmFigures
     /// <summary>Runs in which the guest hung.</summary>
     public required int Hang { get; init; }
 
+    /// <summary>Runs in which something did not work any more, and nothing crashed or hung.</summary>
+    public required int Failure { get; init; }
+
     /// <summary>Runs in which nothing crashed, and what the workload had been promised does not hold.</summary>
     public required int SilentCorruption { get; init; }
 
@@ -42,7 +45,7 @@ public sealed record ArmFigures
     public required long RunMs { get; init; }
 
     /// <summary>Faults that were tried: each of them is counted under one outcome.</summary>
-    public int Faults => NotActivated + NoEffect + Crash + Hang + SilentCorruption;
+    public int Faults => NotActivated + NoEffect + Crash + Hang + Failure + SilentCorruption;
 
     /// <summary>Runs that crashed or hung.</summary>
     public int Manifested => Crash + Hang;
@@ -77,6 +80,7 @@ public sealed record ArmFigures
         NoEffect = runs.Count(r => r.Outcome == TrialOutcome.NoEffect),
         Crash = runs.Count(r => r.Outcome == TrialOutcome.Crash),
         Hang = runs.Count(r => r.Outcome == TrialOutcome.Hang),
+        Failure = runs.Count(r => r.Outcome == TrialOutcome.Failure),
         SilentCorruption = runs.Count(r => r.Outcome == TrialOutcome.SilentCorruption),
         RecoveredCrash = runs.Count(r => r is { Outcome: TrialOutcome.Crash, Lives: true }),
         RecoveredHang = runs.Count(r => r is { Outcome: TrialOutcome.Hang, Lives: true }),

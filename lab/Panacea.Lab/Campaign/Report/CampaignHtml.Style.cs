@@ -5,10 +5,10 @@ public static partial class CampaignHtml
     /// <summary>For a wide screen, a phone, the dark and paper. Colours of plots are told apart by who can't tell red from green, too, and are named as <see cref="PlotInk"/> has them.</summary>
     private const string Style = """
         :root{--ink:#1c2024;--soft:#5b6570;--line:#d9dee3;--paper:#fff;--tint:#f5f7f9;--bad:#b3261e;--good:#1b6e3c;--link:#1a5fb4;
-        --no-effect:#c5ccd3;--recovered:#2b83a6;--crash:#b5332a;--hang:#e2a03f;--silent-corruption:#6f4a9e;
+        --no-effect:#c5ccd3;--recovered:#2b83a6;--crash:#b5332a;--hang:#e2a03f;--failure:#8a6d3b;--silent-corruption:#6f4a9e;
         --stock-panic:#7b8691;--stock-oops:#a9713f;--quarantine:#d19a2a;--ladder:#2b83a6;--rehearsal:#4b4fa8}
         @media (prefers-color-scheme:dark){:root{--ink:#e3e7eb;--soft:#98a3ae;--line:#363d45;--paper:#15181c;--tint:#1e2329;--bad:#ff8a80;--good:#7ddba0;--link:#8ab4f8;
-        --no-effect:#4d565f;--recovered:#4fb0d6;--crash:#e8685d;--hang:#e9b25c;--silent-corruption:#b08ce0;
+        --no-effect:#4d565f;--recovered:#4fb0d6;--crash:#e8685d;--hang:#e9b25c;--failure:#c9ab74;--silent-corruption:#b08ce0;
         --stock-panic:#8d98a3;--stock-oops:#c18a57;--quarantine:#e0b04c;--ladder:#4fb0d6;--rehearsal:#9296ec}}
         *{box-sizing:border-box}
         body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}

@@ -125,7 +125,7 @@ internal static class CampaignPlots
     private static IReadOnlyList<(PlotInk Ink, string Name, Func<ArmFigures, int> Count)> Parts { get; } =
     [
         (PlotInk.NoEffect, "no effect", a => a.NoEffect), (PlotInk.Recovered, "recovered", a => a.Recovered), (PlotInk.Crash, "crash", a => a.Crash - a.RecoveredCrash), (PlotInk.Hang, "hang", a => a.Hang - a.RecoveredHang),
-        (PlotInk.SilentCorruption, "silent corruption", a => a.SilentCorruption),
+        (PlotInk.Failure, "failure", a => a.Failure), (PlotInk.SilentCorruption, "silent corruption", a => a.SilentCorruption),
     ];
 
     private static CampaignPlot Draw(PlotModel model, string id, string title, string note, string description, int height) =>

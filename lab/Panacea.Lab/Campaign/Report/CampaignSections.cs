@@ -65,9 +65,9 @@ internal static class CampaignSections
         Tables =
         [
             new ReportTable(
-                ["arm", "faults", "not activated", "no effect", "crash", "hang", "silent corruption", "manifested", "recovered", "share", "95 % interval", "lost writes", "of these, works again"], 1,
+                ["arm", "faults", "not activated", "no effect", "crash", "hang", "failure", "silent corruption", "manifested", "recovered", "share", "95 % interval", "lost writes", "of these, works again"], 1,
                 [.. s.Whole.Arms.Select(a => Row(
-                    ArmFigures.Name(a.Arm), Number(a.Faults), Number(a.NotActivated), Number(a.NoEffect), Number(a.Crash), Number(a.Hang), Number(a.SilentCorruption), Number(a.Manifested), Number(a.Recovered),
+                    ArmFigures.Name(a.Arm), Number(a.Faults), Number(a.NotActivated), Number(a.NoEffect), Number(a.Crash), Number(a.Hang), Number(a.Failure), Number(a.SilentCorruption), Number(a.Manifested), Number(a.Recovered),
                     a.Recovery.Percent, a.Recovery.Interval, Number(a.Lost), Number(a.LostThoughWorking)))]),
         ],
     };
@@ -102,7 +102,7 @@ internal static class CampaignSections
         CampaignArm[] arms = [.. Compared.Where(s.Arms.Contains)];
         if (arms.Length == 0)
             arms = [.. s.Arms];
-        return new ReportSection("By kind of fault", "In each arm: no effect / crash / hang / silent corruption, and how many of the crashes and hangs are recovered.")
+        return new ReportSection("By kind of fault", "In each arm: no effect / crash / hang / failure / silent corruption, and how many of the crashes and hangs are recovered.")
         {
             Plot = ReportPlot.Outcomes,
             Tables =
@@ -197,7 +197,7 @@ internal static class CampaignSections
     }
 
     private static string[] Outcomes(ArmFigures? arm) => arm is null ? [Nothing, Nothing]
-        : [string.Create(CultureInfo.InvariantCulture, $"{arm.NoEffect} / {arm.Crash} / {arm.Hang} / {arm.SilentCorruption}"), arm.Recovery.Counted];
+        : [string.Create(CultureInfo.InvariantCulture, $"{arm.NoEffect} / {arm.Crash} / {arm.Hang} / {arm.Failure} / {arm.SilentCorruption}"), arm.Recovery.Counted];
 
     private static string Word(TrialOutcome outcome) => outcome == TrialOutcome.Hang ? "hang" : "crash";
 

@@ -33,6 +33,9 @@ internal enum PlotInk
     /// <summary>A hang that is not.</summary>
     Hang,
 
+    /// <summary>A failure.</summary>
+    Failure,
+
     /// <summary>A silent corruption.</summary>
     SilentCorruption,
 
