@@ -28,6 +28,8 @@ public sealed class KillBySignalStrategy : IRepairStrategy
         StrategyVerdict unwound = SettingStrategy.Return(evidence, Kind);
         if (unwound.Plan is null && evidence.FaultyFrame is null)
             return StrategyVerdict.Declines("the stack can't be unwound");
+        if (unwound.Plan is null && TaskSwitch.WhyNot(evidence) is { } half)
+            return StrategyVerdict.Declines(half);
         if (unwound.Plan is null)
             unwound = UnwindStrategy.Unwind(evidence, Kind, withFaulty: true, acceptsDoubt: false);
         if (unwound.Plan is not { } plan)

@@ -26,6 +26,8 @@ public sealed class KillStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {Describe(evidence.Context)}: there is no process to take out");
         if (evidence.Task is { Tgid: 1 } or { Pid: 0 })
             return StrategyVerdict.Declines("the crash is in init or the idle task, which the kernel can't live without");
+        if (TaskSwitch.WhyNot(evidence) is { } half)
+            return StrategyVerdict.Declines(half);
         string? path = Array.Find(ExitPaths, evidence.Kernel.HasSymbol);
         if (path is null)
             return StrategyVerdict.Declines("this kernel has none of the exit paths that Panacea knows");

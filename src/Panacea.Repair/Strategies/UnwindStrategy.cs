@@ -95,6 +95,6 @@ public sealed class UnwindStrategy : IRepairStrategy
         { Context: CrashContext.Nmi or CrashContext.Unknown } => $"the crash is in {KillStrategy.Describe(evidence.Context)}",
         { Context: CrashContext.Process } when Attacks.WhatItMeans(evidence) is { } attack => $"{attack}: such a process does not go on",
         { FaultyFrame: null } => evidence.WhyNoFaultyFrame ?? "the faulty function can't be told",
-        _ => null,
+        _ => TaskSwitch.WhyNot(evidence),
     };
 }

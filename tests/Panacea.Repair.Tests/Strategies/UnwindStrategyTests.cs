@@ -45,6 +45,18 @@ public sealed class UnwindStrategyTests
         Assert.Equal((value, lost, (ulong?)0), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax], Assert.Single(plan.Lost), plan.Returned!.Value));
     }
 
+    /// <summary>The run queue says already who runs, and whoever called the scheduler waits by something on his stack.</summary>
+    [Fact]
+    public void Nothing_is_led_out_of_the_middle_of_a_switch_of_tasks()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = null, Function = "__schedule_bug", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_sleeper", "schedule_timeout", "schedule", "__schedule"], Preempt = 1 });
+        foreach (IRepairStrategy rung in (IRepairStrategy[])[new ErrorReturnStrategy(), new UnwindStrategy(), new KillStrategy(), new FreezeStrategy()])
+        {
+            StrategyVerdict verdict = rung.Evaluate(g.Evidence);
+            Assert.True(verdict.Plan is null && verdict.WhyNot!.Contains("half has been done", StringComparison.Ordinal), $"{rung.GetType().Name}: {verdict.WhyNot}");
+        }
+    }
+
     /// <summary>A request that is taken back is given to the driver again; where that crashes each time, it fails.</summary>
     [Theory]
     [InlineData(0, 9UL, "ct_uint returns BLK_STS_RESOURCE to blk_mq_dispatch_rq_list", "nothing: the request is given to the driver again")]
