@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Panacea.Cli.Output;
 using Panacea.Injection;
@@ -106,11 +107,22 @@ internal sealed class LiveLab : ILab
         var statistics = CampaignStatistics.Of(records);
         Directory.CreateDirectory(request.Directory);
         string markdown = Path.Combine(request.Directory, "report.md"), html = Path.Combine(request.Directory, "report.html");
-        await File.WriteAllTextAsync(markdown, CampaignMarkdown.Of(statistics, "Fault injection"), cancel);
-        await File.WriteAllTextAsync(html, CampaignHtml.Of(statistics, "Fault injection"), cancel);
+        const string heading = "Fault injection";
+        BenchHost host = await HostFacts.ReadAsync((await PanaceaProgram.Self().StartColdAsync(cancel)).Version, cancel);
+        string[] notes =
+        [
+            string.Create(CultureInfo.InvariantCulture, $"Written {DateTimeOffset.UtcNow:yyyy-MM-dd} on {host.Cpu}, {host.Cpus} logical CPUs, QEMU {host.Qemu}, Panacea {host.Panacea}."),
+            $"To run it again: {CommandOf(request)}",
+        ];
+        await File.WriteAllTextAsync(markdown, CampaignMarkdown.Of(statistics, heading, notes), cancel);
+        await File.WriteAllTextAsync(html, CampaignHtml.Of(statistics, heading, notes), cancel);
         console.Out.WriteLine($"{markdown}\n{html}");
         return ExitCodes.Ok;
     });
+
+    private static string CommandOf(CampaignRequest request) => string.Create(
+        CultureInfo.InvariantCulture,
+        $"panacea campaign --output DIR --kernels {string.Join(',', request.Kernels)} --workloads {string.Join(',', request.Workloads)} --trials {request.Trials} --seed {request.Seed} --arms {string.Join(',', request.Arms)}{(request.Faults.Count > 0 ? $" --faults {string.Join(',', request.Faults)}" : "")}{(request.At is { } at ? $" --at {at}" : "")}{(request.IsPersistent ? " --persistent" : "")}");
 
     private static int Run(Func<Task<int>> work)
     {
