@@ -68,7 +68,7 @@ public sealed record CampaignRecord
     public required int Trial { get; init; }
 
     /// <summary>The fault; null where there was no place for one of its kind.</summary>
-    public required Fault? Fault { get; init; }
+    public Fault? Fault { get; init; }
 
     /// <summary>Where it was to be: <c>hot</c>, the name of a module, null for data and registers.</summary>
     public string? At { get; init; }

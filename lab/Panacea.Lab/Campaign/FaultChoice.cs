@@ -27,9 +27,10 @@ public sealed record FaultChoice(FaultType Type, ulong Seed, string? At)
     /// <param name="seed">The campaign's seed.</param>
     /// <param name="types">The kinds.</param>
     /// <param name="at">Where, for all faults of code; null to choose.</param>
-    public static FaultChoice Of(int trial, ulong seed, IReadOnlyList<FaultType> types, string? at)
+    /// <param name="machine">The kernel and its work: others have other faults.</param>
+    public static FaultChoice Of(int trial, ulong seed, IReadOnlyList<FaultType> types, string? at, string machine)
     {
-        var random = new SeededRandom(seed, $"trial {trial}");
+        var random = new SeededRandom(seed, $"trial {trial} of {machine}");
         FaultType type = types[trial % types.Count];
         bool isCode = FaultKinds.Of(type).Class is FaultClass.Text or FaultClass.Direct;
         string place = random.Of(Places);

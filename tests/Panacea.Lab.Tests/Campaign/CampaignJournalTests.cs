@@ -33,11 +33,12 @@ public sealed class CampaignJournalTests : IDisposable
         journal.Add(Record(0, CampaignArm.StockPanic));
         journal.Add(Record(0, CampaignArm.Ladder, journal.Panacea));
         journal.Add(Record(1, CampaignArm.StockPanic));
-        journal.Add(Record(2, null));
+        journal.Add(Record(2, null) with { Fault = null, Outcome = TrialOutcome.NotActivated });
 
         var again = CampaignJournal.Open(Results, Program("a"));
         Assert.Equal(4, again.Records.Count);
         Assert.Equal(FaultType.Branch, again.Records[0].Fault!.Type);
+        Assert.Null(again.Records[3].Fault);
         Assert.Equal("kill", again.Records[1].Incidents[0].Repair);
         Assert.True(again.IsDone("6.1.0", "idle", 0, Both) && again.IsDone("6.1.0", "idle", 2, Both));
         Assert.False(again.IsDone("6.1.0", "idle", 1, Both) || again.IsDone("6.1.0", "redis", 0, Both) || again.IsDone("6.12.0", "idle", 0, Both));
