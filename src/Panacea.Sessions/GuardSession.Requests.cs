@@ -33,7 +33,7 @@ public sealed partial class GuardSession
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or TargetException or System.Net.Sockets.SocketException)
         {
-            Warn($"'panacea fuse' and 'panacea quarantine' can't reach this guard: {e.Message}");
+            Warn($"'panacea fuse', 'panacea quarantine' and 'panacea inject' can't reach this guard: {e.Message}");
             return null;
         }
     }

@@ -12,7 +12,8 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
     /// <summary>File of the results in the campaign's directory.</summary>
     public const string ResultsName = "results.jsonl";
 
-    private const int PlacesWithoutResult = 3;
+    /// <summary>Trials without a result, one after the other, after which the campaign ends; and trials from which the time that is left is estimated.</summary>
+    private const int MaxFailed = 3, EnoughForEstimate = 3;
 
     /// <summary>Runs what has no result yet.</summary>
     /// <param name="cancel">Ends it: what has a result stays, and the next run goes on from there.</param>
@@ -43,7 +44,7 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
                         await run.RunAsync(trial, cancel);
                         failed = 0;
                     }
-                    catch (Exception e) when (e is LabException or TimeoutException or IOException && ++failed < PlacesWithoutResult)
+                    catch (Exception e) when (e is LabException or TimeoutException or IOException && ++failed < MaxFailed)
                     {
                         // A copy that did not come up says nothing of the fault: it has no result, and the next run of the campaign tries it again.
                         progress($"{line} {workload.Name} {trial}: no result: {e.Message}");
@@ -61,7 +62,7 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
     private static string Far(int done, int all, int ran, long started)
     {
         string far = string.Create(CultureInfo.InvariantCulture, $"[{done}/{all}");
-        if (ran < PlacesWithoutResult)
+        if (ran < EnoughForEstimate)
             return far + "]";
         TimeSpan left = Stopwatch.GetElapsedTime(started) / ran * (all - done);
         return far + string.Create(CultureInfo.InvariantCulture, $", {(left.TotalHours >= 1 ? $"{left.TotalHours:0.0} h" : $"{left.TotalMinutes:0} min")} left]");

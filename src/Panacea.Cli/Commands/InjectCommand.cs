@@ -56,7 +56,7 @@ internal static class InjectCommand
             Notes =
             [
                 ("What it does", [
-                    "The VM is stopped for about a millisecond, some bytes or one register are written, and it goes on. What was written is on record.",
+                    "The VM is stopped for a moment, some bytes or one register are written, and it goes on. What was written is on record.",
                     "A VM that stands still stays so. One that a guard guards is asked by way of its guard, which still knows the code as it was",
                     "before, and heals it; to see it meet a mistake of the kernel's own, begin guarding after the fault.",
                 ]),

@@ -61,7 +61,7 @@ internal sealed class FaultRequests(IGuestControl target, ArmedKernel kernel, Ta
             return GuestAnswer.Refused($"{FaultKinds.Of(request.Type).Name} is no fault of code: leave --at out");
         }
 
-        // What is of code is chosen while the guest runs: text does not change by itself.
+        // What is of code is chosen while the guest runs.
         string whyNot = "";
         FaultPlan? plan = null;
         if (functions.Count > 0 && !Planner.TryPlan(request.Type, request.Seed, functions, [], out plan, out whyNot))
@@ -78,6 +78,8 @@ internal sealed class FaultRequests(IGuestControl target, ArmedKernel kernel, Ta
             try
             {
                 bool found = plan is not null || Planner.TryPlan(request.Type, request.Seed, functions, guest.ReadAllRegisters(), out plan, out whyNot);
+                if (found && plan!.Fault.Trigger is not null && !IsAsChosen(plan.Fault))
+                    return GuestAnswer.Wrong("the code has been changed by somebody else since the fault was chosen: nothing was injected; try again");
                 if (found)
                     Apply(guest, plan!);
                 else if (!resume || attempt >= attempts)
@@ -136,6 +138,12 @@ internal sealed class FaultRequests(IGuestControl target, ArmedKernel kernel, Ta
 
         return new GuestAnswer { StoppedUs = resume ? (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds : 0 };
     }
+
+    private bool IsAsChosen(Fault fault) => fault.Changes.All(change =>
+    {
+        byte[] now = new byte[change.Before.Length / 2];
+        return TryBytes(change, out ulong address, out byte[] before, out _) && Live.Space.TryRead(new VirtualAddress(address), now, out _) && now.AsSpan().SequenceEqual(before);
+    });
 
     private void Apply(IHeldGuest guest, FaultPlan plan)
     {

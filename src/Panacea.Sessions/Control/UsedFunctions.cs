@@ -15,7 +15,7 @@ public static class UsedFunctions
 
     private static readonly TimeSpan Between = TimeSpan.FromMilliseconds(10);
 
-    /// <summary>Looks. A guest that runs is stopped a hundred times for less than a millisecond each; one that stands is looked at once.</summary>
+    /// <summary>Looks. A guest that runs is stopped a hundred times, each time for as long as its registers take to be read; one that stands is looked at once.</summary>
     /// <param name="target">The guest.</param>
     /// <param name="image">Its kernel.</param>
     /// <param name="capture">What unwinds its stacks.</param>
