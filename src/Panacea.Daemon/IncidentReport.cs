@@ -66,6 +66,7 @@ public static class IncidentReport
     public static string RepairName(RepairKind repair) => repair switch
     {
         RepairKind.None => "nothing",
+        RepairKind.Retry => "the same call, made again",
         RepairKind.ErrorReturn => "an error return from the faulty function",
         RepairKind.Heal => "restoring damaged code",
         RepairKind.GoOn => "going on as without the setting that made it a panic",

@@ -44,7 +44,7 @@ public sealed record LadderVerdict(RepairKind Kind, StrategyVerdict Verdict, Run
 public static class Ladder
 {
     /// <summary>All strategies.</summary>
-    public static IReadOnlyList<IRepairStrategy> All { get; } = [new SettingStrategy(), new HealStrategy(), new ErrorReturnStrategy(), new UnwindStrategy(), new KillBySignalStrategy(), new KillStrategy(), new FreezeStrategy()];
+    public static IReadOnlyList<IRepairStrategy> All { get; } = [new SettingStrategy(), new HealStrategy(), new RetryStrategy(), new ErrorReturnStrategy(), new UnwindStrategy(), new KillBySignalStrategy(), new KillStrategy(), new FreezeStrategy()];
 
     /// <summary>Asks the rungs in order until one has a plan.</summary>
     /// <param name="evidence">The crash.</param>

@@ -18,6 +18,9 @@ public enum RepairKind
     /// <summary>Code or a trap gate that differed from the pristine copy was restored, and tried again where that could be done; the one wrong pointer of a list was mended; a mutex whose owner is gone was released.</summary>
     Heal,
 
+    /// <summary>The call that crashed was made again: over a copy of the guest's memory it gets past the crash now. Nothing is lost.</summary>
+    Retry,
+
     /// <summary>The faulty function returned an error to its caller; the process lives.</summary>
     ErrorReturn,
 

@@ -28,6 +28,7 @@ public sealed partial class GuardSession
 
         Incidents.CancelCheckUps();
         string? warning = RefreshModules(isStill: false);
+        TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, Hang.Point, Found: false);
@@ -55,6 +56,7 @@ public sealed partial class GuardSession
         if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap) is not { } stuck)
             return;
         Incidents.CancelCheckUps();
+        TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());

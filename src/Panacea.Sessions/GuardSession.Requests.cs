@@ -63,6 +63,7 @@ public sealed partial class GuardSession
                 var requests = new GuestRequests(_target, armed, _limits);
                 GuestAnswer answer = requests.Answer(waiting.Request);
                 Note(requests);
+                Note(waiting.Request, answer);
                 waiting.Answer.TrySetResult(answer);
             }
             catch (TargetException e)

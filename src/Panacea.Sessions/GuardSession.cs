@@ -353,6 +353,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
 
         // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
         string? warning = RefreshModules(isStill: true);
+        TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, point.Symbol, found);

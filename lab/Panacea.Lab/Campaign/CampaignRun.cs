@@ -93,13 +93,14 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
                 Inject(guest, guard, plan);
             }
 
-            bool isOut = !isCode || options.IsPersistent;
+            // A guard takes it out by itself, before it makes anything of the crash.
+            bool isOut = !isCode || options.IsPersistent || isGuarded;
             for (long since = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(since) < Window && IsUp(guest, mark);)
             {
-                if (!isOut && (guard?.HasDied ?? TrialJudge.HasDied(guest.Console.TextFrom(mark))))
+                if (!isOut && TrialJudge.HasDied(guest.Console.TextFrom(mark)))
                 {
                     isOut = true;
-                    Revert(guest, guard, plan);
+                    Revert(guest, plan);
                 }
 
                 await Task.Delay(Step, cancel);
@@ -193,7 +194,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     {
         string policy = Path.Combine(guest.RunDirectory, "policy.yaml");
         string rehearse = arm == CampaignArm.Rehearsal ? "always" : "never";
-        string what = arm == CampaignArm.Quarantine ? "mode: quarantine" : "rungs: [go-on, error-return, unwind, kill, freeze]";
+        string what = arm == CampaignArm.Quarantine ? "mode: quarantine" : "rungs: [go-on, retry, error-return, unwind, kill, freeze]";
         await File.WriteAllTextAsync(policy, $"defaults:\n  {what}\n  health-window: 1s\n  rehearse: {rehearse}\n");
         return ["--policy", policy];
     }
@@ -207,21 +208,18 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         }
 
         FaultPlace place = plan.Fault.Place!;
-        Ask(guest, new FaultInjectRequest(plan.Fault.Type, place.Module is null ? place.Function : $"{place.Module}:{place.Function}", plan.Fault.Seed));
+        Ask(guest, new FaultInjectRequest(plan.Fault.Type, place.Module is null ? place.Function : $"{place.Module}:{place.Function}", plan.Fault.Seed) { UntilCrash = !options.IsPersistent });
     }
 
-    private void Revert(Guest guest, GuardProcess? guard, FaultPlan plan)
+    private void Revert(Guest guest, FaultPlan plan)
     {
         try
         {
-            if (guard is null)
-                machine.Revert(guest, plan);
-            else
-                Ask(guest, new FaultRevertRequest(plan.Fault.Changes));
+            machine.Revert(guest, plan);
         }
         catch (Exception e) when (e is TargetException or LabException or JournalException or GuestMemoryException)
         {
-            // The guest is on its way to its end, or stands for its guard: the fault stays.
+            // The guest is on its way to its end: the fault stays.
         }
     }
 

@@ -39,6 +39,7 @@ internal static class InjectCommand
         };
         Option<ulong?> seed = new("--seed") { HelpName = "N", Description = "What is chosen; the same seed at the same function gives the same fault. [default: a random one, which is printed]" };
         Option<bool> list = new("--list") { Description = "Print the kinds of faults; with --fault and --at FUNCTION, what that fault could be there. Nothing is injected." };
+        Option<bool> untilCrash = new("--until-crash") { Description = "The VM's guard takes the fault out at the first crash or hang: a mistake that shows once. Of faults of code." };
         Option<bool> yes = new("--yes-crash-it") { Description = "Needed to inject: the VM is likely to crash, and its data may be damaged." };
         Option<string?> log = new("--log") { HelpName = "FILE", Description = "Keep the record of the fault in this file, which must not exist. [default: a file of its own under the state directory]" };
         Option<string?> revert = new("--revert") { HelpName = "FILE", Description = "Take a fault back whose record this is, where what it wrote is still there. What came of it stays." };
@@ -69,6 +70,7 @@ internal static class InjectCommand
         command.Add(at);
         command.Add(seed);
         command.Add(list);
+        command.Add(untilCrash);
         command.Add(yes);
         command.Add(log);
         command.Add(revert);
@@ -98,7 +100,7 @@ internal static class InjectCommand
             FaultKind kind = parsed.GetValue(fault)!;
             ulong chosen = parsed.GetValue(seed) ?? (ulong)RandomNumberGenerator.GetInt32(int.MaxValue);
             return parsed.GetValue(list) ? List(console, services, vm, new FaultListRequest(kind.Type, parsed.GetValue(at)!, chosen), asJson)
-                : Inject(console, services, vm, new FaultInjectRequest(kind.Type, parsed.GetValue(at), chosen), parsed.GetValue(log), asJson);
+                : Inject(console, services, vm, new FaultInjectRequest(kind.Type, parsed.GetValue(at), chosen) { UntilCrash = parsed.GetValue(untilCrash) }, parsed.GetValue(log), asJson);
         });
         return command;
     }

@@ -15,6 +15,13 @@ namespace Panacea.Repair.Strategies;
 /// <param name="Shown">The lock for a person: <c>mutex lock+0x8 [module]</c>.</param>
 internal sealed record HeldLock(HoldingKind Kind, ulong Address, string Holder, string Shown);
 
+/// <summary>A lock that an abandoned frame holds, of which nobody can tell which it is.</summary>
+/// <param name="Frame">Index of the frame.</param>
+/// <param name="Holding">What was taken, by which call.</param>
+/// <param name="Holder">The function that took it.</param>
+/// <param name="Doubt">The sentence that says so.</param>
+internal sealed record UnnamedLock(int Frame, Holding Holding, string Holder, string Doubt);
+
 /// <summary>What the frames that a repair abandons hold: it has to be given back when nobody returns through them.</summary>
 /// <param name="Locks">In the order in which they are to be given back: the one taken last first.</param>
 /// <param name="PreemptCount">What inlined code of theirs has added to the preempt count.</param>
@@ -24,6 +31,12 @@ internal sealed record HeldLock(HoldingKind Kind, ulong Address, string Holder, 
 internal sealed record AbandonedFrames(
     IReadOnlyList<HeldLock> Locks, int PreemptCount, bool ChangedInterrupts, bool MayCountReference, IReadOnlyList<string> Doubts)
 {
+    /// <summary>Locks that are held, of which the code and the registers do not tell which they are. Each is one of <see cref="Doubts"/>, too.</summary>
+    public IReadOnlyList<UnnamedLock> Unnamed { get; init; } = [];
+
+    /// <summary>Those of <see cref="Doubts"/> that are single instructions, by which a lock may have been taken.</summary>
+    public IReadOnlyList<string> Atomics { get; init; } = [];
+
     /// <summary>What the held locks add to the preempt count.</summary>
     public int PreemptCountOfLocks => Locks.Sum(l => LockFunctions.PreemptCountOf(l.Kind));
 
@@ -68,6 +81,8 @@ internal sealed record AbandonedFrames(
     {
         var locks = new List<HeldLock>();
         var doubts = new List<string>();
+        var atomics = new List<string>();
+        var unnamed = new List<UnnamedLock>();
         int preempt = 0;
         bool interrupts = false, reference = false;
         HoldingsAnalysis analysis = evidence.Holdings;
@@ -115,21 +130,21 @@ internal sealed record AbandonedFrames(
                 preempt += count;
             else
                 doubts.Add($"{name} may have disabled preemption");
-            doubts.AddRange(holdings.Doubts.Select(d => $"{name} may hold what it took by {d}"));
+            atomics.AddRange(holdings.Doubts.Select(d => $"{name} may hold what it took by {d}"));
             if (holdings.Held.Count + holdings.MayHold.Count == 0)
                 continue;
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
             var own = new List<HeldLock>();
             foreach (Holding holding in holdings.Held)
-                Resolve(evidence, function, frame, registers, holding, sure: true, own, doubts);
+                Resolve(evidence, function, frame, registers, holding, sure: true, own, doubts, unnamed);
             foreach (Holding holding in holdings.MayHold)
-                Resolve(evidence, function, frame, registers, holding, sure: false, own, doubts);
+                Resolve(evidence, function, frame, registers, holding, sure: false, own, doubts, unnamed);
             own.Reverse();
             locks.AddRange(own);
         }
 
         OfTask(evidence, analysis, outermost, locks, doubts);
-        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Distinct()]);
+        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics };
     }
 
     /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>
@@ -170,7 +185,8 @@ internal sealed record AbandonedFrames(
     }
 
     private static void Resolve(
-        CrashEvidence evidence, in FunctionParts function, StackFrame frame, in KnownRegisters registers, in Holding holding, bool sure, List<HeldLock> locks, List<string> doubts)
+        CrashEvidence evidence, in FunctionParts function, StackFrame frame, in KnownRegisters registers, in Holding holding, bool sure, List<HeldLock> locks, List<string> doubts,
+        List<UnnamedLock> unnamed)
     {
         string name = function.Main.Name;
         if (holding.Kind == HoldingKind.Rcu)
@@ -210,7 +226,10 @@ internal sealed record AbandonedFrames(
         ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
         if (!LockArguments.TryFind(evidence.Analysis, function, frame.Point, registers, holding, Read, out ulong address))
         {
-            doubts.Add($"{name} may hold a lock that it took through {holding.Function}; which can't be told");
+            string doubt = $"{name} may hold a lock that it took through {holding.Function}; which can't be told";
+            doubts.Add(doubt);
+            if (sure)
+                unnamed.Add(new UnnamedLock(frame.Index, holding, name, doubt));
             return;
         }
 
@@ -234,7 +253,8 @@ internal sealed record AbandonedFrames(
             doubts.Add($"{name} may hold {shown}");
     }
 
-    private static string NameOf(HoldingKind kind) => kind switch
+    /// <summary>The kind for a person.</summary>
+    internal static string NameOf(HoldingKind kind) => kind switch
     {
         HoldingKind.Mutex => "mutex",
         HoldingKind.RwsemRead or HoldingKind.RwsemWrite => "rw_semaphore",

@@ -22,6 +22,9 @@ internal sealed record Landing(
     /// <summary>Where the functions that give something back have their frames, below what is not to be overwritten; null where that is right below <see cref="Rsp"/>, in the abandoned frames.</summary>
     public ulong? CallStack { get; init; }
 
+    /// <summary>What <see cref="Value"/> is, for the record.</summary>
+    public string ValueIs { get; init; } = Register == WritableRegister.Rax ? "return value" : "argument";
+
     /// <summary>Memory to be written when everything has been given back, before it goes on.</summary>
     public IReadOnlyList<PlannedWrite> AtEnd { get; init; } = [];
 
@@ -291,7 +294,7 @@ internal static class ReturnPlan
 
     private static List<PlannedRegister> End(int vcpu, Landing target, ulong flags) =>
     [
-        new(vcpu, target.Register, target.Value, target.Register == WritableRegister.Rax ? "return value" : "argument"),
+        new(vcpu, target.Register, target.Value, target.ValueIs),
         new(vcpu, WritableRegister.Rflags, flags, "flags"),
         new(vcpu, WritableRegister.Rsp, target.Rsp, "stack as it is there"),
         new(vcpu, WritableRegister.Rip, target.Rip, "where it goes on"),

@@ -90,11 +90,14 @@ public sealed class UnwindStrategy : IRepairStrategy
     }
 
     /// <summary>Why no function of this crash can be made to return; null where one may.</summary>
-    internal static string? WhyNoReturn(CrashEvidence evidence) => evidence switch
+    internal static string? WhyNoReturn(CrashEvidence evidence) => WhyNotLedAway(evidence) ?? TaskSwitch.WhyNot(evidence);
+
+    /// <summary>Why the crashed CPU can't be led out of its functions at all; null where it can.</summary>
+    internal static string? WhyNotLedAway(CrashEvidence evidence) => evidence switch
     {
         { Context: CrashContext.Nmi or CrashContext.Unknown } => $"the crash is in {KillStrategy.Describe(evidence.Context)}",
         { Context: CrashContext.Process } when Attacks.WhatItMeans(evidence) is { } attack => $"{attack}: such a process does not go on",
         { FaultyFrame: null } => evidence.WhyNoFaultyFrame ?? "the faulty function can't be told",
-        _ => TaskSwitch.WhyNot(evidence),
+        _ => null,
     };
 }

@@ -15,6 +15,8 @@ public static class DirectRequests
     /// <exception cref="TargetException">The VM can't be attached to.</exception>
     public static GuestAnswer Answer(QemuTargetSpec spec, RepairImage image, GuestRequest request, TargetLimits limits)
     {
+        if (request is FaultInjectRequest { UntilCrash: true })
+            return GuestAnswer.Refused("nobody guards this VM, who would take the fault out at its first crash: begin with 'panacea guard', or inject it without --until-crash");
         using QemuTarget target = QemuTarget.Attach(spec);
         var kernel = new ArmedKernel(image, limits);
         return new GuestRequests(target, kernel, limits).Answer(request);

@@ -49,6 +49,8 @@ internal sealed class FaultRequests(IGuestControl target, ArmedKernel kernel, Ta
     {
         FaultClass faultClass = FaultKinds.Of(request.Type).Class;
         IReadOnlyList<NamedFunction> functions = [];
+        if (request.UntilCrash && faultClass is not (FaultClass.Text or FaultClass.Direct))
+            return GuestAnswer.Refused($"{FaultKinds.Of(request.Type).Name} is no fault of code: what the kernel makes of it can't be taken out at its first crash");
         if (faultClass is FaultClass.Text or FaultClass.Direct)
         {
             if (Functions(request.At, out functions) is { } wrong)

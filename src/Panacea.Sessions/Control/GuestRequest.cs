@@ -51,7 +51,11 @@ public sealed record FaultListRequest(FaultType Type, string Function, ulong See
 /// <param name="Type">Its kind.</param>
 /// <param name="At">Where: a function (its name, or <c>module:name</c>), the beginning of functions' names and <c>*</c>, the name of a module for any of its functions, <c>hot</c> for one that is being used; null for any of the kernel.</param>
 /// <param name="Seed">What is chosen.</param>
-public sealed record FaultInjectRequest(FaultType Type, string? At, ulong Seed) : GuestRequest;
+public sealed record FaultInjectRequest(FaultType Type, string? At, ulong Seed) : GuestRequest
+{
+    /// <summary>The guard takes it out again at the first crash or hang, before it does anything else: a mistake that shows once.</summary>
+    public bool UntilCrash { get; init; }
+}
 
 /// <summary>Takes a fault back where what it wrote is still there.</summary>
 /// <param name="Changes">What it wrote.</param>

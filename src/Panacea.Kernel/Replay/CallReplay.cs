@@ -1,0 +1,264 @@
+using Iced.Intel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Kernel.Replay;
+
+/// <summary>What a replay is made of.</summary>
+public sealed record ReplayInput
+{
+    /// <summary>Text, functions, stacks.</summary>
+    public required FrameAnalysis Analysis { get; init; }
+
+    /// <summary>The crashed stack, innermost frame first.</summary>
+    public required IReadOnlyList<StackFrame> Frames { get; init; }
+
+    /// <summary>The frame whose function is to be called again, by the next one outwards.</summary>
+    public required int Index { get; init; }
+
+    /// <summary>The state in which that function has returned.</summary>
+    public required ReturnState Return { get; init; }
+
+    /// <summary>The kernel's address space, over memory that does not change meanwhile.</summary>
+    public required AddressSpace Space { get; init; }
+
+    /// <summary>Base of GS of the crashed CPU.</summary>
+    public required ulong GsBase { get; init; }
+
+    /// <summary>The interrupt flag where the call is made.</summary>
+    public required bool Interrupts { get; init; }
+
+    /// <summary>The function that begins at an address; null where none does.</summary>
+    public required Func<ulong, string?> NameOf { get; init; }
+
+    /// <summary>Locks that are given back before the call is made again.</summary>
+    public IReadOnlyCollection<ulong> Released { get; init; } = [];
+
+    /// <summary>Calls that took a lock in a frame, of which nobody could tell which it was.</summary>
+    public IReadOnlyCollection<(int Frame, ulong Call)> Unproved { get; init; } = [];
+
+    /// <summary>Guest-virtual address of the CPU's preempt count, and what it is when the call is made again; null where it is not known.</summary>
+    public (ulong Address, uint Value)? PreemptCount { get; init; }
+
+    /// <summary>What did not get on may stand anywhere: only a call that comes back has got past it.</summary>
+    public bool MustReturn { get; init; }
+
+    /// <summary>Instructions that may be executed.</summary>
+    public required int MaxInstructions { get; init; }
+}
+
+/// <summary>What came of a replay.</summary>
+public enum ReplayVerdict
+{
+    /// <summary>It gets past the place of the crash, and does nothing twice.</summary>
+    Passes,
+
+    /// <summary>It crashes again.</summary>
+    Crashes,
+
+    /// <summary>Something would be done a second time, and come out otherwise.</summary>
+    DoneAlready,
+
+    /// <summary>It ends before the place of the crash, at something that can't be told.</summary>
+    Unknown,
+}
+
+/// <summary>The result of a replay.</summary>
+/// <param name="Verdict">What came of it.</param>
+/// <param name="Start">Guest-virtual address from which the call is made again.</param>
+/// <param name="Through">The register that has to hold the callee's address there; null where the code loads it itself.</param>
+/// <param name="At">Guest-virtual address of the instruction at which it ended.</param>
+/// <param name="Why">What it did there: completes "it …".</param>
+/// <param name="HasReturned">The function came back.</param>
+/// <param name="Instructions">Instructions executed.</param>
+/// <param name="Locks">Of the calls that took a lock of which nobody could tell which: those that the replay came by, with the lock's guest-virtual address; <c>IsHeld</c> says that somebody holds it.</param>
+public sealed record ReplayResult(
+    ReplayVerdict Verdict, ulong Start, (Gpr Register, ulong Value)? Through, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks);
+
+/// <summary>
+/// A call that crashed, made again on paper: the code of the guest is executed over a copy of its memory as it is now. Where what made it crash is still there, it crashes again. Where it is gone (a race
+/// that is over, a register that had a flipped bit), the call can be made again in the guest, and nothing is lost. What the crashed call has already done must not be done twice: whatever it may have stored before
+/// it crashed has to be in memory already, byte for byte, when the replay stores it.
+/// </summary>
+public sealed class CallReplay
+{
+    /// <summary>Where the kernel gives up, or takes a task out.</summary>
+    private static readonly HashSet<string> Deaths =
+    [
+        "panic", "vpanic", "nmi_panic", "die", "oops_begin", "oops_end", "do_exit", "make_task_dead", "rewind_stack_and_make_dead", "__stack_chk_fail", "fortify_panic", "__fortify_panic", "usercopy_abort", "__warn", "__warn_printk",
+        "warn_slowpath_fmt", "refcount_warn_saturate", "__list_add_valid_or_report", "__list_del_entry_valid_or_report",
+    ];
+
+    private readonly ReplayInput _input;
+    private readonly ReplayMemory _memory;
+    private readonly ReplayCpu _cpu;
+    private readonly ReplayLocks _locks;
+    private readonly Dictionary<int, HashSet<ulong>?> _may = [];
+    private readonly Dictionary<ulong, string?> _names = [];
+
+    // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
+    private int _level;
+    private (ulong Ip, ulong Next, ulong Sp)? _call;
+    private bool _hasPassed;
+
+    private CallReplay(ReplayInput input)
+    {
+        _input = input;
+        _memory = new ReplayMemory(input.Space);
+        _cpu = new ReplayCpu(_memory, input.GsBase);
+        _locks = new ReplayLocks(input, _memory, _cpu);
+        _level = input.Index;
+    }
+
+    /// <summary>Makes the call again.</summary>
+    /// <param name="input">What it is made of.</param>
+    /// <param name="result">What came of it.</param>
+    /// <param name="whyNot">Why it can't be made, where the result is false.</param>
+    public static bool TryRun(ReplayInput input, out ReplayResult result, out string whyNot)
+    {
+        result = null!;
+        whyNot = "";
+        StackFrame caller = input.Frames[input.Index + 1];
+        if (!input.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out FunctionParts calling)
+            || !CallSetup.TryFind(input.Analysis.Code, calling, input.Analysis.Hints, input.Return.Rip, input.NameOf, out CallSetup setup))
+        {
+            whyNot = "the call can't be found in its caller's code";
+            return false;
+        }
+
+        result = new CallReplay(input).Run(setup);
+        return true;
+    }
+
+    private ReplayResult Run(CallSetup setup)
+    {
+        (Gpr, ulong)? through = null;
+        foreach (Gpr register in KnownRegisters.CalleeSaved)
+            _cpu[register] = _input.Return.CalleeSaved[register] is { } value ? Bits.Of(value) : Bits.None;
+        _cpu.StackPointer = _input.Return.Rsp;
+        _cpu.Interrupts = _input.Interrupts;
+        if (setup.Through != Register.None && _input.Return.Function is { } callee)
+        {
+            through = ((Gpr)(setup.Through - Register.RAX), callee.Start);
+            _cpu[through.Value.Item1] = Bits.Of(callee.Start);
+        }
+
+        // What lies below the caller's frame is nobody's.
+        const ulong stack = 16 * 1024;
+        _memory.Scratch.Add((unchecked(_input.Return.Rsp - stack), _input.Return.Rsp));
+        if (_input.PreemptCount is { } count)
+        {
+            _memory.Scratch.Add((count.Address, count.Address + 4));
+            _memory.Preset(count.Address, 4, count.Value);
+        }
+
+        _cpu.Ip = setup.Start;
+        int done = 0;
+        bool isIn = false;
+        for (; done < _input.MaxInstructions; done++)
+        {
+            ulong at = _cpu.Ip;
+            if (isIn && at == _input.Return.Rip && _cpu.StackPointer == _input.Return.Rsp)
+                return End(ReplayVerdict.Passes, at, "comes back", true);
+            if (isIn)
+                Follow(at);
+            if (!_cpu.TryDecode(out Instruction instruction))
+                return End(ReplayVerdict.Crashes, at, "executes what is no code");
+            bool goesIn = isIn && _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
+            if (isIn && !goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
+                _call = (at, instruction.NextIP, _cpu.StackPointer);
+            _cpu.Repeats = isIn && MayHaveRun(_call?.Ip ?? at);
+            bool isCrash = isIn && _call is null && _level == 0 && at == _input.Frames[0].Ip && _input.Frames[0].IsTrap;
+            StepEnd step = _cpu.Step(instruction);
+            if (step != StepEnd.Done)
+                return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
+            _hasPassed |= isCrash;
+            isIn |= at == setup.Call;
+            if (goesIn && !Descend(at, instruction))
+                return End(ReplayVerdict.Unknown, at, "calls another function than that of the stack");
+            if (isIn && instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
+                return End(verdict, at, why);
+        }
+
+        return End(ReplayVerdict.Unknown, _cpu.Ip, $"has not come back after {_input.MaxInstructions} instructions");
+
+        ReplayResult End(ReplayVerdict verdict, ulong at, string why, bool hasReturned = false)
+        {
+            // What it does behind the place of the crash, the guest will see.
+            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn)
+                verdict = ReplayVerdict.Passes;
+            if (verdict == ReplayVerdict.Passes && _memory.Conflict() is { } store)
+                (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
+            return new ReplayResult(verdict, setup.Start, through, at, why, hasReturned, done, _locks.Found);
+        }
+    }
+
+    /// <summary>Calls that have come back.</summary>
+    private void Follow(ulong at)
+    {
+        if (_call is { } call && at == call.Next && _cpu.StackPointer == call.Sp)
+            _call = null;
+        while (_call is null && _level < _input.Index && at == _input.Frames[_level + 1].Ip && _cpu.StackPointer == _input.Frames[_level].Cfa)
+            _level++;
+    }
+
+    /// <summary>The call that the crashed stack stands in at this level.</summary>
+    private bool IsCallOfStack(in Instruction call) =>
+        _level > 0 && !_input.Frames[_level].IsTrap && call.NextIP == _input.Frames[_level].Ip && _input.Frames[_level - 1].Cfa == _cpu.StackPointer;
+
+    /// <summary>Goes to the next frame inwards. A pointer may lead to another function now; a direct call has led to the same one before, which went on to that of the stack by a jump, and what it did on the way can't be told.</summary>
+    private bool Descend(ulong at, in Instruction call)
+    {
+        if (_input.Analysis.Functions.TryFindFunction(_input.Frames[_level - 1].Point.LookupAddress, out FunctionParts function) && function.Main.Start == _cpu.Ip)
+        {
+            _level--;
+            return true;
+        }
+
+        _call = (at, call.NextIP, unchecked(_cpu.StackPointer + 8));
+        return call.FlowControl == FlowControl.IndirectCall || NameOf(_cpu.Ip)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
+    }
+
+    /// <summary>The crashed call may have come by this instruction of the function at the current level.</summary>
+    private bool MayHaveRun(ulong at)
+    {
+        if (!_may.TryGetValue(_level, out HashSet<ulong>? may))
+        {
+            StackFrame frame = _input.Frames[_level];
+            may = _input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function)
+                && CallSites.TryFind(_input.Analysis.Code, function, function.Main.Start, frame.Point, _input.Analysis.Hints, out CallsOnPaths paths, out _) && paths.IsComplete
+                ? [.. paths.Instructions.Select(i => i.IP)] : null;
+            _may.Add(_level, may);
+        }
+
+        return may is null || may.Contains(at);
+    }
+
+    private string? NameOf(ulong address)
+    {
+        if (!_names.TryGetValue(address, out string? name))
+            _names.Add(address, name = _input.NameOf(address));
+        return name;
+    }
+
+    /// <summary>Functions that are not executed: those that take and give back locks, those that only write to the log, and those that nothing comes back from as it went in.</summary>
+    /// <returns>How the replay ends there; null where it goes on.</returns>
+    private (ReplayVerdict Verdict, string Why)? Enter(ulong from)
+    {
+        if (NameOf(_cpu.Ip) is not { } name)
+            return null;
+        if (Deaths.Contains(name))
+            return (ReplayVerdict.Crashes, $"calls {name}");
+        if (name is "schedule" or "__schedule" or "io_schedule" || name.StartsWith("schedule_", StringComparison.Ordinal) || name.StartsWith("preempt_schedule", StringComparison.Ordinal))
+            return (ReplayVerdict.Unknown, $"goes to sleep in {name}");
+        if (name is "_printk" or "printk" or "_printk_deferred")
+        {
+            _cpu.ForgetCallerSaved();
+            return _cpu.Return() == StepEnd.Done ? null : (ReplayVerdict.Unknown, _cpu.Why);
+        }
+
+        return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
+    }
+}

@@ -1,0 +1,193 @@
+using System.Buffers.Binary;
+using Panacea.Target;
+using Panacea.Target.Paging;
+
+namespace Panacea.Kernel.Replay;
+
+/// <summary>What became of an access to memory.</summary>
+internal enum ReplayAccess
+{
+    /// <summary>It was done.</summary>
+    Done,
+
+    /// <summary>A CPU would trap.</summary>
+    Faults,
+
+    /// <summary>What is there can't be told: a device, memory that can't be read, user memory.</summary>
+    Unreadable,
+}
+
+/// <summary>A store that the code had made, or may have made, before it crashed.</summary>
+/// <param name="Ip">The instruction.</param>
+/// <param name="Address">Guest-virtual address.</param>
+/// <param name="Size">Bytes.</param>
+internal readonly record struct RepeatedStore(ulong Ip, ulong Address, int Size);
+
+/// <summary>Guest memory as a replay of code sees it: what it writes stays here, and the guest has none of it.</summary>
+/// <remarks>Not safe for concurrent use. Bounded by <see cref="MaxPages"/>.</remarks>
+/// <param name="space">The kernel's address space, over memory that does not change meanwhile.</param>
+internal sealed class ReplayMemory(AddressSpace space)
+{
+    /// <summary>Bound on pages that are kept.</summary>
+    public const int MaxPages = 512;
+
+    /// <summary>Bound on repeated stores that are kept; one more counts as one that would change something.</summary>
+    private const int MaxRepeated = 4096;
+
+    private const int PageSize = 4096;
+    private const byte IsUnknown = 1, IsRepeated = 2;
+
+    private readonly Dictionary<ulong, Page> _pages = [];
+    private readonly List<RepeatedStore> _repeated = [];
+    private RepeatedStore? _conflict;
+
+    /// <summary>Memory that stores may be made to again, whatever is there: the stack of what is to be run again, words that are put right by other means.</summary>
+    public List<(ulong Start, ulong End)> Scratch { get; } = [];
+
+    /// <summary>User memory may be accessed: between STAC and CLAC.</summary>
+    public bool AllowsUser { get; set; }
+
+    /// <summary>Reads up to eight bytes.</summary>
+    public ReplayAccess Read(ulong address, int size, out Bits value)
+    {
+        value = Bits.None;
+        Span<byte> bytes = stackalloc byte[8];
+        ulong known = 0;
+        bytes.Clear();
+        for (int i = 0; i < size; i++)
+        {
+            ulong at = unchecked(address + (ulong)i);
+            if (Find(at, out Page page) is var access and not ReplayAccess.Done)
+                return access;
+            int offset = (int)(at & (PageSize - 1));
+            bytes[i] = page.Now[offset];
+            if ((page.State[offset] & IsUnknown) == 0)
+                known |= 0xffUL << (i * 8);
+        }
+
+        value = new Bits(BinaryPrimitives.ReadUInt64LittleEndian(bytes), known);
+        return ReplayAccess.Done;
+    }
+
+    /// <summary>Writes up to eight bytes.</summary>
+    /// <param name="address">Guest-virtual address.</param>
+    /// <param name="size">Bytes.</param>
+    /// <param name="value">What.</param>
+    /// <param name="ip">The instruction.</param>
+    /// <param name="repeats">The crashed code may have come by this instruction: it must not make a difference.</param>
+    public ReplayAccess Write(ulong address, int size, Bits value, ulong ip, bool repeats)
+    {
+        for (int i = 0; i < size; i++)
+        {
+            if (Find(unchecked(address + (ulong)i), out Page page) is var access and not ReplayAccess.Done)
+                return access;
+            if (!page.IsWritable)
+                return ReplayAccess.Faults;
+        }
+
+        bool isScratch = Scratch.Exists(s => address >= s.Start && address < s.End);
+        repeats &= !isScratch;
+        for (int i = 0; i < size; i++)
+        {
+            ulong at = unchecked(address + (ulong)i);
+            Find(at, out Page page);
+            int offset = (int)(at & (PageSize - 1));
+            if (!isScratch && !repeats && (page.State[offset] & IsRepeated) != 0 && IsChanged(page, offset))
+                _conflict ??= _repeated.Find(r => unchecked(at - r.Address) < (ulong)r.Size);
+            page.Now[offset] = unchecked((byte)(value.Value >> (i * 8)));
+            page.State[offset] = (byte)((((value.Known >> (i * 8)) & 0xff) == 0xff ? 0 : IsUnknown) | (repeats ? IsRepeated : 0));
+        }
+
+        if (!repeats)
+            return ReplayAccess.Done;
+        if (_repeated.Count < MaxRepeated)
+            _repeated.Add(new RepeatedStore(ip, address, size));
+        else
+            _conflict ??= new RepeatedStore(ip, address, size);
+        return ReplayAccess.Done;
+    }
+
+    /// <summary>Changes memory before anything is run, as what is written before it will have done.</summary>
+    /// <returns>False where it can't be read.</returns>
+    public bool Preset(ulong address, int size, ulong value)
+    {
+        for (int i = 0; i < size; i++)
+        {
+            ulong at = unchecked(address + (ulong)i);
+            if (Find(at, out Page page) != ReplayAccess.Done)
+                return false;
+            page.Now[at & (PageSize - 1)] = unchecked((byte)(value >> (i * 8)));
+        }
+
+        return true;
+    }
+
+    /// <summary>The first store that would not be the same a second time: what it would leave differs from what is there. Null where there is none.</summary>
+    public RepeatedStore? Conflict()
+    {
+        foreach (RepeatedStore store in _conflict is null ? _repeated : [])
+        {
+            for (int i = 0; i < store.Size; i++)
+            {
+                ulong at = unchecked(store.Address + (ulong)i);
+                int offset = (int)(at & (PageSize - 1));
+                if (Find(at, out Page page) == ReplayAccess.Done && (page.State[offset] & IsRepeated) != 0 && IsChanged(page, offset))
+                    return store;
+            }
+        }
+
+        return _conflict;
+    }
+
+    /// <summary>Reads code.</summary>
+    /// <returns>Bytes read, up to the end of the readable.</returns>
+    public int ReadCode(ulong address, Span<byte> destination)
+    {
+        for (int i = 0; i < destination.Length; i++)
+        {
+            ulong at = unchecked(address + (ulong)i);
+            if (Find(at, out Page page) != ReplayAccess.Done || !page.IsExecutable)
+                return i;
+            destination[i] = page.Now[at & (PageSize - 1)];
+        }
+
+        return destination.Length;
+    }
+
+    private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || (page.State[offset] & IsUnknown) != 0;
+
+    private ReplayAccess Find(ulong address, out Page page)
+    {
+        ulong start = address & ~(ulong)(PageSize - 1);
+        if (_pages.TryGetValue(start, out Page? known))
+        {
+            page = known;
+            return ReplayAccess.Done;
+        }
+
+        page = null!;
+        if (_pages.Count >= MaxPages)
+            return ReplayAccess.Unreadable;
+        if (!new VirtualAddress(address).IsKernelHalf && AllowsUser)
+            return ReplayAccess.Unreadable;
+        byte[] bytes = new byte[PageSize];
+        if (!space.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || !space.TryRead(new VirtualAddress(start), bytes, out fault))
+            return fault.Kind is MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical ? ReplayAccess.Faults : ReplayAccess.Unreadable;
+        page = new Page(bytes, translation.Writable, !translation.NoExecute);
+        _pages.Add(start, page);
+        return ReplayAccess.Done;
+    }
+
+    private sealed class Page(byte[] original, bool isWritable, bool isExecutable)
+    {
+        public byte[] Original { get; } = original;
+
+        public byte[] Now { get; } = (byte[])original.Clone();
+
+        public byte[] State { get; } = new byte[PageSize];
+
+        public bool IsWritable { get; } = isWritable;
+
+        public bool IsExecutable { get; } = isExecutable;
+    }
+}

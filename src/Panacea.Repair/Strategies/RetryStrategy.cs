@@ -1,0 +1,172 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Replay;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>
+/// The call that crashed is made again, by the nearest caller for which that has a prospect: replayed over a copy of the guest's memory, its code gets past the place of the crash now, and nothing that the crashed
+/// call had already stored comes out otherwise the second time (<see cref="CallReplay"/>). That is so where a race was lost that is over, where a register or a word was wrong for a moment. A bug that is still there
+/// crashes the replay, and the guest is not asked to try. What the abandoned functions hold is given back before; a lock of which nobody could tell which it was the replay names.
+/// </summary>
+public sealed class RetryStrategy : IRepairStrategy
+{
+    /// <summary>Functions from the faulty one outwards that are tried, and what all replays of one crash may execute: some microseconds each hundred.</summary>
+    private const int MaxFrames = 10, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
+
+    /// <summary>It came back to the same place so often although it was made again.</summary>
+    private const int MostRetries = 2;
+
+    /// <inheritdoc/>
+    public RepairKind Kind => RepairKind.Retry;
+
+    /// <inheritdoc/>
+    public StrategyVerdict Evaluate(CrashEvidence evidence)
+    {
+        if (WhyNot(evidence) is { } why)
+            return StrategyVerdict.Declines(why);
+        StrategyVerdict? first = null, crashing = null;
+        foreach ((StrategyVerdict verdict, bool crashes) in Calls(evidence))
+        {
+            if (verdict.Plan is not null)
+                return verdict;
+            first ??= verdict;
+            crashing ??= crashes ? verdict : null;
+        }
+
+        return crashing ?? first ?? StrategyVerdict.Declines("no function on the stack was called by one that could call it again");
+    }
+
+    /// <inheritdoc/>
+    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null ? [] : Calls(evidence).Select(c => c.Verdict).Where(v => v.Plan is not null).Skip(1);
+
+    private static string? WhyNot(CrashEvidence evidence) =>
+        UnwindStrategy.WhyNotLedAway(evidence) is { } why ? why
+        : UsedUpStack.Is(evidence) ? "the stack is used up: the same call would use it up again"
+        : evidence.Hang is { Wait: not null } ? "it waits for a lock: the same call would wait again"
+        : evidence.EarlierRepairs >= MostRetries ? $"the guest has come back to this place {evidence.EarlierRepairs} times"
+        : null;
+
+    /// <summary>The calls on the stack, from the faulty function's outwards, as far as they can be made again.</summary>
+    private static IEnumerable<(StrategyVerdict Verdict, bool Crashes)> Calls(CrashEvidence evidence)
+    {
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;
+        for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames && left > 0; i++)
+        {
+            if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
+                yield break;
+
+            // A switch of tasks is done by half, a task that ends is half gone: what they call can be called again, they can't.
+            string name = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");
+            if (name is "__schedule" or "do_exit" or "make_task_dead" or "kthread" || evidence.LocationOf(frames[i + 1])?.Name is "ret_from_fork" or "ret_from_fork_asm")
+                yield break;
+            yield return Call(evidence, i, ref left);
+        }
+    }
+
+    private static (StrategyVerdict Verdict, bool Crashes) Call(CrashEvidence evidence, int index, ref int left)
+    {
+        StackFrame frame = evidence.Stack.Frames[index];
+        string function = evidence.LocationOf(frame)?.Name ?? $"the function at 0x{frame.Ip:x}";
+        (StrategyVerdict, bool) Declined(string why, bool crashes = false) => (StrategyVerdict.Declines(why), crashes);
+        if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
+            return Declined($"the state in which {function} was called can't be proved: {decline}");
+        AbandonedFrames abandoned = AbandonedFrames.Of(evidence, index);
+        Boundary? boundary = ReturnCandidate.BoundaryAbove(evidence, index);
+        Surroundings around = boundary is { } b ? new Surroundings(b.Interrupts, b.PreemptCount) : Surroundings.Of(evidence, index, abandoned);
+        if ((around.Interrupts ?? (abandoned.ChangedInterrupts ? null : evidence.Crash.InterruptsEnabled)) is not { } interrupts)
+            return Declined($"whether interrupts were on where {function} was called can't be told");
+
+        // Single instructions that may have taken something are looked at in the replay, like every other store.
+        var unnamed = abandoned.Unnamed.ToList();
+        if (abandoned.Doubts.Except(abandoned.Atomics).Except(unnamed.Select(u => u.Doubt)).FirstOrDefault() is { } doubt)
+            return Declined($"{doubt}, which nobody would give back");
+        int held = abandoned.PreemptCount + abandoned.PreemptCountOfLocks + unnamed.Sum(u => LockFunctions.PreemptCountOf(u.Holding.Kind));
+        uint? outside = evidence.PreemptWord is { } word && word >= held ? (uint)(word - held) : null;
+        var input = new ReplayInput
+        {
+            Analysis = evidence.Analysis,
+            Frames = evidence.Stack.Frames,
+            Index = index,
+            Return = state,
+            Space = evidence.Kernel.Space,
+            GsBase = evidence.Vcpu.GsBase,
+            Interrupts = interrupts,
+            NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
+            Released = [.. abandoned.Locks.Select(l => l.Address)],
+            Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
+            PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
+            MustReturn = evidence.Hang is not null,
+            MaxInstructions = Math.Min(left, MaxInstructionsOfOne),
+        };
+        if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
+            return Declined(whyNot);
+        left -= replay.Instructions + 1;
+        string where = evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}";
+        switch (replay.Verdict)
+        {
+            case ReplayVerdict.Crashes:
+                return Declined($"{function}, called again over a copy of memory, {replay.Why} at {where}: what made it crash is still there", crashes: true);
+            case ReplayVerdict.DoneAlready:
+                return Declined($"{function} can't be called a second time: at {where} it {replay.Why}, and may have written there before it crashed");
+            case ReplayVerdict.Unknown:
+                return Declined($"{function}, called again over a copy of memory, {replay.Why} at {where}: whether it gets past the crash can't be told");
+        }
+
+        if (!TryName(evidence, unnamed, replay, out List<HeldLock> named, out whyNot))
+            return Declined(whyNot);
+        abandoned = abandoned with { Locks = [.. named, .. abandoned.Locks] };
+        return Plan(evidence, state, function, interrupts, boundary, abandoned, named, replay);
+    }
+
+    /// <summary>Each lock that nobody could name has to be one that the replay has taken by the same call, and has to be held now.</summary>
+    private static bool TryName(CrashEvidence evidence, List<UnnamedLock> unnamed, ReplayResult replay, out List<HeldLock> named, out string whyNot)
+    {
+        (named, whyNot) = ([], "");
+        foreach (UnnamedLock one in unnamed)
+        {
+            (int Frame, ulong Call, ulong Address, bool IsHeld) found = replay.Locks.FirstOrDefault(l => l.Frame == one.Frame && l.Call == one.Holding.Call);
+            if (!found.IsHeld)
+            {
+                whyNot = found.Address == 0 ? $"{one.Doubt}, nor by calling it again" : $"{one.Holder}, called again, takes a lock at 0x{found.Address:x} that is free: which it has taken before can't be told";
+                return false;
+            }
+
+            named.Add(new HeldLock(one.Holding.Kind, found.Address, one.Holder, $"{AbandonedFrames.NameOf(one.Holding.Kind)} {evidence.Kernel.Image.Symbolize(found.Address)?.ToString() ?? $"0x{found.Address:x}"}"));
+        }
+
+        return true;
+    }
+
+    private static (StrategyVerdict Verdict, bool Crashes) Plan(
+        CrashEvidence evidence, ReturnState state, string function, bool interrupts, Boundary? boundary, AbandonedFrames abandoned, List<HeldLock> named, ReplayResult replay)
+    {
+        Landing landing = Landing.OfReturn(state, null, interrupts, boundary?.PreemptCount, abandoned) with
+        {
+            Rip = replay.Start,
+            CallStack = abandoned.Locks.Any(l => l.Kind == HoldingKind.Plug) ? ReturnPlan.StackBelow(evidence) : null,
+            ValueIs = "nothing that is looked at",
+        };
+        if (replay.Through is { } through)
+            landing = landing with { Register = (WritableRegister)(int)through.Register, Value = through.Value, ValueIs = "the function that is called" };
+        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
+            return (StrategyVerdict.Declines(whyNot), false);
+        string caller = evidence.Kernel.Image.Symbolize(replay.Start)?.ToString() ?? $"0x{replay.Start:x}";
+        var risks = new List<string> { "what the call had done before it crashed in a way that its code does not show is done again" };
+        risks.AddRange(named.Select(l => $"{l.Shown} is given back because {l.Holder}, called again, takes it, and somebody holds it"));
+        if (!replay.HasReturned)
+            risks.Add($"the replay ends behind the place of the crash, where it {replay.Why}");
+        return (StrategyVerdict.Applies(plan with
+        {
+            Kind = RepairKind.Retry,
+            Confidence = !replay.HasReturned || named.Count > 0 ? Confidence.Medium : Confidence.High,
+            Explanation = $"{function} is called again from {caller}{abandoned.Given}: over a copy of memory it gets past the crash ({replay.Instructions} instructions)",
+            Lost = [],
+            Risks = risks,
+        }), false);
+    }
+}

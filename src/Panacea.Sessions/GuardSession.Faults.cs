@@ -1,0 +1,37 @@
+using Panacea.Injection;
+using Panacea.Repair.Journal;
+using Panacea.Sessions.Control;
+using Panacea.Target;
+
+namespace Panacea.Sessions;
+
+public sealed partial class GuardSession
+{
+    /// <summary>Faults that were injected until the first crash.</summary>
+    private readonly List<Fault> _untilCrash = [];
+
+    private void Note(GuestRequest request, GuestAnswer answer)
+    {
+        if (request is FaultInjectRequest { UntilCrash: true } && answer.Error is null)
+            _untilCrash.AddRange(answer.Faults);
+    }
+
+    /// <summary>At a crash or hang, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. On a guest that nobody
+    /// experiments with there is nothing to do.</summary>
+    private void TakeOutFaults()
+    {
+        foreach (Fault fault in _untilCrash)
+        {
+            try
+            {
+                Warn(new FaultRequests(_target, _armed!, _limits).Answer(new FaultRevertRequest(fault.Changes)).Error is { } error ? $"a fault that was to be taken out at the first crash is still there: {error}" : null);
+            }
+            catch (Exception e) when (e is GuestMemoryException or JournalException)
+            {
+                Warn($"a fault that was to be taken out at the first crash is still there: {e.Message}");
+            }
+        }
+
+        _untilCrash.Clear();
+    }
+}
