@@ -31,7 +31,7 @@ public sealed class LadderExplanationTests
                 "6. freeze was not asked: unwind loses less and was chosen.",
             ],
             text.Split('\n').Where(l => l.Length > 1 && char.IsAsciiDigit(l[0])));
-        Assert.Contains("What held: mode full; rungs go-on, heal, error-return, unwind, kill, freeze; at most 20 repairs within 1m, of which there had been 2; by /etc/panacea/policy.yaml:12.", text, StringComparison.Ordinal);
+        Assert.Contains("What held: mode full; rungs go-on, heal, retry, error-return, unwind, kill, freeze; at most 20 repairs within 1m, of which there had been 2; by /etc/panacea/policy.yaml:12.", text, StringComparison.Ordinal);
         Assert.Contains("Lost: the write() of pid 321 returned -EIO.", text, StringComparison.Ordinal);
         Assert.Contains("Error inside Panacea: one page of the stack could not be read.", text, StringComparison.Ordinal);
     }

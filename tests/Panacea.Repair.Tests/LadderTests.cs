@@ -11,7 +11,7 @@ public sealed class LadderTests
 
     [Fact]
     public void The_rung_that_loses_least_comes_first() =>
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Kill, RepairKind.Freeze], Ladder.All.Select(s => s.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Retry, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Kill, RepairKind.Freeze], Ladder.All.Select(s => s.Kind));
 
     [Fact]
     public void The_first_rung_with_a_plan_is_taken_and_no_other_is_asked()
@@ -20,7 +20,7 @@ public sealed class LadderTests
         RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => null, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.ErrorReturn, plan?.Kind);
         Assert.Same(plan, verdicts[^1].Verdict.Plan);
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn], verdicts.Select(v => v.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Retry, RepairKind.ErrorReturn], verdicts.Select(v => v.Kind));
     }
 
     [Fact]
@@ -29,8 +29,8 @@ public sealed class LadderTests
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_void" });
         RepairPlan? plan = Ladder.Choose(g.Evidence, (kind, _) => kind == RepairKind.Unwind ? Bar : null, out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], verdicts.Select(v => v.Kind));
-        Assert.Contains("void", verdicts[2].Verdict.WhyNot);
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Retry, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill], verdicts.Select(v => v.Kind));
+        Assert.Contains("void", verdicts[3].Verdict.WhyNot);
     }
 
     [Fact]
@@ -47,13 +47,13 @@ public sealed class LadderTests
             },
             out IReadOnlyList<LadderVerdict> verdicts);
         Assert.Equal(RepairKind.Kill, plan?.Kind);
-        Assert.Equal([(RepairKind.GoOn, g.Evidence), (RepairKind.Heal, g.Evidence), (RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
-        Assert.Equal([Bar, Bar, Bar, Bar, null], verdicts.Select(v => v.Bar));
+        Assert.Equal([(RepairKind.GoOn, g.Evidence), (RepairKind.Heal, g.Evidence), (RepairKind.Retry, g.Evidence), (RepairKind.ErrorReturn, g.Evidence), (RepairKind.Unwind, g.Evidence), (RepairKind.Kill, g.Evidence)], asked);
+        Assert.Equal([Bar, Bar, Bar, Bar, Bar, null], verdicts.Select(v => v.Bar));
         Assert.Equal((null, Bar.Why), (verdicts[0].Verdict.Plan, verdicts[0].Verdict.WhyNot));
         Assert.Null(Ladder.Choose(g.Evidence, (_, _) => Bar, out verdicts));
 
         // Killing has two strategies, and is one rung.
-        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Freeze], verdicts.Select(v => v.Kind));
+        Assert.Equal([RepairKind.GoOn, RepairKind.Heal, RepairKind.Retry, RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Freeze], verdicts.Select(v => v.Kind));
     }
 
     /// <summary>All rungs together look at the same few functions: each is decoded once with what is known of control flow, once without, and walked once.</summary>

@@ -28,20 +28,19 @@ public sealed class RetryStrategy : IRepairStrategy
     {
         if (WhyNot(evidence) is { } why)
             return StrategyVerdict.Declines(why);
-        StrategyVerdict? first = null, crashing = null;
-        foreach ((StrategyVerdict verdict, bool crashes) in Calls(evidence))
+        StrategyVerdict? first = null;
+        foreach (StrategyVerdict verdict in Calls(evidence))
         {
             if (verdict.Plan is not null)
                 return verdict;
             first ??= verdict;
-            crashing ??= crashes ? verdict : null;
         }
 
-        return crashing ?? first ?? StrategyVerdict.Declines("no function on the stack was called by one that could call it again");
+        return first ?? StrategyVerdict.Declines("no function on the stack was called by one that could call it again");
     }
 
     /// <inheritdoc/>
-    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null ? [] : Calls(evidence).Select(c => c.Verdict).Where(v => v.Plan is not null).Skip(1);
+    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null ? [] : Calls(evidence).Where(v => v.Plan is not null).Skip(1);
 
     private static string? WhyNot(CrashEvidence evidence) =>
         UnwindStrategy.WhyNotLedAway(evidence) is { } why ? why
@@ -51,7 +50,7 @@ public sealed class RetryStrategy : IRepairStrategy
         : null;
 
     /// <summary>The calls on the stack, from the faulty function's outwards, as far as they can be made again.</summary>
-    private static IEnumerable<(StrategyVerdict Verdict, bool Crashes)> Calls(CrashEvidence evidence)
+    private static IEnumerable<StrategyVerdict> Calls(CrashEvidence evidence)
     {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;
@@ -68,23 +67,22 @@ public sealed class RetryStrategy : IRepairStrategy
         }
     }
 
-    private static (StrategyVerdict Verdict, bool Crashes) Call(CrashEvidence evidence, int index, ref int left)
+    private static StrategyVerdict Call(CrashEvidence evidence, int index, ref int left)
     {
         StackFrame frame = evidence.Stack.Frames[index];
         string function = evidence.LocationOf(frame)?.Name ?? $"the function at 0x{frame.Ip:x}";
-        (StrategyVerdict, bool) Declined(string why, bool crashes = false) => (StrategyVerdict.Declines(why), crashes);
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
-            return Declined($"the state in which {function} was called can't be proved: {decline}");
+            return StrategyVerdict.Declines($"the state in which {function} was called can't be proved: {decline}");
         AbandonedFrames abandoned = AbandonedFrames.Of(evidence, index);
         Boundary? boundary = ReturnCandidate.BoundaryAbove(evidence, index);
         Surroundings around = boundary is { } b ? new Surroundings(b.Interrupts, b.PreemptCount) : Surroundings.Of(evidence, index, abandoned);
         if ((around.Interrupts ?? (abandoned.ChangedInterrupts ? null : evidence.Crash.InterruptsEnabled)) is not { } interrupts)
-            return Declined($"whether interrupts were on where {function} was called can't be told");
+            return StrategyVerdict.Declines($"whether interrupts were on where {function} was called can't be told");
 
         // Single instructions that may have taken something are looked at in the replay, like every other store.
         var unnamed = abandoned.Unnamed.ToList();
         if (abandoned.Doubts.Except(abandoned.Atomics).Except(unnamed.Select(u => u.Doubt)).FirstOrDefault() is { } doubt)
-            return Declined($"{doubt}, which nobody would give back");
+            return StrategyVerdict.Declines($"{doubt}, which nobody would give back");
         int held = abandoned.PreemptCount + abandoned.PreemptCountOfLocks + unnamed.Sum(u => LockFunctions.PreemptCountOf(u.Holding.Kind));
         uint? outside = evidence.PreemptWord is { } word && word >= held ? (uint)(word - held) : null;
         var input = new ReplayInput
@@ -104,21 +102,21 @@ public sealed class RetryStrategy : IRepairStrategy
             MaxInstructions = Math.Min(left, MaxInstructionsOfOne),
         };
         if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
-            return Declined(whyNot);
+            return StrategyVerdict.Declines(whyNot);
         left -= replay.Instructions + 1;
         string where = evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}";
         switch (replay.Verdict)
         {
             case ReplayVerdict.Crashes:
-                return Declined($"{function}, called again over a copy of memory, {replay.Why} at {where}: what made it crash is still there", crashes: true);
+                return StrategyVerdict.Declines($"{function}, called again over a copy of memory, {replay.Why} at {where}: what made it crash is still there");
             case ReplayVerdict.DoneAlready:
-                return Declined($"{function} can't be called a second time: at {where} it {replay.Why}, and may have written there before it crashed");
+                return StrategyVerdict.Declines($"{function} can't be called a second time: at {where} it {replay.Why}, and may have written there before it crashed");
             case ReplayVerdict.Unknown:
-                return Declined($"{function}, called again over a copy of memory, {replay.Why} at {where}: whether it gets past the crash can't be told");
+                return StrategyVerdict.Declines($"{function}, called again over a copy of memory, {replay.Why} at {where}: whether it gets past the crash can't be told");
         }
 
         if (!TryName(evidence, unnamed, replay, out List<HeldLock> named, out whyNot))
-            return Declined(whyNot);
+            return StrategyVerdict.Declines(whyNot);
         abandoned = abandoned with { Locks = [.. named, .. abandoned.Locks] };
         return Plan(evidence, state, function, interrupts, boundary, abandoned, named, replay);
     }
@@ -142,7 +140,7 @@ public sealed class RetryStrategy : IRepairStrategy
         return true;
     }
 
-    private static (StrategyVerdict Verdict, bool Crashes) Plan(
+    private static StrategyVerdict Plan(
         CrashEvidence evidence, ReturnState state, string function, bool interrupts, Boundary? boundary, AbandonedFrames abandoned, List<HeldLock> named, ReplayResult replay)
     {
         Landing landing = Landing.OfReturn(state, null, interrupts, boundary?.PreemptCount, abandoned) with
@@ -154,19 +152,19 @@ public sealed class RetryStrategy : IRepairStrategy
         if (replay.Through is { } through)
             landing = landing with { Register = (WritableRegister)(int)through.Register, Value = through.Value, ValueIs = "the function that is called" };
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
-            return (StrategyVerdict.Declines(whyNot), false);
+            return StrategyVerdict.Declines(whyNot);
         string caller = evidence.Kernel.Image.Symbolize(replay.Start)?.ToString() ?? $"0x{replay.Start:x}";
         var risks = new List<string> { "what the call had done before it crashed in a way that its code does not show is done again" };
         risks.AddRange(named.Select(l => $"{l.Shown} is given back because {l.Holder}, called again, takes it, and somebody holds it"));
         if (!replay.HasReturned)
             risks.Add($"the replay ends behind the place of the crash, where it {replay.Why}");
-        return (StrategyVerdict.Applies(plan with
+        return StrategyVerdict.Applies(plan with
         {
             Kind = RepairKind.Retry,
             Confidence = !replay.HasReturned || named.Count > 0 ? Confidence.Medium : Confidence.High,
             Explanation = $"{function} is called again from {caller}{abandoned.Given}: over a copy of memory it gets past the crash ({replay.Instructions} instructions)",
             Lost = [],
             Risks = risks,
-        }), false);
+        });
     }
 }

@@ -100,7 +100,7 @@ public sealed class PolicyFileTests
     [InlineData("defaults:\n  mode: full\n  mode: full", "3:3: 'mode' is given already, at line 2; write it once")]
     [InlineData("defaults:\n  mode:", "2:8: 'mode' has no value; write observe, quarantine or full")]
     [InlineData("defaults:\n  mode: [full]", "2:9: 'mode' has to be one value; write observe, quarantine or full")]
-    [InlineData("defaults:\n  rungs: [go-on, none]", "2:18: 'none' is no rung; write go-on, heal, error-return, unwind,")]
+    [InlineData("defaults:\n  rungs: [go-on, none]", "2:18: 'none' is no rung; write go-on, heal, retry, error-return, unwind,")]
     [InlineData("defaults:\n  rungs: [kill, kill]", "2:17: the rung 'kill' is given already; write it once")]
     [InlineData("defaults:\n  rungs: []", "2:10: 'rungs' is an empty list; write 'mode: observe' where nothing is to be repaired")]
     [InlineData("defaults:\n  rungs: kill", "2:10: 'rungs' has to be a list; write a list of go-on,")]

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -70,6 +70,13 @@ internal static class KernelFunctions
         foreach ((string name, _) in Writers)
             text.Add(name, NullWrite);
         text.Add("ct_read", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[rax + 8]); }));
+
+        // What they crash of lies in memory that R12 points to: another value there, and they would not.
+        text.Add("ct_again", w => w.Frame(() => Again(w)));
+        text.Add("ct_again_counted", w => w.Frame(() => { w.A.inc(__dword_ptr[r12 + 16]); Again(w); }));
+        text.Add("ct_again_marked", w => w.Frame(() => { w.A.mov(__dword_ptr[r12 + 16], 7); Again(w); w.A.mov(__dword_ptr[r12 + 20], 8); }));
+        text.Add("ct_again_locked", w => w.Frame(() => { w.A.mov(rdi, r13); w.Call("_raw_spin_lock"); Again(w); w.A.mov(rdi, r13); w.Call("_raw_spin_unlock"); w.A.nop(); }));
+        text.Add("ct_again_unnamed", w => w.Frame(() => { w.A.mov(ecx, __dword_ptr[r12 + 24]); w.A.lea(rdi, __[r13 + (rcx * 8)]); w.Call("_raw_spin_lock"); Again(w); w.A.mov(rdi, r13); w.Call("_raw_spin_unlock"); w.A.nop(); }));
         text.Add("ct_call", w => w.Frame(() => { w.A.call(rax); w.At("back:0"); w.A.nop(); }));
         text.Add("ct_bug", w => { w.Depth(8); w.A.push(rbx); w.Depth(16); w.A.mov(rbx, rdi); w.At("fault"); w.A.ud2(); });
         text.Add("ct_div", w => w.Frame(() => { w.At("fault"); w.A.div(ecx); }));
@@ -161,6 +168,13 @@ internal static class KernelFunctions
         w.A.add(rsp, 0x80);
         w.Depth(16);
     }));
+
+    private static void Again(FunctionWriter w)
+    {
+        w.A.mov(rax, __qword_ptr[r12]);
+        w.At("fault");
+        w.A.mov(ecx, __dword_ptr[rax + 8]);
+    }
 
     /// <summary>A NULL write in a frame.</summary>
     public static void NullWrite(FunctionWriter w) => w.Frame(() => { w.At("fault"); w.A.mov(__dword_ptr[rax], 1); w.A.xor(eax, eax); });

@@ -1,0 +1,127 @@
+using System.Buffers.Binary;
+using Panacea.Diagnosis;
+using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests.Strategies;
+
+public sealed class RetryStrategyTests
+{
+    /// <summary>Offsets in the memory that the functions read what they crash of from: a pointer, a word that they write, a number, a lock, and what the pointer leads to.</summary>
+    private const ulong Pointer = 0, Word = 16, Number = 24, Lock = 64, Target = 128;
+
+    [Fact]
+    public void What_made_it_crash_is_gone_and_the_call_is_made_again()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+
+        // From the NOP before the call on, which does nothing.
+        Assert.Equal((g.Crash.ReturnAddress - 6, g.Crash.ReturnSp, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+        Assert.Equal((RepairKind.Retry, Confidence.High, 0, 0), (plan.Kind, plan.Confidence, plan.Lost.Count, plan.Continuations.Count));
+        Assert.StartsWith("ct_again is called again from ct_outer+", plan.Explanation, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_made_it_crash_is_still_there()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = 0);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Null(verdict.Plan);
+        Assert.Matches(@"^ct_again, called again over a copy of memory, reads 0x8 at ct_again\+0x\w+/0x\w+: what made it crash is still there$", verdict.WhyNot);
+    }
+
+    /// <summary>What the crashed call had stored must be there, whatever it is: else it would be done twice.</summary>
+    [Theory]
+    [InlineData("ct_again_counted", 3UL, false)]
+    [InlineData("ct_again_marked", 7UL, true)]
+    [InlineData("ct_again_marked", 6UL, false)]
+    public void Nothing_is_done_twice(string function, ulong word, bool again)
+    {
+        using CrashedGuest g = Crashed(function, m => (m[Pointer], m[Word]) = (m.Base + Target, word));
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Equal(again, verdict.Plan is not null);
+        if (!again)
+            Assert.Matches($@"^{function} can't be called a second time: at {function}\+0x\w+/0x\w+ it writes to 0x{g.Evidence.Crash.Gpr[Gpr.R12] + Word:x} what is not there yet, and may have written there before it crashed$", verdict.WhyNot);
+    }
+
+    /// <summary>A lock that it holds is given back before it is called again; one that nobody could name is the one that it takes then.</summary>
+    [Theory]
+    [InlineData("ct_again_locked", 0UL, "High")]
+    [InlineData("ct_again_unnamed", 0UL, "Medium")]
+    public void Its_lock_is_given_back_first(string function, ulong number, string confidence)
+    {
+        using CrashedGuest g = Crashed(function, m => (m[Pointer], m[Lock], m[Number]) = (m.Base + Target, 1, number), preempt: 1);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        ulong held = g.Evidence.Crash.Gpr[Gpr.R13];
+        Assert.Equal(confidence, plan.Confidence.ToString());
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["_raw_spin_unlock"], held, g.Crash.ReturnSp - 8), (next.Ip, next.Gpr[Gpr.Rdi], next.Sp));
+        PlannedWrite slot = Assert.Single(plan.Writes, w => w.Why == "return address");
+        Assert.Equal(g.Crash.ReturnAddress - 6, BinaryPrimitives.ReadUInt64LittleEndian(slot.Bytes.Span));
+        PlannedContinuation step = Assert.Single(plan.Continuations);
+        Assert.Equal((g.Crash.ReturnAddress - 6, g.Crash.ReturnSp), (step.Address, step.StackPointer));
+        Assert.Equal(function == "ct_again_unnamed", plan.Risks.Any(r => r.Contains("takes it, and somebody holds it", StringComparison.Ordinal)));
+    }
+
+    /// <summary>The lock that it takes when it is called again is free: which one it had taken before can't be told.</summary>
+    [Fact]
+    public void A_lock_that_cant_be_named_stays_a_reason_not_to()
+    {
+        using CrashedGuest g = Crashed("ct_again_unnamed", m => (m[Pointer], m[Number]) = (m.Base + Target, 1), preempt: 1);
+        Assert.Contains("that is free: which it has taken before can't be told", new RetryStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
+    }
+
+    /// <summary>A bug that stays is not met for ever.</summary>
+    [Fact]
+    public void Not_more_than_twice_at_one_place()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target);
+        Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 1 }).Plan);
+        Assert.Equal("the guest has come back to this place 2 times", new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 2 }).WhyNot);
+    }
+
+    /// <summary>In an interrupt as elsewhere: the handler is called again by the same dispatch point, through the register that it was called through.</summary>
+    [Fact]
+    public void A_handler_is_called_again_through_the_pointer_that_it_was_called_through()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["ct_again"], g.Crash.ReturnAddress - 2, false), (next.Gpr[Gpr.Rax], next.Ip, next.InterruptsEnabled));
+    }
+
+    /// <summary>The rung stands behind those that put something right, and before those that lose something.</summary>
+    [Fact]
+    public void It_is_asked_before_anything_is_given_up()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target);
+        Assert.Equal(RepairKind.Retry, Ladder.Choose(g.Evidence, (_, _) => null, out _)?.Kind);
+    }
+
+    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null) => new(new CrashSpec
+    {
+        Function = function,
+        Preempt = preempt,
+        Chain = chain ?? new CrashSpec().Chain,
+        Prepare = (kernel, _) =>
+        {
+            var memory = new Memory(kernel, kernel.Allocate(256));
+            fill(memory);
+            return new Dictionary<Gpr, ulong> { [Gpr.Rax] = 0, [Gpr.R12] = memory.Base, [Gpr.R13] = memory.Base + Lock };
+        },
+    });
+
+    private sealed class Memory(SyntheticKernel kernel, ulong start)
+    {
+        public ulong Base => start;
+
+        public ulong this[ulong offset]
+        {
+            set => kernel.WriteU64(start + offset, value);
+        }
+    }
+}
