@@ -49,6 +49,10 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             if (!PtRegs.TryRead(cpu.Kernel.Space, regsAddress, out crash, out MemoryFault fault))
                 throw new CaptureException($"the registers of the trap can't be read ({fault})");
             entry = FindTrapEntry(unwinder.Unwind(UnwindStart.From(vcpu)), regsAddress, out overflowed);
+
+            // INT3 is a trap: the instruction stands before where the CPU would go on.
+            if (entry == CrashKinds.BreakpointEntry)
+                crash = crash with { Ip = unchecked(crash.Ip - 1) };
         }
         else
         {
@@ -174,9 +178,9 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         }
     }
 
-    /// <summary>A double fault is entered like an NMI, whatever it came upon (exc_double_fault, irqentry_nmi_enter; include/linux/hardirq.h, __nmi_enter).</summary>
+    /// <summary>A double fault is entered like an NMI, whatever it came upon, and so is a breakpoint in the kernel (exc_double_fault, exc_int3, irqentry_nmi_enter; include/linux/hardirq.h, __nmi_enter).</summary>
     private static uint EntryPreemptCount(CapturedCpu cpu, string? entry) =>
-        entry == CrashKinds.DoubleFaultEntry && cpu.PreemptCount is { } count && (count & NmiMask) != 0 && (count & HardirqMask) != 0 ? CrashKinds.NmiPreemptCount : 0;
+        entry is CrashKinds.DoubleFaultEntry or CrashKinds.BreakpointEntry && cpu.PreemptCount is { } count && (count & NmiMask) != 0 && (count & HardirqMask) != 0 ? CrashKinds.NmiPreemptCount : 0;
 
     /// <summary>Touches what the report will be written from after the guest goes on.</summary>
     public void TouchForReport(CrashEvidence evidence)

@@ -8,6 +8,9 @@ internal static class CrashKinds
     /// <summary>The entry of a double fault (arch/x86/entry/entry_64.S).</summary>
     public const string DoubleFaultEntry = "asm_exc_double_fault";
 
+    /// <summary>Entry code of INT3: the kernel's functions stand among bytes of it.</summary>
+    public const string BreakpointEntry = "asm_exc_int3";
+
     /// <summary>NMI_OFFSET + HARDIRQ_OFFSET (include/linux/preempt.h).</summary>
     public const uint NmiPreemptCount = 0x11_0000;
 
@@ -27,7 +30,7 @@ internal static class CrashKinds
                 return access is { Instruction: FaultingInstruction.Undefined } ? CrashKind.Bug : CrashKind.InvalidOpcode;
             case "asm_exc_general_protection":
                 return CrashKind.GeneralProtection;
-            case "asm_exc_int3":
+            case BreakpointEntry:
                 return CrashKind.Breakpoint;
             case "asm_exc_stack_segment":
                 return CrashKind.StackSegment;

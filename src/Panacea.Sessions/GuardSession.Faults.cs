@@ -16,8 +16,8 @@ public sealed partial class GuardSession
             _untilCrash.AddRange(answer.Faults);
     }
 
-    /// <summary>At a crash or hang, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. On a guest that nobody
-    /// experiments with there is nothing to do.</summary>
+    /// <summary>At a crash, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. At a hang afterwards: without it
+    /// many a loop would end by itself, and nobody would see what is made of it. On a guest that nobody experiments with there is nothing to do.</summary>
     private void TakeOutFaults()
     {
         foreach (Fault fault in _untilCrash)

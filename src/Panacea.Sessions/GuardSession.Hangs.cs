@@ -28,7 +28,6 @@ public sealed partial class GuardSession
 
         Incidents.CancelCheckUps();
         string? warning = RefreshModules(isStill: false);
-        TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         var death = new DeathEvent(_vm, id, Hang.Point, Found: false);
@@ -48,6 +47,7 @@ public sealed partial class GuardSession
         else if (!isOverdue)
             watch.Told(hanging);
         Conclude(id, at, stop, death);
+        TakeOutFaults();
     }
 
     /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
@@ -56,7 +56,6 @@ public sealed partial class GuardSession
         if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap) is not { } stuck)
             return;
         Incidents.CancelCheckUps();
-        TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
@@ -65,5 +64,6 @@ public sealed partial class GuardSession
         if (stop.Applied is null)
             watch.Tell(stuck);
         Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
+        TakeOutFaults();
     }
 }

@@ -90,6 +90,13 @@ public sealed class InjectCommandTests : IDisposable
         Assert.Equal(Injected.Changes, Assert.IsType<FaultRevertRequest>(_asked[^1]).Changes);
     }
 
+    [Fact]
+    public void A_mistake_that_shows_once_is_the_guards_to_take_out()
+    {
+        Run(new GuestAnswer { Faults = [Injected] }, "pid:1", "--fault", "branch", "--at", "drv", "--seed", "7", "--until-crash", "--yes-crash-it", "--log", Path.Combine(_directory.Path, "fault.json"));
+        Assert.Equal(new FaultInjectRequest(FaultType.Branch, "drv", 7) { UntilCrash = true }, Assert.Single(_asked));
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("{}")]

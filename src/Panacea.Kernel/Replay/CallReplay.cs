@@ -42,6 +42,9 @@ public sealed record ReplayInput
     /// <summary>Guest-virtual address of the CPU's preempt count, and what it is when the call is made again; null where it is not known.</summary>
     public (ulong Address, uint Value)? PreemptCount { get; init; }
 
+    /// <summary>The time stamp counter; null, or a result of null, where it is not known.</summary>
+    public Func<ulong?>? TimeStamp { get; init; }
+
     /// <summary>What did not get on may stand anywhere: only a call that comes back has got past it.</summary>
     public bool MustReturn { get; init; }
 
@@ -67,15 +70,15 @@ public enum ReplayVerdict
 
 /// <summary>The result of a replay.</summary>
 /// <param name="Verdict">What came of it.</param>
-/// <param name="Start">Guest-virtual address from which the call is made again.</param>
-/// <param name="Through">The register that has to hold the callee's address there; null where the code loads it itself.</param>
+/// <param name="Entry">Guest-virtual address of the function that is called again.</param>
+/// <param name="Arguments">The registers that carry its arguments, as far as the call's code tells them; the function has looked at no others.</param>
 /// <param name="At">Guest-virtual address of the instruction at which it ended.</param>
 /// <param name="Why">What it did there: completes "it …".</param>
 /// <param name="HasReturned">The function came back.</param>
 /// <param name="Instructions">Instructions executed.</param>
 /// <param name="Locks">Of the calls that took a lock of which nobody could tell which: those that the replay came by, with the lock's guest-virtual address; <c>IsHeld</c> says that somebody holds it.</param>
 public sealed record ReplayResult(
-    ReplayVerdict Verdict, ulong Start, (Gpr Register, ulong Value)? Through, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks);
+    ReplayVerdict Verdict, ulong Entry, IReadOnlyList<(Gpr Register, ulong Value)> Arguments, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks);
 
 /// <summary>
 /// A call that crashed, made again on paper: the code of the guest is executed over a copy of its memory as it is now. Where what made it crash is still there, it crashes again. Where it is gone (a race
@@ -107,7 +110,7 @@ public sealed class CallReplay
     {
         _input = input;
         _memory = new ReplayMemory(input.Space);
-        _cpu = new ReplayCpu(_memory, input.GsBase);
+        _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = input.TimeStamp };
         _locks = new ReplayLocks(input, _memory, _cpu);
         _level = input.Index;
     }
@@ -128,22 +131,22 @@ public sealed class CallReplay
             return false;
         }
 
-        result = new CallReplay(input).Run(setup);
+        if (!input.Analysis.Functions.TryFindFunction(input.Frames[input.Index].Point.LookupAddress, out FunctionParts callee))
+        {
+            whyNot = "what was called is no function";
+            return false;
+        }
+
+        result = new CallReplay(input).Run(setup, callee);
         return true;
     }
 
-    private ReplayResult Run(CallSetup setup)
+    private ReplayResult Run(CallSetup setup, in FunctionParts callee)
     {
-        (Gpr, ulong)? through = null;
         foreach (Gpr register in KnownRegisters.CalleeSaved)
             _cpu[register] = _input.Return.CalleeSaved[register] is { } value ? Bits.Of(value) : Bits.None;
         _cpu.StackPointer = _input.Return.Rsp;
         _cpu.Interrupts = _input.Interrupts;
-        if (setup.Through != Register.None && _input.Return.Function is { } callee)
-        {
-            through = ((Gpr)(setup.Through - Register.RAX), callee.Start);
-            _cpu[through.Value.Item1] = Bits.Of(callee.Start);
-        }
 
         // What lies below the caller's frame is nobody's.
         const ulong stack = 16 * 1024;
@@ -154,31 +157,32 @@ public sealed class CallReplay
             _memory.Preset(count.Address, 4, count.Value);
         }
 
-        _cpu.Ip = setup.Start;
+        IReadOnlyList<(Gpr, ulong)> arguments = SetUp(setup, callee);
+        _cpu.StackPointer = unchecked(_input.Return.Rsp - 8);
+        _cpu.Ip = callee.Main.Start;
+        _cpu.Enter();
+        ulong entry = _cpu.Ip;
         int done = 0;
-        bool isIn = false;
         for (; done < _input.MaxInstructions; done++)
         {
             ulong at = _cpu.Ip;
-            if (isIn && at == _input.Return.Rip && _cpu.StackPointer == _input.Return.Rsp)
+            if (at == _input.Return.Rip && _cpu.StackPointer == _input.Return.Rsp)
                 return End(ReplayVerdict.Passes, at, "comes back", true);
-            if (isIn)
-                Follow(at);
+            Follow(at);
             if (!_cpu.TryDecode(out Instruction instruction))
                 return End(ReplayVerdict.Crashes, at, "executes what is no code");
-            bool goesIn = isIn && _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
-            if (isIn && !goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
+            bool goesIn = _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
+            if (!goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
-            _cpu.Repeats = isIn && MayHaveRun(_call?.Ip ?? at);
-            bool isCrash = isIn && _call is null && _level == 0 && at == _input.Frames[0].Ip && _input.Frames[0].IsTrap;
+            _cpu.Repeats = MayHaveRun(_call?.Ip ?? at);
+            bool isCrash = _call is null && _level == 0 && at == _input.Frames[0].Ip && _input.Frames[0].IsTrap;
             StepEnd step = _cpu.Step(instruction);
             if (step != StepEnd.Done)
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
             _hasPassed |= isCrash;
-            isIn |= at == setup.Call;
             if (goesIn && !Descend(at, instruction))
                 return End(ReplayVerdict.Unknown, at, "calls another function than that of the stack");
-            if (isIn && instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
+            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
                 return End(verdict, at, why);
         }
 
@@ -187,12 +191,32 @@ public sealed class CallReplay
         ReplayResult End(ReplayVerdict verdict, ulong at, string why, bool hasReturned = false)
         {
             // What it does behind the place of the crash, the guest will see.
-            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn)
+            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && !_cpu.LacksValue)
                 verdict = ReplayVerdict.Passes;
             if (verdict == ReplayVerdict.Passes && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
-            return new ReplayResult(verdict, setup.Start, through, at, why, hasReturned, done, _locks.Found);
+            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found);
         }
+    }
+
+    /// <summary>Executes what sets up the call's arguments, and forgets what a function between has changed of them.</summary>
+    private IReadOnlyList<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
+    {
+        _cpu.Ip = setup.Start;
+        while (_cpu.Ip != setup.Call)
+        {
+            // What can't be executed leaves its register unknown, as those before it are.
+            if (!_cpu.TryDecode(out Instruction instruction) || _cpu.Step(instruction) != StepEnd.Done)
+                return [];
+        }
+
+        IReadOnlyList<Gpr> passed = setup.Target is not { } target || target == callee.Main.Start ? CallSetup.Arguments
+            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
+        List<(Gpr, ulong)> arguments = [.. passed.Where(r => _cpu[r].Knows(8)).Select(r => (r, _cpu[r].Value))];
+        _cpu.ForgetCallerSaved();
+        foreach ((Gpr register, ulong value) in arguments)
+            _cpu[register] = Bits.Of(value);
+        return arguments;
     }
 
     /// <summary>Calls that have come back.</summary>

@@ -1,16 +1,20 @@
 using Iced.Intel;
 using Panacea.Kernel.Code;
+using Panacea.Target;
 
 namespace Panacea.Kernel.Replay;
 
-/// <summary>Where a call that has been made can be made again from.</summary>
+/// <summary>How a call that has been made was set up.</summary>
 /// <param name="Start">Guest-virtual address of the first instruction that sets up its arguments, or of the call itself.</param>
 /// <param name="Call">Guest-virtual address of the call.</param>
-/// <param name="Through">The register that the callee's address is in, where none of those instructions loads it; else <see cref="Register.None"/>.</param>
-internal readonly record struct CallSetup(ulong Start, ulong Call, Register Through)
+/// <param name="Target">What it calls; null where that is in a register or in memory, or where a retpoline's thunk goes there.</param>
+internal readonly record struct CallSetup(ulong Start, ulong Call, ulong? Target)
 {
     /// <summary>Instructions looked at before a call.</summary>
     private const int MaxBack = 32;
+
+    /// <summary>Registers that carry arguments (System V ABI).</summary>
+    public static readonly Gpr[] Arguments = [Gpr.Rdi, Gpr.Rsi, Gpr.Rdx, Gpr.Rcx, Gpr.R8, Gpr.R9];
 
     /// <summary>Looks back from the call that <paramref name="returnAddress"/> stands behind, over what only loads registers that a callee may change anyway: executed again, it does the same again.</summary>
     /// <param name="code">Pristine text.</param>
@@ -29,28 +33,66 @@ internal readonly record struct CallSetup(ulong Start, ulong Call, Register Thro
             before.TryAdd(instruction.NextIP, instruction);
         if (!before.TryGetValue(returnAddress, out Instruction call) || call.Mnemonic != Mnemonic.Call)
             return false;
-        Register through = ThroughRegister(call, nameOf);
         var factory = new InstructionInfoFactory();
         ulong start = call.IP;
-        for (int step = 0; step < MaxBack && !graph.IsLeader(start) && before.TryGetValue(start, out Instruction instruction) && IsRepeatable(factory, instruction, ref through); step++)
+        for (int step = 0; step < MaxBack && !graph.IsLeader(start) && before.TryGetValue(start, out Instruction instruction) && IsRepeatable(factory, instruction); step++)
             start = instruction.IP;
-        setup = new CallSetup(start, call.IP, through);
+        bool isThrough = call.FlowControl == FlowControl.IndirectCall || nameOf(call.NearBranchTarget)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
+        setup = new CallSetup(start, call.IP, isThrough ? null : call.NearBranchTarget);
         return true;
     }
 
-    /// <summary>The register of a call through one, as it stands or by way of a retpoline's thunk.</summary>
-    private static Register ThroughRegister(in Instruction call, Func<ulong, string?> nameOf)
+    /// <summary>Registers of arguments that a function never writes on its way to another to which it goes on by a jump: it has passed them on as it got them.</summary>
+    /// <param name="code">Pristine text.</param>
+    /// <param name="function">The function between.</param>
+    /// <param name="hints">What else is known of control flow, or null.</param>
+    /// <param name="callee">Where it goes on.</param>
+    public static IReadOnlyList<Gpr> PassedOn(ICodeSource code, in FunctionParts function, IControlFlowHints? hints, ulong callee)
     {
-        if (call.FlowControl == FlowControl.IndirectCall)
-            return call.Op0Kind == OpKind.Register ? call.Op0Register : Register.None;
-        const string thunk = "__x86_indirect_thunk_", another = "__x86_indirect_call_thunk_";
-        string name = nameOf(call.NearBranchTarget) ?? "";
-        string register = name.StartsWith(thunk, StringComparison.Ordinal) ? name[thunk.Length..] : name.StartsWith(another, StringComparison.Ordinal) ? name[another.Length..] : "";
-        return Enum.TryParse(register, ignoreCase: true, out Register found) && found.IsGPR64() ? found : Register.None;
+        if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out _))
+            return [];
+        var before = new Dictionary<ulong, List<ulong>>();
+        var pending = new Stack<ulong>();
+        var edges = new List<FlowEdge>(4);
+        foreach ((ulong at, Instruction instruction) in graph.Instructions)
+        {
+            if (instruction.FlowControl is FlowControl.UnconditionalBranch or FlowControl.ConditionalBranch && instruction.NearBranchTarget == callee)
+                pending.Push(at);
+            graph.EdgesOf(instruction, edges);
+            foreach (FlowEdge edge in edges)
+            {
+                if (!before.TryGetValue(edge.To, out List<ulong>? list))
+                    before.Add(edge.To, list = new List<ulong>(2));
+                list.Add(at);
+            }
+        }
+
+        var factory = new InstructionInfoFactory();
+        var left = new HashSet<Gpr>(pending.Count == 0 ? [] : Arguments);
+        var seen = new HashSet<ulong>(pending);
+        while (pending.TryPop(out ulong at))
+        {
+            Instruction instruction = graph.Instructions[at];
+            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall)
+                return [];
+            foreach (UsedRegister used in factory.GetInfo(instruction).GetUsedRegisters())
+            {
+                if (IsWritten(used) && used.Register.IsGPR())
+                    left.Remove((Gpr)(used.Register.GetFullRegister() - Register.RAX));
+            }
+
+            foreach (ulong from in before.GetValueOrDefault(at) ?? [])
+            {
+                if (seen.Add(from))
+                    pending.Push(from);
+            }
+        }
+
+        return [.. left];
     }
 
     /// <summary>It stores nothing, calls nothing, and changes no register that the callee has to give back.</summary>
-    private static bool IsRepeatable(InstructionInfoFactory factory, in Instruction instruction, ref Register through)
+    private static bool IsRepeatable(InstructionInfoFactory factory, in Instruction instruction)
     {
         if (instruction.FlowControl != FlowControl.Next || instruction.IsStringInstruction || instruction.IsPrivileged)
             return false;
@@ -61,20 +103,14 @@ internal readonly record struct CallSetup(ulong Start, ulong Call, Register Thro
                 return false;
         }
 
-        Register loaded = Register.None;
         foreach (UsedRegister used in info.GetUsedRegisters())
         {
-            Register register = used.Register.GetFullRegister();
-            if (used.Access is not (OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite) || !register.IsGPR64())
-                continue;
-            if (register is Register.RBX or Register.RBP or Register.RSP or Register.R12 or Register.R13 or Register.R14 or Register.R15)
+            if (IsWritten(used) && used.Register.GetFullRegister() is (Register.RBX or Register.RBP or Register.RSP or Register.R12 or Register.R13 or Register.R14 or Register.R15))
                 return false;
-            if (register == through)
-                loaded = register;
         }
 
-        if (loaded != Register.None)
-            through = Register.None;
         return true;
     }
+
+    private static bool IsWritten(UsedRegister used) => used.Access is OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite;
 }

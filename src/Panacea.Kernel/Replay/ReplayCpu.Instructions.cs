@@ -49,7 +49,7 @@ internal sealed partial class ReplayCpu
                 return Pop(out Bits popped) is var pop and not StepEnd.Done ? pop : Store(instruction, 0, popped);
             case Mnemonic.Leave:
                 if (!this[Gpr.Rbp].Knows(8))
-                    return Unknown("sets the stack pointer to what is not known");
+                    return Missing("sets the stack pointer to what is not known");
                 StackPointer = this[Gpr.Rbp].Value;
                 return Pop(out Bits frame) is var leave and not StepEnd.Done ? leave : Write(Register.RBP, frame);
             case Mnemonic.Pushfq:
@@ -81,7 +81,8 @@ internal sealed partial class ReplayCpu
             case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq:
                 return Strings(instruction, instruction.Mnemonic switch { Mnemonic.Stosb => 1, Mnemonic.Stosw => 2, Mnemonic.Stosd => 4, _ => 8 }, isMove: false);
             case Mnemonic.Rdtsc or Mnemonic.Rdtscp or Mnemonic.Rdmsr or Mnemonic.Cpuid:
-                (this[Gpr.Rax], this[Gpr.Rdx]) = (Bits.None, Bits.None);
+                ulong? time = instruction.Mnemonic is Mnemonic.Rdtsc or Mnemonic.Rdtscp ? TimeStamp?.Invoke() : null;
+                (this[Gpr.Rax], this[Gpr.Rdx]) = time is { } stamp ? (Bits.Of(stamp & uint.MaxValue), Bits.Of(stamp >> 32)) : (Bits.None, Bits.None);
                 if (instruction.Mnemonic is Mnemonic.Rdtscp or Mnemonic.Cpuid)
                     this[Gpr.Rcx] = Bits.None;
                 if (instruction.Mnemonic == Mnemonic.Cpuid)
@@ -251,7 +252,7 @@ internal sealed partial class ReplayCpu
             return end;
         if (size < 4)
             return Unsupported(instruction);
-        Bits other = this[Gpr.Rax];
+        Bits other = Read(Register.RAX);
         SetFlags(0, false);
         if (!factor.Knows(size) || !other.Knows(size))
         {
@@ -275,9 +276,9 @@ internal sealed partial class ReplayCpu
         if (size < 4)
             return Unsupported(instruction);
         SetFlags(0, false);
-        (Bits low, Bits high) = (this[Gpr.Rax], this[Gpr.Rdx]);
+        (Bits low, Bits high) = (Read(Register.RAX), Read(Register.RDX));
         if (!by.Knows(size))
-            return Unknown("divides by what is not known");
+            return Missing("divides by what is not known");
         ulong mask = Bits.Mask(size);
         if ((by.Value & mask) == 0)
             return Traps("divides by zero");
@@ -308,7 +309,7 @@ internal sealed partial class ReplayCpu
 
     private StepEnd ExtendSign(Mnemonic mnemonic)
     {
-        Bits rax = this[Gpr.Rax];
+        Bits rax = Read(Register.RAX);
         switch (mnemonic)
         {
             case Mnemonic.Cdqe:
@@ -330,7 +331,7 @@ internal sealed partial class ReplayCpu
         if (Load(instruction, 1, out Bits which) is var second and not StepEnd.Done)
             return second;
         if (!which.Knows(instruction.Op1Kind == OpKind.Register ? size : 1))
-            return Unknown("looks at a bit whose number is not known");
+            return Missing("looks at a bit whose number is not known");
         ulong address = 0;
         Bits a;
         int bit = (int)(which.Value & (ulong)((size * 8) - 1));
@@ -426,9 +427,9 @@ internal sealed partial class ReplayCpu
             return first;
         if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
             return second;
-        Bits expected = this[Gpr.Rax];
+        Bits expected = Read(Register.RAX);
         if (!a.Knows(size) || !expected.Knows(size))
-            return Unknown("compares what is not known");
+            return Missing("compares what is not known");
         (ulong difference, uint flags) = Arithmetic.Subtract(expected.Value, a.Value, false, size);
         StepEnd end = difference == 0 ? Store(instruction, 0, b) : Write(size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, a);
         SetFlags(flags, true);
@@ -441,13 +442,13 @@ internal sealed partial class ReplayCpu
         bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
         Bits count = repeats ? this[Gpr.Rcx] : Bits.Of(1);
         if (!count.Knows(8) || !this[Gpr.Rdi].Knows(8) || (isMove && !this[Gpr.Rsi].Knows(8)))
-            return Unknown("moves what is not known");
+            return Missing("moves what is not known");
         if (count.Value > MaxStringBytes / (ulong)size)
             return Unknown($"moves {count.Value} times {size} bytes");
         (ulong to, ulong from) = (this[Gpr.Rdi].Value, this[Gpr.Rsi].Value);
         for (ulong i = 0; i < count.Value; i++)
         {
-            Bits value = this[Gpr.Rax];
+            Bits value = isMove ? Bits.None : Read(Register.RAX);
             if (isMove && Access(memory.Read(from, size, out value), from, "reads") is var read and not StepEnd.Done)
                 return read;
             if (Access(memory.Write(to, size, value, Ip, Repeats), to, "writes to") is var write and not StepEnd.Done)

@@ -33,15 +33,23 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     private readonly Dictionary<ulong, Instruction> _decoded = [];
     private readonly Bits[] _registers = new Bits[16];
     private uint _flags, _knownFlags;
+    private uint _undefined;
+    private Register _missing;
 
     /// <summary>Instruction pointer.</summary>
     public ulong Ip { get; set; }
+
+    /// <summary>The time stamp counter, which stands still here; null, or a result of null, where it is not known.</summary>
+    public Func<ulong?>? TimeStamp { get; init; }
 
     /// <summary>The interrupt flag; null where it is not known.</summary>
     public bool? Interrupts { get; set; }
 
     /// <summary>The instruction executed last may have been executed by the crashed code: what it stores must make no difference.</summary>
     public bool Repeats { get; set; }
+
+    /// <summary>The last step did not end because something is not known that the code works with.</summary>
+    public bool LacksValue { get; private set; }
 
     /// <summary>Why the last step did not end with <see cref="StepEnd.Done"/>: completes "it …".</summary>
     public string Why { get; private set; } = "";
@@ -57,7 +65,11 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     public Bits this[Gpr register]
     {
         get => _registers[(int)register];
-        set => _registers[(int)register] = value;
+        set
+        {
+            _registers[(int)register] = value;
+            _undefined &= ~(1u << (int)register);
+        }
     }
 
     /// <summary>The stack pointer, which is always known.</summary>
@@ -67,12 +79,20 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
         set => _registers[(int)Gpr.Rsp] = Bits.Of(value);
     }
 
+    /// <summary>From here on a register that is not known and is read before it is written ends the replay, unless it is only saved: the guest's own code would read something.</summary>
+    public void Enter()
+    {
+        _undefined = 0;
+        for (int i = 0; i < _registers.Length; i++)
+            _undefined |= _registers[i].Knows(8) ? 0 : 1u << i;
+    }
+
     /// <summary>Forgets what a function that is not executed may change (System V ABI), and its result with it.</summary>
     public void ForgetCallerSaved()
     {
         foreach (Gpr register in (ReadOnlySpan<Gpr>)[Gpr.Rax, Gpr.Rcx, Gpr.Rdx, Gpr.Rsi, Gpr.Rdi, Gpr.R8, Gpr.R9, Gpr.R10, Gpr.R11])
             this[register] = Bits.None;
-        _knownFlags = 0;
+        (_knownFlags, _undefined) = (0, 0);
     }
 
     /// <summary>The instruction that is next.</summary>
@@ -105,6 +125,15 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     /// <summary>Executes one instruction.</summary>
     public StepEnd Step(in Instruction instruction)
     {
+        _missing = Register.None;
+        StepEnd end = Run(instruction);
+        if (end != StepEnd.Done || _missing == Register.None || instruction.Mnemonic == Mnemonic.Push)
+            return end;
+        return Missing($"needs {_missing.ToString().ToLowerInvariant()}, which the code of the call does not tell");
+    }
+
+    private StepEnd Run(in Instruction instruction)
+    {
         ulong next = instruction.NextIP;
         switch (instruction.FlowControl)
         {
@@ -115,7 +144,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
                 return StepEnd.Done;
             case FlowControl.ConditionalBranch when instruction.ConditionCode != ConditionCode.None && instruction.Mnemonic is not (Mnemonic.Loop or Mnemonic.Loope or Mnemonic.Loopne):
                 if (!Knows(instruction.ConditionCode))
-                    return Unknown("goes where something says that is not known");
+                    return Missing("goes where something says that is not known");
                 Ip = Holds(instruction.ConditionCode) ? instruction.NearBranchTarget : next;
                 return StepEnd.Done;
             case FlowControl.UnconditionalBranch:
@@ -184,7 +213,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     private StepEnd GoTo(Bits to)
     {
         if (!to.Knows(8))
-            return Unknown("goes to where something says that is not known");
+            return Missing("goes to where something says that is not known");
         Ip = to.Value;
         return StepEnd.Done;
     }
@@ -226,6 +255,12 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
         return StepEnd.Unknown;
     }
 
+    private StepEnd Missing(string why)
+    {
+        LacksValue = true;
+        return Unknown(why);
+    }
+
     private StepEnd Unsupported(in Instruction instruction) => Unknown($"executes {instruction.Mnemonic.ToString().ToLowerInvariant()}");
 
     private static int SizeOf(in Instruction instruction, int operand) => instruction.GetOpKind(operand) switch
@@ -239,7 +274,10 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     {
         if (!register.IsGPR())
             return Bits.None;
-        Bits whole = _registers[register.GetFullRegister() - Register.RAX];
+        int number = register.GetFullRegister() - Register.RAX;
+        if ((_undefined & (1u << number)) != 0)
+            _missing = register;
+        Bits whole = _registers[number];
         return register is Register.AH or Register.BH or Register.CH or Register.DH ? new Bits(whole.Value >> 8, whole.Known >> 8) : whole;
     }
 
@@ -247,7 +285,9 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     {
         if (!register.IsGPR())
             return Unknown($"writes {register.ToString().ToLowerInvariant()}");
-        ref Bits whole = ref _registers[register.GetFullRegister() - Register.RAX];
+        int number = register.GetFullRegister() - Register.RAX;
+        _undefined &= ~(1u << number);
+        ref Bits whole = ref _registers[number];
         whole = register.GetSize() switch
         {
             8 => value,
@@ -257,7 +297,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
                 new Bits((whole.Value & ~0xff00UL) | ((value.Value & 0xff) << 8), (whole.Known & ~0xff00UL) | ((value.Known & 0xff) << 8)),
             _ => whole.With(value, 1),
         };
-        return register.GetFullRegister() != Register.RSP || whole.Knows(8) ? StepEnd.Done : Unknown("sets the stack pointer to what is not known");
+        return register.GetFullRegister() != Register.RSP || whole.Knows(8) ? StepEnd.Done : Missing("sets the stack pointer to what is not known");
     }
 
     private bool TryAddress(in Instruction instruction, out ulong address)
@@ -286,7 +326,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     private StepEnd Locate(in Instruction instruction, out ulong address)
     {
         if (!TryAddress(instruction, out address))
-            return Unknown("accesses memory at an address that is not known");
+            return Missing("accesses memory at an address that is not known");
         if (instruction.MemorySegment == Register.FS)
             return Unknown("accesses memory through FS");
         if (instruction.MemorySegment == Register.GS)

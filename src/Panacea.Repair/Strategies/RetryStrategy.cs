@@ -2,6 +2,7 @@ using Panacea.Diagnosis;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Replay;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -98,6 +99,7 @@ public sealed class RetryStrategy : IRepairStrategy
             Released = [.. abandoned.Locks.Select(l => l.Address)],
             Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
+            TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
             MustReturn = evidence.Hang is not null,
             MaxInstructions = Math.Min(left, MaxInstructionsOfOne),
         };
@@ -143,17 +145,17 @@ public sealed class RetryStrategy : IRepairStrategy
     private static StrategyVerdict Plan(
         CrashEvidence evidence, ReturnState state, string function, bool interrupts, Boundary? boundary, AbandonedFrames abandoned, List<HeldLock> named, ReplayResult replay)
     {
+        // Its return address lies where it was pushed.
         Landing landing = Landing.OfReturn(state, null, interrupts, boundary?.PreemptCount, abandoned) with
         {
-            Rip = replay.Start,
+            Rip = replay.Entry,
+            Rsp = unchecked(state.Rsp - 8),
+            Arguments = replay.Arguments,
             CallStack = abandoned.Locks.Any(l => l.Kind == HoldingKind.Plug) ? ReturnPlan.StackBelow(evidence) : null,
-            ValueIs = "nothing that is looked at",
         };
-        if (replay.Through is { } through)
-            landing = landing with { Register = (WritableRegister)(int)through.Register, Value = through.Value, ValueIs = "the function that is called" };
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
-        string caller = evidence.Kernel.Image.Symbolize(replay.Start)?.ToString() ?? $"0x{replay.Start:x}";
+        string caller = evidence.Kernel.Image.Symbolize(state.Rip)?.ToString() ?? $"0x{state.Rip:x}";
         var risks = new List<string> { "what the call had done before it crashed in a way that its code does not show is done again" };
         risks.AddRange(named.Select(l => $"{l.Shown} is given back because {l.Holder}, called again, takes it, and somebody holds it"));
         if (!replay.HasReturned)
@@ -162,7 +164,7 @@ public sealed class RetryStrategy : IRepairStrategy
         {
             Kind = RepairKind.Retry,
             Confidence = !replay.HasReturned || named.Count > 0 ? Confidence.Medium : Confidence.High,
-            Explanation = $"{function} is called again from {caller}{abandoned.Given}: over a copy of memory it gets past the crash ({replay.Instructions} instructions)",
+            Explanation = $"{function} is called again, for {caller}{abandoned.Given}: over a copy of memory it gets past the crash ({replay.Instructions} instructions)",
             Lost = [],
             Risks = risks,
         });

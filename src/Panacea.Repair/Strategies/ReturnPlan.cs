@@ -22,8 +22,8 @@ internal sealed record Landing(
     /// <summary>Where the functions that give something back have their frames, below what is not to be overwritten; null where that is right below <see cref="Rsp"/>, in the abandoned frames.</summary>
     public ulong? CallStack { get; init; }
 
-    /// <summary>What <see cref="Value"/> is, for the record.</summary>
-    public string ValueIs { get; init; } = Register == WritableRegister.Rax ? "return value" : "argument";
+    /// <summary>Arguments of the function that it goes on with, other than <see cref="Register"/>.</summary>
+    public IReadOnlyList<(Gpr Register, ulong Value)> Arguments { get; init; } = [];
 
     /// <summary>Memory to be written when everything has been given back, before it goes on.</summary>
     public IReadOnlyList<PlannedWrite> AtEnd { get; init; } = [];
@@ -294,7 +294,8 @@ internal static class ReturnPlan
 
     private static List<PlannedRegister> End(int vcpu, Landing target, ulong flags) =>
     [
-        new(vcpu, target.Register, target.Value, target.ValueIs),
+        new(vcpu, target.Register, target.Value, target.Register == WritableRegister.Rax ? "return value" : "argument"),
+        .. target.Arguments.Select(a => new PlannedRegister(vcpu, (WritableRegister)(int)a.Register, a.Value, "argument")),
         new(vcpu, WritableRegister.Rflags, flags, "flags"),
         new(vcpu, WritableRegister.Rsp, target.Rsp, "stack as it is there"),
         new(vcpu, WritableRegister.Rip, target.Rip, "where it goes on"),

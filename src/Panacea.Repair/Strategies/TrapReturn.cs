@@ -16,8 +16,8 @@ internal static class TrapReturn
     public static ulong CleanFlags(ulong flags) => flags & ~(TrapFlag | DirectionFlag | AlignmentCheck);
 
     /// <summary>True where the handler goes straight back after oops_end. The handlers behind do_error_trap (#UD, #DE, …) send the current process a signal first
-    /// (arch/x86/kernel/traps.c, do_trap), which would kill what is to live; handle_stack_overflow() panics after it.</summary>
-    public static bool IsSilent(CrashEvidence evidence) => evidence is { TrapEntry: "asm_exc_page_fault" or "asm_exc_general_protection", IsGuardHit: false };
+    /// (arch/x86/kernel/traps.c, do_trap), which would kill what is to live; handle_stack_overflow() panics after it. exc_int3 is entered like an NMI, and takes that back itself on its way out.</summary>
+    public static bool IsSilent(CrashEvidence evidence) => evidence is { TrapEntry: "asm_exc_page_fault" or "asm_exc_general_protection" or "asm_exc_int3", IsGuardHit: false };
 
     /// <summary>Registers that make oops_end return as from a trap that was handled.</summary>
     public static IReadOnlyList<PlannedRegister> Handled(CrashEvidence evidence)

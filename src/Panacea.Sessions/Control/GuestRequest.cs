@@ -53,7 +53,7 @@ public sealed record FaultListRequest(FaultType Type, string Function, ulong See
 /// <param name="Seed">What is chosen.</param>
 public sealed record FaultInjectRequest(FaultType Type, string? At, ulong Seed) : GuestRequest
 {
-    /// <summary>The guard takes it out again at the first crash or hang, before it does anything else: a mistake that shows once.</summary>
+    /// <summary>The guard takes it out again at the first crash, before it does anything else, or after the first hang: a mistake that shows once.</summary>
     public bool UntilCrash { get; init; }
 }
 

@@ -102,6 +102,28 @@ public abstract class InjectionTests(string line)
         }
     }
 
+    /// <summary>The guard takes it out at the crash, before it makes anything of it; then the same call gets past, and is made again: who made it sees nothing of all that.</summary>
+    [Fact]
+    public async Task A_mistake_that_shows_once_loses_nothing()
+    {
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16 });
+        string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, "fault.json");
+        HostCommandResult alone = await PanaceaCommand.RunAsync("inject", vm, "--fault", "bug", "--at", Function, "--until-crash", "--yes-crash-it");
+        Assert.True(alone.ExitCode == 2 && alone.Error.Contains("nobody guards this VM", StringComparison.Ordinal), alone.Error);
+        await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest);
+        foreach (string fault in (string[])["bug"])
+        {
+            int mark = guard.Mark();
+            await PanaceaCommand.MustAsync("inject", vm, "--fault", fault, "--at", Function, "--seed", "1", "--until-crash", "--yes-crash-it", "--log", $"{log}.{fault}");
+            await guest.MustAsync(Calls);
+            GuardEvent incident = await guard.WaitForAsync("incident", mark);
+            Assert.True(incident.Text("outcome") == "recovered" && incident.Text("repair") == "retry" && incident.Json.GetProperty("lost").GetArrayLength() == 0, incident.Json.GetRawText() + File.ReadAllText(Path.Combine(incident.Text("record"), "incident.json")));
+        }
+
+        Assert.Equal(2, (await PanaceaCommand.RunAsync("inject", vm, "--fault", "heap-bit-flip", "--until-crash", "--yes-crash-it")).ExitCode);
+        await guest.AssertLivesAsync();
+    }
+
     /// <summary>QMP's cont, after a pause that a guard found when it came: what it is asked reaches the guest.</summary>
     [Fact]
     public async Task A_guard_that_came_to_a_paused_VM_can_stop_it_after_the_pause()

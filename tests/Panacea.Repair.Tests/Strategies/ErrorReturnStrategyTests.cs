@@ -357,4 +357,17 @@ public sealed class ErrorReturnStrategyTests
         Assert.Null(verdict.Plan);
         return verdict.WhyNot!;
     }
+
+    /// <summary>INT3 is entered like an NMI, and its handler takes that back; the instruction stands before where the CPU would go on.</summary>
+    [Theory]
+    [MemberData(nameof(CrashedGuest.Lines), MemberType = typeof(CrashedGuest))]
+    public void A_breakpoint_in_the_kernel_is_the_tasks_own_crash(KernelShape shape)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_int3" }, new SyntheticKernelOptions { Shape = shape });
+        Assert.Equal((CrashContext.Process, CrashKind.Breakpoint, g.Guest.Text["ct_int:fault"]), (g.Evidence.Context, g.Evidence.Kind, g.Evidence.Crash.Ip));
+        RepairPlan plan = new ErrorReturnStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Empty(plan.Continuations);
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp), (next.Ip, next.Sp));
+    }
 }

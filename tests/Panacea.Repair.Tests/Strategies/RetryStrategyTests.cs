@@ -19,10 +19,12 @@ public sealed class RetryStrategyTests
         RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
 
-        // From the NOP before the call on, which does nothing.
-        Assert.Equal((g.Crash.ReturnAddress - 6, g.Crash.ReturnSp, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+        // As if its caller had just called it: the return address lies where it lay.
+        Assert.Equal((g.Guest["ct_again"], g.Crash.ReturnSp - 8, g.Crash.CallerRbx), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+        Assert.Equal(g.Crash.ReturnAddress, g.Guest.ReadU64(next.Sp));
+        Assert.Equal(g.Crash.CallerRbx, next.Gpr[Gpr.Rdi]);
         Assert.Equal((RepairKind.Retry, Confidence.High, 0, 0), (plan.Kind, plan.Confidence, plan.Lost.Count, plan.Continuations.Count));
-        Assert.StartsWith("ct_again is called again from ct_outer+", plan.Explanation, StringComparison.Ordinal);
+        Assert.StartsWith("ct_again is called again, for ct_outer+", plan.Explanation, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -59,11 +61,11 @@ public sealed class RetryStrategyTests
         ulong held = g.Evidence.Crash.Gpr[Gpr.R13];
         Assert.Equal(confidence, plan.Confidence.ToString());
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
-        Assert.Equal((g.Guest["_raw_spin_unlock"], held, g.Crash.ReturnSp - 8), (next.Ip, next.Gpr[Gpr.Rdi], next.Sp));
+        Assert.Equal((g.Guest["_raw_spin_unlock"], held, g.Crash.ReturnSp - 16), (next.Ip, next.Gpr[Gpr.Rdi], next.Sp));
         PlannedWrite slot = Assert.Single(plan.Writes, w => w.Why == "return address");
-        Assert.Equal(g.Crash.ReturnAddress - 6, BinaryPrimitives.ReadUInt64LittleEndian(slot.Bytes.Span));
+        Assert.Equal(g.Guest[function], BinaryPrimitives.ReadUInt64LittleEndian(slot.Bytes.Span));
         PlannedContinuation step = Assert.Single(plan.Continuations);
-        Assert.Equal((g.Crash.ReturnAddress - 6, g.Crash.ReturnSp), (step.Address, step.StackPointer));
+        Assert.Equal((g.Guest[function], g.Crash.ReturnSp - 8), (step.Address, step.StackPointer));
         Assert.Equal(function == "ct_again_unnamed", plan.Risks.Any(r => r.Contains("takes it, and somebody holds it", StringComparison.Ordinal)));
     }
 
@@ -84,14 +86,24 @@ public sealed class RetryStrategyTests
         Assert.Equal("the guest has come back to this place 2 times", new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 2 }).WhyNot);
     }
 
-    /// <summary>In an interrupt as elsewhere: the handler is called again by the same dispatch point, through the register that it was called through.</summary>
+    /// <summary>In an interrupt as elsewhere: the handler is called again, whatever register its dispatch point called it through.</summary>
     [Fact]
-    public void A_handler_is_called_again_through_the_pointer_that_it_was_called_through()
+    public void A_handler_is_called_again_for_its_dispatch_point()
+    {
+        using CrashedGuest g = Crashed("ct_again_bare", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Null(verdict.WhyNot);
+        RepairPlan plan = verdict.Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["ct_again_bare"], g.Crash.ReturnSp - 8, false), (next.Ip, next.Sp, next.InterruptsEnabled));
+    }
+
+    /// <summary>Which argument the handler was called with its dispatch point's code does not tell, and nobody guesses.</summary>
+    [Fact]
+    public void A_function_that_needs_what_nobody_can_tell_is_not_called_again()
     {
         using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
-        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
-        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
-        Assert.Equal((g.Guest["ct_again"], g.Crash.ReturnAddress - 2, false), (next.Gpr[Gpr.Rax], next.Ip, next.InterruptsEnabled));
+        Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
     }
 
     /// <summary>The rung stands behind those that put something right, and before those that lose something.</summary>

@@ -20,11 +20,11 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
-        foreach (string entry in (string[])["page_fault", "general_protection", "invalid_op", "divide_error", "double_fault"])
+        foreach (string entry in (string[])["page_fault", "general_protection", "invalid_op", "divide_error", "double_fault", "int3"])
         {
             string handler = entry switch { "page_fault" => "exc_page_fault", "double_fault" => "exc_double_fault", _ => "exc_other" };
             text.Add($"asm_exc_{entry}", w => Entry(w, handler));
@@ -73,6 +73,7 @@ internal static class KernelFunctions
 
         // What they crash of lies in memory that R12 points to: another value there, and they would not.
         text.Add("ct_again", w => w.Frame(() => Again(w)));
+        text.Add("ct_again_bare", w => { w.Depth(8); Again(w); w.A.ret(); });
         text.Add("ct_again_counted", w => w.Frame(() => { w.A.inc(__dword_ptr[r12 + 16]); Again(w); }));
         text.Add("ct_again_marked", w => w.Frame(() => { w.A.mov(__dword_ptr[r12 + 16], 7); Again(w); w.A.mov(__dword_ptr[r12 + 20], 8); }));
         text.Add("ct_again_locked", w => w.Frame(() => { w.A.mov(rdi, r13); w.Call("_raw_spin_lock"); Again(w); w.A.mov(rdi, r13); w.Call("_raw_spin_unlock"); w.A.nop(); }));
@@ -207,6 +208,8 @@ internal static class KernelFunctions
         Label next = w.A.CreateLabel(), after = w.A.CreateLabel();
         foreach (string name in (string[])[.. Writers.Select(f => f.Name), .. Others])
         {
+            if (name.StartsWith("ct_again", StringComparison.Ordinal))
+                w.A.mov(rdi, rbx);
             w.Call(name);
             switch (name)
             {

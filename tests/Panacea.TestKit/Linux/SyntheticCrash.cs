@@ -74,8 +74,8 @@ public sealed partial class SyntheticKernel
     {
         SyntheticTask dying = task ?? Victim;
 
-        // A double fault is entered like an NMI: NMI_OFFSET + HARDIRQ_OFFSET.
-        Run(dying, spec.Cpu, spec.Preempt + (spec.Entry == "asm_exc_double_fault" ? 0x11_0000u : 0));
+        // A double fault and a breakpoint are entered like an NMI: NMI_OFFSET + HARDIRQ_OFFSET.
+        Run(dying, spec.Cpu, spec.Preempt + (spec.Entry is "asm_exc_double_fault" or "asm_exc_int3" ? 0x11_0000u : 0));
         var stack = new StackWriter(this, dying.StackTop);
         GprFile user = default;
         user[Gpr.Rsp] = 0x7ffd_0000_0f00;
@@ -146,7 +146,7 @@ public sealed partial class SyntheticKernel
         if (spec.Entry == "asm_exc_double_fault")
             stack = new StackWriter(this, ReadU64(PerCpu("cea_exception_stacks", spec.Cpu)) + Types.Offset("cea_exception_stacks.DF_stack") + 8192);
         stack.Align();
-        ulong regs = stack.PtRegs(gpr, ip, 0x10, spec.Flags, 0x18, 2);
+        ulong regs = stack.PtRegs(gpr, spec.Entry == "asm_exc_int3" ? ip + 1 : ip, 0x10, spec.Flags, 0x18, 2);
         string handler = spec.Entry;
         foreach (string next in (string[])(spec.Entry switch
         {
