@@ -16,6 +16,9 @@ public sealed record Hang(CrashKind Kind, TimeSpan Ran, IReadOnlyList<string> Ev
     /// <summary>What the task sleeps for; null of a CPU.</summary>
     public LockWait? Wait { get; init; }
 
+    /// <summary>Guest-virtual address of the spinlock that the CPU waits for, where no CPU can hold it; null where it waits for none, or somebody may hold it.</summary>
+    public ulong? OrphanSpinlock { get; init; }
+
     /// <summary>What it sleeps for is held by somebody who is no task any more.</summary>
     public bool IsOwnerGone { get; init; }
 

@@ -34,6 +34,7 @@ internal sealed partial class StopWindow
         _start = seenTicks;
         Mark("detected");
         var stacks = hanging.ToDictionary(h => h.Cpu, _ => new List<Backtrace>());
+        var holders = new SpinlockHolders(Math.Min(target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count));
         IHeldGuest? guest = null;
         try
         {
@@ -48,8 +49,9 @@ internal sealed partial class StopWindow
                     return null;
                 }
 
-                bool isClear = hanging.All(h => IsClear(guest, h));
-                if ((glance >= Glances && isClear) || glance >= MaxGlances)
+                holders.Look(kernel.Image.KernelOver(target.Memory), [.. hanging.Select(h => h.Cpu)]);
+                bool isClear = hanging.All(h => IsClear(guest, h)), mayProve = !holders.IsProved && hanging.All(h => IsInSlowPath(guest, h));
+                if ((glance >= Glances && isClear && !mayProve) || glance >= MaxGlances)
                     break;
                 if (isClear)
                 {
@@ -72,11 +74,11 @@ internal sealed partial class StopWindow
             return Nothing(hanging[0]);
         }
 
-        return Break(guest, hanging, stacks, whyNot);
+        return Break(guest, hanging, stacks, holders, whyNot);
     }
 
     /// <returns>Null where it is no hang.</returns>
-    private StopResult? Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
+    private StopResult? Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, SpinlockHolders holders, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
     {
         CrashEvidence? first = null;
         IReadOnlyList<LadderVerdict> firstLadder = [];
@@ -86,6 +88,7 @@ internal sealed partial class StopWindow
             var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
             foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
                 captured.Add((cpu, WithEarlierRepairs(kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu]))));
+            captured = [.. captured.Select(c => (c.Cpu, c.Evidence with { Hang = holders.Of(c.Evidence, captured) }))];
             Mark("diagnosed");
 
             // One that does what may take long is left to it, and so are those that wait for it.
@@ -154,6 +157,9 @@ internal sealed partial class StopWindow
         return !registers.IsUserMode && (PerCpu.PreemptCount(live, hang.Cpu) & HardirqMask) == (hang.PreemptCount & HardirqMask)
             && (hang.Hang.Kind == CrashKind.HardLockup || IsInterruptEntry(registers) is false);
     }
+
+    /// <summary>It stands where a CPU waits for a spinlock: whether anybody holds that is worth some more looks.</summary>
+    private bool IsInSlowPath(IHeldGuest guest, HangingCpu hang) => SpinlockHolders.IsSlowPath(kernel.Image.Symbolize(guest.ReadRegisters(hang.Vcpu).Rip)?.Name);
 
     /// <summary>The first and last instructions of an interrupt, before it is counted and after it no longer is.</summary>
     private bool IsInterruptEntry(VcpuRegisters registers) => kernel.Image.Symbolize(registers.Rip)?.Name is not { } name

@@ -16,7 +16,11 @@ public interface IStackReader
 /// <param name="ReturnAddress">What stands at CFA - 8.</param>
 /// <param name="Registers">RSP (= CFA) and those of RBX, RBP, R12–R15 that could be recovered; others are unknown.</param>
 /// <param name="Locations">Where they were found.</param>
-public sealed record EntryState(ulong Cfa, ulong ReturnAddress, KnownRegisters Registers, RegisterLocations Locations);
+public sealed record EntryState(ulong Cfa, ulong ReturnAddress, KnownRegisters Registers, RegisterLocations Locations)
+{
+    /// <summary>Those of RDI, RSI, RDX, RCX, R8 and R9 as of entry that could be recovered.</summary>
+    public KnownRegisters Arguments { get; init; }
+}
 
 /// <summary>Turns the places that <see cref="PrologueAnalysis"/> found into values of one activation.</summary>
 public static class EntryRegisters
@@ -86,8 +90,26 @@ public static class EntryRegisters
             entry[register] = value;
         }
 
-        state = new EntryState(cfa, returnAddress, entry, locations);
+        state = new EntryState(cfa, returnAddress, entry, locations) { Arguments = Arguments(locations, registers, stack, cfa, aligned) };
         return true;
+    }
+
+    private static KnownRegisters Arguments(RegisterLocations locations, in KnownRegisters registers, IStackReader stack, ulong cfa, ulong? aligned)
+    {
+        KnownRegisters found = default;
+        for (int i = 0; i < locations.Arguments.Count; i++)
+        {
+            RegisterLocation location = locations.Arguments[i];
+            ulong? value = null;
+            if (location.Place == RegisterPlace.InRegister)
+                value = registers[location.Holder];
+            else if (location.Place == RegisterPlace.OnStack && (location.Base == FrameBase.Cfa ? cfa : location.Base == FrameBase.Aligned ? aligned : null) is { } from
+                && stack.TryReadUInt64(unchecked(from + (ulong)(long)location.Offset), out ulong kept))
+                value = kept;
+            found[KnownRegisters.Arguments[i]] = location.IsLowerHalf ? value & uint.MaxValue : value;
+        }
+
+        return found;
     }
 
     /// <summary>A base's address. Every rule that can be evaluated must give the same.</summary>

@@ -14,6 +14,9 @@ internal enum SymbolKind : byte
 
     /// <summary>A stack address: a base and an offset.</summary>
     Frame,
+
+    /// <summary>The lower half of what a register held when the function was entered; the upper half is zero.</summary>
+    EntryLow,
 }
 
 /// <summary>What a stack address is counted from.</summary>
@@ -35,6 +38,8 @@ internal readonly record struct Symbol(SymbolKind Kind, byte Which, int Offset)
     public static Symbol Unknown => default;
 
     public static Symbol Entry(Gpr register) => new(SymbolKind.Entry, (byte)register, 0);
+
+    public static Symbol EntryLow(Gpr register) => new(SymbolKind.EntryLow, (byte)register, 0);
 
     public static Symbol Frame(FrameBase from, int offset) => new(SymbolKind.Frame, (byte)from, offset);
 

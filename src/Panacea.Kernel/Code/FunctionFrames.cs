@@ -52,6 +52,7 @@ public sealed class FunctionFrames
             Aligned = BaseRules(state, FrameBase.Aligned),
             Depth = sp.IsFrame && sp.Base == FrameBase.Cfa ? -sp.Offset : null,
             CalleeSaved = Locate(state),
+            Arguments = LocateArguments(state),
         };
         return true;
     }
@@ -138,6 +139,33 @@ public sealed class FunctionFrames
             {
                 if (state[(Gpr)other] == wanted)
                     result[i] = new RegisterLocation(RegisterPlace.InRegister, (Gpr)other, default, 0, AlsoUnchanged: false);
+            }
+        }
+
+        return result;
+    }
+
+    /// <summary>An argument is wherever it has been kept: in a register, its own first, or on the stack.</summary>
+    private static RegisterLocation[] LocateArguments(FrameState state)
+    {
+        var result = new RegisterLocation[KnownRegisters.Arguments.Length];
+        for (int i = 0; i < result.Length; i++)
+        {
+            Gpr register = KnownRegisters.Arguments[i];
+            for (int other = 0; other < 16 && result[i].Place == RegisterPlace.Lost; other++)
+            {
+                // Its own, then the others.
+                var holder = (Gpr)((other + (int)register) % 16);
+                if (state[holder] == Symbol.Entry(register))
+                    result[i] = new RegisterLocation(RegisterPlace.InRegister, holder, default, 0, AlsoUnchanged: false);
+            }
+
+            if (result[i].Place == RegisterPlace.Lost && state.TryFindSaved(register, out Slot slot))
+                result[i] = new RegisterLocation(RegisterPlace.OnStack, register, slot.Base, slot.Offset, AlsoUnchanged: false);
+            for (int other = 0; other < 16 && result[i].Place == RegisterPlace.Lost; other++)
+            {
+                if (state[(Gpr)other] == Symbol.EntryLow(register))
+                    result[i] = new RegisterLocation(RegisterPlace.InRegister, (Gpr)other, default, 0, AlsoUnchanged: false) { IsLowerHalf = true };
             }
         }
 

@@ -11,6 +11,9 @@ public struct KnownRegisters
     /// <summary>The registers that a called function gives back as it found them (System V ABI), without RSP.</summary>
     public static ReadOnlySpan<Gpr> CalleeSaved => [Gpr.Rbx, Gpr.Rbp, Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15];
 
+    /// <summary>The registers that a function gets its arguments in (System V ABI).</summary>
+    public static ReadOnlySpan<Gpr> Arguments => [Gpr.Rdi, Gpr.Rsi, Gpr.Rdx, Gpr.Rcx, Gpr.R8, Gpr.R9];
+
     /// <summary>All sixteen known.</summary>
     public static KnownRegisters All(in GprFile values) => new() { _values = values, _known = 0xffff };
 

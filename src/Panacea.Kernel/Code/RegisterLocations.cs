@@ -23,6 +23,9 @@ public enum RegisterPlace
 /// <param name="AlsoUnchanged">On the stack, and its own register still holds it too.</param>
 public readonly record struct RegisterLocation(RegisterPlace Place, Gpr Holder, FrameBase Base, int Offset, bool AlsoUnchanged)
 {
+    /// <summary>Of an argument: only its lower half lies there. Of one of 32 bits that is all there is to it.</summary>
+    public bool IsLowerHalf { get; init; }
+
     /// <inheritdoc/>
     public override string ToString() => Place switch
     {
@@ -62,6 +65,9 @@ public sealed record RegisterLocations
 
     /// <summary>In the order of <see cref="KnownRegisters.CalleeSaved"/>: RBX, RBP, R12, R13, R14, R15.</summary>
     public required IReadOnlyList<RegisterLocation> CalleeSaved { get; init; }
+
+    /// <summary>In the order of <see cref="KnownRegisters.Arguments"/>: where the arguments lie that the function got in RDI, RSI, RDX, RCX, R8 and R9.</summary>
+    public IReadOnlyList<RegisterLocation> Arguments { get; init; } = [];
 
     /// <summary>One callee-saved register's place.</summary>
     /// <exception cref="ArgumentOutOfRangeException">Not one of the six.</exception>

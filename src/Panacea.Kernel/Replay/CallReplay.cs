@@ -157,7 +157,7 @@ public sealed class CallReplay
             _memory.Preset(count.Address, 4, count.Value);
         }
 
-        IReadOnlyList<(Gpr, ulong)> arguments = SetUp(setup, callee);
+        List<(Gpr, ulong)> arguments = SetUp(setup, callee);
         _cpu.StackPointer = unchecked(_input.Return.Rsp - 8);
         _cpu.Ip = callee.Main.Start;
         _cpu.Enter();
@@ -199,20 +199,24 @@ public sealed class CallReplay
         }
     }
 
-    /// <summary>Executes what sets up the call's arguments, and forgets what a function between has changed of them.</summary>
-    private IReadOnlyList<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
+    /// <summary>The arguments: as the code of the call sets them up, but for what a function between has changed of them; else as the function that was called has kept them.</summary>
+    private List<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
     {
         _cpu.Ip = setup.Start;
-        while (_cpu.Ip != setup.Call)
+        bool isSetUp = true;
+        while (isSetUp && _cpu.Ip != setup.Call)
+            isSetUp = _cpu.TryDecode(out Instruction instruction) && _cpu.Step(instruction) == StepEnd.Done;
+        IReadOnlyList<Gpr> passed = !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
+            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
+        var arguments = new List<(Gpr, ulong)>();
+        foreach (Gpr register in KnownRegisters.Arguments)
         {
-            // What can't be executed leaves its register unknown, as those before it are.
-            if (!_cpu.TryDecode(out Instruction instruction) || _cpu.Step(instruction) != StepEnd.Done)
-                return [];
+            if (passed.Contains(register) && _cpu[register].Knows(8))
+                arguments.Add((register, _cpu[register].Value));
+            else if (_input.Return.Arguments.TryGet(register, out ulong kept))
+                arguments.Add((register, kept));
         }
 
-        IReadOnlyList<Gpr> passed = setup.Target is not { } target || target == callee.Main.Start ? CallSetup.Arguments
-            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
-        List<(Gpr, ulong)> arguments = [.. passed.Where(r => _cpu[r].Knows(8)).Select(r => (r, _cpu[r].Value))];
         _cpu.ForgetCallerSaved();
         foreach ((Gpr register, ulong value) in arguments)
             _cpu[register] = Bits.Of(value);

@@ -13,9 +13,6 @@ internal readonly record struct CallSetup(ulong Start, ulong Call, ulong? Target
     /// <summary>Instructions looked at before a call.</summary>
     private const int MaxBack = 32;
 
-    /// <summary>Registers that carry arguments (System V ABI).</summary>
-    public static readonly Gpr[] Arguments = [Gpr.Rdi, Gpr.Rsi, Gpr.Rdx, Gpr.Rcx, Gpr.R8, Gpr.R9];
-
     /// <summary>Looks back from the call that <paramref name="returnAddress"/> stands behind, over what only loads registers that a callee may change anyway: executed again, it does the same again.</summary>
     /// <param name="code">Pristine text.</param>
     /// <param name="caller">The function that makes the call.</param>
@@ -68,7 +65,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Call, ulong? Target
         }
 
         var factory = new InstructionInfoFactory();
-        var left = new HashSet<Gpr>(pending.Count == 0 ? [] : Arguments);
+        var left = new HashSet<Gpr>(pending.Count == 0 ? [] : KnownRegisters.Arguments.ToArray());
         var seen = new HashSet<ulong>(pending);
         while (pending.TryPop(out ulong at))
         {

@@ -76,6 +76,8 @@ internal sealed partial class ReplayCpu
                 return Exchange(instruction);
             case Mnemonic.Cmpxchg:
                 return CompareExchange(instruction);
+            case Mnemonic.Cmpxchg16b:
+                return CompareExchangeTwo(instruction);
             case Mnemonic.Movsb or Mnemonic.Movsw or Mnemonic.Movsd or Mnemonic.Movsq when instruction.IsStringInstruction:
                 return Strings(instruction, instruction.Mnemonic switch { Mnemonic.Movsb => 1, Mnemonic.Movsw => 2, Mnemonic.Movsd => 4, _ => 8 }, isMove: true);
             case Mnemonic.Stosb or Mnemonic.Stosw or Mnemonic.Stosd or Mnemonic.Stosq:
@@ -434,6 +436,35 @@ internal sealed partial class ReplayCpu
         StepEnd end = difference == 0 ? Store(instruction, 0, b) : Write(size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, a);
         SetFlags(flags, true);
         return end;
+    }
+
+    /// <summary>CMPXCHG16B: RDX:RAX with 16 bytes of memory, which RCX:RBX replaces.</summary>
+    private StepEnd CompareExchangeTwo(in Instruction instruction)
+    {
+        if (Locate(instruction, out ulong address) is var located and not StepEnd.Done)
+            return located;
+        if (Access(memory.Read(address, 8, out Bits low), address, "reads") is var first and not StepEnd.Done)
+            return first;
+        if (Access(memory.Read(unchecked(address + 8), 8, out Bits high), unchecked(address + 8), "reads") is var second and not StepEnd.Done)
+            return second;
+        (Bits a, Bits d) = (Read(Register.RAX), Read(Register.RDX));
+        if (!low.Knows(8) || !high.Knows(8) || !a.Knows(8) || !d.Knows(8))
+            return Missing("compares what is not known");
+        bool isSame = low.Value == a.Value && high.Value == d.Value;
+        if (isSame)
+        {
+            if (Access(memory.Write(address, 8, Read(Register.RBX), Ip, Repeats), address, "writes to") is var third and not StepEnd.Done)
+                return third;
+            if (Access(memory.Write(unchecked(address + 8), 8, Read(Register.RCX), Ip, Repeats), address, "writes to") is var fourth and not StepEnd.Done)
+                return fourth;
+        }
+        else
+        {
+            (this[Gpr.Rax], this[Gpr.Rdx]) = (low, high);
+        }
+
+        (_flags, _knownFlags) = ((_flags & ~Arithmetic.Zero) | (isSame ? Arithmetic.Zero : 0), _knownFlags | Arithmetic.Zero);
+        return StepEnd.Done;
     }
 
     /// <summary>MOVS and STOS, once or RCX times, upwards: the kernel never sets the direction flag for longer than an instruction.</summary>

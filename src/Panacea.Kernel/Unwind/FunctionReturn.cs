@@ -11,6 +11,9 @@ namespace Panacea.Kernel.Unwind;
 /// <param name="Caller">The frame it returns into.</param>
 public sealed record ReturnState(ulong Rip, ulong Rsp, KnownRegisters CalleeSaved, FunctionRange? Function, StackFrame Caller)
 {
+    /// <summary>Those of the function's arguments that it has kept, by the registers that it got them in.</summary>
+    public KnownRegisters Arguments { get; init; }
+
     /// <summary>Flags without what belongs to the abandoned code: the arithmetic ones, direction, single stepping, resume, and user access (AC, set by STAC); IF is kept.</summary>
     public static ulong CleanFlags(ulong flags)
     {
@@ -87,7 +90,7 @@ public static class FunctionReturn
         }
 
         FunctionRange? function = analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts parts) ? parts.Main : null;
-        state = new ReturnState(entry.ReturnAddress, entry.Cfa, entry.Registers, function, caller);
+        state = new ReturnState(entry.ReturnAddress, entry.Cfa, entry.Registers, function, caller) { Arguments = entry.Arguments };
         why = default;
         return true;
     }

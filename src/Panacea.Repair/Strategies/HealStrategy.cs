@@ -30,7 +30,7 @@ public sealed class HealStrategy : IRepairStrategy
     /// <inheritdoc/>
     public StrategyVerdict Evaluate(CrashEvidence evidence)
     {
-        if (evidence.Hang is { IsOwnerGone: true })
+        if (evidence.Hang is { IsOwnerGone: true } or { OrphanSpinlock: not null })
             return OrphanLock.Evaluate(evidence);
         if (evidence.Context is CrashContext.Nmi)
             return StrategyVerdict.Declines("the trap handler does not come back");

@@ -5,12 +5,14 @@ using Panacea.Target;
 
 namespace Panacea.Repair.Strategies;
 
-/// <summary>A mutex whose owner is no task any more is released; the task that waits for it gets it as it would have from its owner. What the owner was changing under it may be half done.</summary>
+/// <summary>A mutex whose owner is no task any more, or a spinlock that no CPU can hold, is released; who waits for it gets it as he would have from its owner. What the owner was changing under it may be half done.</summary>
 internal static class OrphanLock
 {
-    /// <summary>A plan for a task that waits for such a mutex.</summary>
+    /// <summary>A plan for a task or a CPU that waits for such a lock.</summary>
     public static StrategyVerdict Evaluate(CrashEvidence evidence)
     {
+        if (evidence.Hang is { OrphanSpinlock: { } spinlock })
+            return Spinlock(evidence, spinlock);
         if (evidence.Hang is not { Wait: { Kind: LockKind.Mutex } wait, IsOwnerGone: true })
             return StrategyVerdict.Declines("nobody waits for what somebody who is gone has left locked");
         string name = evidence.Kernel.Image.Symbolize(wait.Lock)?.ToString() ?? $"0x{wait.Lock:x}";
@@ -31,4 +33,15 @@ internal static class OrphanLock
             return StrategyVerdict.Declines($"the mutex can't be read: {e.Message}");
         }
     }
+
+    /// <summary>The lowest byte is who holds it, the rest is who waits (include/asm-generic/qspinlock_types.h); whoever is first of those takes it. It is given back as queued_spin_unlock() does.</summary>
+    private static StrategyVerdict Spinlock(CrashEvidence evidence, ulong address) => StrategyVerdict.Applies(new RepairPlan
+    {
+        Kind = RepairKind.Heal,
+        Explanation = $"spinlock {evidence.Kernel.Image.Symbolize(address)?.ToString() ?? $"0x{address:x}"}, which no CPU can hold, is released; CPU {evidence.Cpu}, which waits for it, gets it",
+        Writes = [new PlannedWrite(new VirtualAddress(address), new byte[1], "the spinlock is held by nobody")],
+        Registers = [],
+        Lost = [],
+        Risks = ["what the spinlock's last owner had half done under it stays half done"],
+    });
 }

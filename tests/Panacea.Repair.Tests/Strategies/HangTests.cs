@@ -54,6 +54,21 @@ public sealed class HangTests : IDisposable
             Assert.Contains("in a queue that can't be left", strategy.Evaluate(evidence).WhyNot, StringComparison.Ordinal);
     }
 
+    /// <summary>Whoever waits gets it, the first of a queue too.</summary>
+    [Theory]
+    [InlineData(0x1u)]
+    [InlineData(0x0004_0101u)]
+    public void A_spinlock_that_no_CPU_can_hold_is_given_back(uint word)
+    {
+        CrashEvidence evidence = Waits(word);
+        evidence = evidence with { Hang = evidence.Hang! with { OrphanSpinlock = _lock } };
+        RepairPlan plan = new HealStrategy().Evaluate(evidence).Plan!;
+        PlannedWrite write = Assert.Single(plan.Writes);
+        Assert.Equal((_lock, 1, 0, 0), (write.Address.Value, write.Bytes.Length, plan.Registers.Count, plan.Lost.Count));
+        Assert.Contains("which no CPU can hold, is released; CPU 0, which waits for it, gets it", plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal(RepairKind.Heal, Ladder.Choose(evidence, (_, _) => null, out _)?.Kind);
+    }
+
     [Fact]
     public void What_is_common_to_all_moments_is_what_loops()
     {

@@ -98,12 +98,14 @@ public sealed class RetryStrategyTests
         Assert.Equal((g.Guest["ct_again_bare"], g.Crash.ReturnSp - 8, false), (next.Ip, next.Sp, next.InterruptsEnabled));
     }
 
-    /// <summary>Which argument the handler was called with its dispatch point's code does not tell, and nobody guesses.</summary>
+    /// <summary>An argument that the code of the call does not tell is where the function has kept it; one that it has not kept nobody guesses.</summary>
     [Fact]
-    public void A_function_that_needs_what_nobody_can_tell_is_not_called_again()
+    public void An_argument_is_where_it_was_kept_or_is_not_known()
     {
-        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
-        Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
+        using CrashedGuest kept = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
+        Assert.Equal(kept.Evidence.Crash.Gpr[Gpr.Rbx], PtRegs.Read(new RetryStrategy().Evaluate(kept.Evidence).Plan!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
+        using CrashedGuest lost = Crashed("ct_again_lost", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
+        Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(lost.Evidence).WhyNot, StringComparison.Ordinal);
     }
 
     /// <summary>The rung stands behind those that put something right, and before those that lose something.</summary>

@@ -1,0 +1,63 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Sessions.Hangs;
+
+/// <summary>
+/// Proves that a spinlock which a CPU waits for in vain is held by nobody. Whoever holds one has added to his CPU's preempt count, and keeps it for as long as he holds it: a moment in which no CPU but those that wait has
+/// anything in that count is one in which nobody holds it, and who does not can't take it while it is taken.
+/// </summary>
+/// <param name="cpus">Number of CPUs.</param>
+internal sealed class SpinlockHolders(int cpus)
+{
+    /// <summary>The lowest byte of the word is 1 while it is held (include/asm-generic/qspinlock_types.h).</summary>
+    private const uint LockedMask = 0xff;
+
+    /// <summary>There was such a moment.</summary>
+    public bool IsProved { get; private set; }
+
+    /// <summary>Looks at all CPUs of a guest that stands still.</summary>
+    /// <param name="live">The kernel over live memory.</param>
+    /// <param name="hanging">Those that hang: what they hold is asked of their stacks.</param>
+    public void Look(LinuxKernel live, IReadOnlyCollection<int> hanging) => IsProved |= Enumerable.Range(0, cpus).Except(hanging).All(cpu => HoldsNothing(live, cpu));
+
+    private static bool HoldsNothing(LinuxKernel live, int cpu)
+    {
+        try
+        {
+            // The idle task has preemption off and holds nothing by it (commit f1a0a376ca0c, "sched/core: Initialize the idle task with preemption disabled").
+            bool isIdle = live.Read(PerCpu.CurrentTask(live, cpu), "task_struct.pid") == 0;
+            return PerCpu.PreemptCount(live, cpu) == (isIdle ? 1u : 0);
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>What of its hang is known with that.</summary>
+    /// <param name="evidence">A CPU that hangs.</param>
+    /// <param name="hanging">All that hang, each with its evidence.</param>
+    public Hang Of(CrashEvidence evidence, IReadOnlyList<(HangingCpu Cpu, CrashEvidence Evidence)> hanging)
+    {
+        // Those that hang have to wait for it all, and their counts have to say that they hold nothing else.
+        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => h.Evidence.PreemptCount == 1 && WaitsFor(h.Evidence) == address))
+            return evidence.Hang!;
+        return evidence.Hang! with { OrphanSpinlock = address, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{address:x} is taken, and no CPU can hold it"] };
+    }
+
+    /// <summary>A function in which a CPU waits for a spinlock, by its symbol.</summary>
+    public static bool IsSlowPath(string? symbol) => symbol is "native_queued_spin_lock_slowpath" or "queued_spin_lock_slowpath";
+
+    /// <summary>The spinlock that a CPU waits for: what the loop that it stands in looks at, taken.</summary>
+    private static ulong? WaitsFor(CrashEvidence evidence)
+    {
+        StackFrame innermost = evidence.Stack.Frames[0];
+        return IsSlowPath(evidence.LocationOf(innermost)?.Name) && WatchedWord.TryFind(evidence.Analysis.Code, innermost.Ip, evidence.Crash.Gpr, out ulong address)
+            && evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _) && (word & LockedMask) == 1 ? address : null;
+    }
+}
