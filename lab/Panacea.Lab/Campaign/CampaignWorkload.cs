@@ -30,6 +30,12 @@ public sealed record CampaignWorkload(string Name, string Summary, IReadOnlyList
 {
     private static readonly TimeSpan BeginLimit = TimeSpan.FromSeconds(8);
 
+    /// <summary>The Debian package of the program on the host that keeps the guest busy; null where Panacea does it itself.</summary>
+    public string? Client { get; init; }
+
+    /// <summary>Debian packages that it takes besides what every guest has; they are downloaded and unpacked, not installed.</summary>
+    public IReadOnlyList<string> Packages => [.. Services.Select(name => GuestService.Of(name).Package).Append(Client).OfType<string>()];
+
     /// <summary>All of them.</summary>
     public static IReadOnlyList<CampaignWorkload> All { get; } =
     [
@@ -41,6 +47,11 @@ public sealed record CampaignWorkload(string Name, string Summary, IReadOnlyList
         new("forks", "a storm of fork, exec and exit on every vCPU", ["counter"],
             "for cpu in $(grep ^processor /proc/cpuinfo | cut -d: -f2); do (trap '' HUP; while :; do taskset -c $cpu /bin/true; echo x > /run/forks.$cpu; done) > /dev/null 2>&1 < /dev/null & done",
             (guest, _) => Task.FromResult<IWorkloadRun>(new ForksRun(guest))),
+        new("nginx", "nginx with files of known content, under wrk and a client that compares every byte", ["counter", "nginx"], Until("-s /run/nginx.pid"), async (guest, cancel) => await NginxRun.StartAsync(guest, BeginLimit, cancel)) { Client = WrkLoad.Package },
+        new("fio", "fio on ext4: random writes with fsyncs, read back from the disk and verified", ["counter", "fio"], Until("-s /run/fio"), (guest, _) => Task.FromResult<IWorkloadRun>(new FioRun(guest))),
+        new("stress", "stress-ng: computations and patterns in memory, which it verifies itself", ["counter", "stress"], Until("-s /run/stress"), (guest, _) => Task.FromResult<IWorkloadRun>(new StressRun(guest))),
+        new("network", "a TCP echo under clients on the host, whose numbered messages come back intact and in order", ["counter", "echo"], null,
+            async (guest, cancel) => new NetworkRun(await EchoLoad.StartAsync(guest.PortOf("echo"), BeginLimit, cancel))),
     ];
 
     /// <summary>The one of a name, or null.</summary>
