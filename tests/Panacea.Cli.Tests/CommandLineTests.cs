@@ -34,7 +34,7 @@ public class CommandLineTests
     [
         "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",
         "inspect bt", "inspect symbol", "inspect type", "inspect task", "inspect files", "inspect vmcoreinfo", "inspect read", "inspect disasm", "inspect runq", "inspect locks",
-        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "inspect dev", "inspect sys", "dump", "clone", "inject", "campaign", "policy", "policy check", "policy explain", "bench", "bench recovery", "bench rehearsal", "bench diagnosis", "completion", "completion bash", "completion zsh", "completion fish",
+        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "inspect dev", "inspect sys", "dump", "clone", "inject", "campaign", "campaign check", "policy", "policy check", "policy explain", "bench", "bench recovery", "bench rehearsal", "bench diagnosis", "completion", "completion bash", "completion zsh", "completion fish",
     ];
 
     [Theory]

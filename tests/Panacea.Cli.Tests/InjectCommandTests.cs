@@ -127,26 +127,4 @@ public sealed class InjectCommandTests : IDisposable
         Assert.Equal("PLACE                 CODE                  BECOMES\ndrv_ioctl+0x1a [drv]  je drv_ioctl\\x1b[31m  nopw\n", outcome.Out);
         Assert.Equal(new FaultListRequest(FaultType.Branch, "drv:drv_ioctl", 7), Assert.Single(_asked));
     }
-
-    [Theory]
-    [InlineData("--trials", "0")]
-    [InlineData("--kernels", "5.10")]
-    [InlineData("--workloads", "redis,doom")]
-    [InlineData("--faults", "nonsense")]
-    [InlineData("--arms", "all")]
-    public void A_wrong_campaign_does_not_begin(params string[] args)
-    {
-        var harness = new Harness();
-        Assert.Equal(ExitCodes.Usage, harness.Run(["campaign", "--output", "/tmp/x", .. args]).ExitCode);
-        Assert.Null(harness.Campaigned);
-    }
-
-    [Fact]
-    public void A_campaign_has_everything_that_is_not_named()
-    {
-        var harness = new Harness();
-        Assert.Equal(0, harness.Run("campaign", "--output", "/tmp/x", "--workloads", "redis,idle", "--trials", "3").ExitCode);
-        Assert.Equal((3, 1ul, "/tmp/x", 2, 0, 5), (harness.Campaigned!.Trials, harness.Campaigned.Seed, harness.Campaigned.Directory, harness.Campaigned.Kernels.Count, harness.Campaigned.Faults.Count, harness.Campaigned.Arms.Count));
-        Assert.Equal(["redis", "idle"], harness.Campaigned.Workloads);
-    }
 }

@@ -245,7 +245,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
 
     private static bool IsUp(Guest guest, long mark) => guest.IsRunning && !TrialJudge.IsDead(guest.Console.TextFrom(mark));
 
-    private static string Name(CampaignArm arm) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(arm.ToString());
+    private static string Name(CampaignArm arm) => CampaignFile.NameOf(arm);
 
     private static string Verdict(CampaignRecord record) => record.Outcome switch
     {

@@ -1,4 +1,4 @@
-using System.Globalization;
+using Panacea.Lab.Campaign.Runs;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Workloads;
 
@@ -30,139 +30,33 @@ public sealed record CampaignWorkload(string Name, string Summary, IReadOnlyList
 {
     private static readonly TimeSpan BeginLimit = TimeSpan.FromSeconds(8);
 
+    /// <summary>The Debian package of the program on the host that keeps the guest busy; null where Panacea does it itself.</summary>
+    public string? Client { get; init; }
+
+    /// <summary>Debian packages that it takes besides what every guest has; they are downloaded and unpacked, not installed.</summary>
+    public IReadOnlyList<string> Packages => [.. Services.Select(name => GuestService.Of(name).Package).Append(Client).OfType<string>()];
+
     /// <summary>All of them.</summary>
     public static IReadOnlyList<CampaignWorkload> All { get; } =
     [
-        new("idle", "nothing but the guest's own daemons", ["counter"], null, (_, _) => Task.FromResult<IWorkloadRun>(new Idle())),
+        new("idle", "nothing but the guest's own daemons", ["counter"], null, (_, _) => Task.FromResult<IWorkloadRun>(new IdleRun())),
         new("redis", "redis, every write on the disk before it is acknowledged, under a client on the host", ["redis", "counter"], null,
-            async (guest, cancel) => new Redis(await RedisLoad.StartAsync(guest.RedisPort, timeout: BeginLimit, cancel: cancel))),
-        new("records", "a process that writes and fsyncs numbered records to ext4", ["counter"], null, async (guest, cancel) => new Records(guest, await RecordLoad.StartAsync(guest, timeout: BeginLimit, cancel: cancel))),
-        new("bank", "SQLite with fsync: transfers between accounts, whose sum never changes", ["counter", "bank"], "for i in $(seq 200); do [ -s /run/bank ] && exit 0; sleep 0.1; done; exit 1",
-            async (guest, cancel) => await Bank.StartAsync(guest, BeginLimit, cancel)),
+            async (guest, cancel) => new RedisRun(await RedisLoad.StartAsync(guest.RedisPort, timeout: BeginLimit, cancel: cancel))),
+        new("records", "a process that writes and fsyncs numbered records to ext4", ["counter"], null, async (guest, cancel) => new RecordsRun(guest, await RecordLoad.StartAsync(guest, timeout: BeginLimit, cancel: cancel))),
+        new("bank", "SQLite with fsync: transfers between accounts, whose sum never changes", ["counter", "bank"], Until("-s /run/bank"), (guest, _) => Task.FromResult<IWorkloadRun>(new BankRun(guest))),
         new("forks", "a storm of fork, exec and exit on every vCPU", ["counter"],
             "for cpu in $(grep ^processor /proc/cpuinfo | cut -d: -f2); do (trap '' HUP; while :; do taskset -c $cpu /bin/true; echo x > /run/forks.$cpu; done) > /dev/null 2>&1 < /dev/null & done",
-            (guest, _) => Task.FromResult<IWorkloadRun>(new Forks(guest))),
+            (guest, _) => Task.FromResult<IWorkloadRun>(new ForksRun(guest))),
+        new("nginx", "nginx with files of known content, under wrk and a client that compares every byte", ["counter", "nginx"], Until("-s /run/nginx.pid"), async (guest, cancel) => await NginxRun.StartAsync(guest, BeginLimit, cancel)) { Client = WrkLoad.Package },
+        new("fio", "fio on ext4: random writes with fsyncs, read back from the disk and verified", ["counter", "fio"], Until("-s /run/fio"), (guest, _) => Task.FromResult<IWorkloadRun>(new FioRun(guest))),
+        new("stress", "stress-ng: computations and patterns in memory, which it verifies itself", ["counter", "stress"], Until("-s /run/stress"), (guest, _) => Task.FromResult<IWorkloadRun>(new StressRun(guest))),
+        new("network", "a TCP echo under clients on the host, whose numbered messages come back intact and in order", ["counter", "echo"], null,
+            async (guest, cancel) => new NetworkRun(await EchoLoad.StartAsync(guest.PortOf("echo"), BeginLimit, cancel))),
     ];
 
     /// <summary>The one of a name, or null.</summary>
     public static CampaignWorkload? Find(string name) => All.FirstOrDefault(w => w.Name == name);
 
-    private sealed class Idle : IWorkloadRun
-    {
-        public Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel) =>
-            Task.FromResult<(IReadOnlyList<string>, IReadOnlyList<string>)>(([], []));
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-    }
-
-    private sealed class Redis(RedisLoad load) : IWorkloadRun
-    {
-        private const int Steps = 10;
-
-        public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
-        {
-            try
-            {
-                await load.WaitForAnswersAsync(Steps, limit, cancel);
-                await load.StopAsync();
-                return ([], await load.VerifyAsync(cancel).WaitAsync(limit, cancel));
-            }
-            catch (Exception e) when (e is IOException or TimeoutException or LabException)
-            {
-                // What it said before it fell silent is not to be contradicted by anything that comes.
-                return ([$"redis: {e.Message}"], load.Status.Anomalies);
-            }
-        }
-
-        public ValueTask DisposeAsync() => load.DisposeAsync();
-    }
-
-    private sealed class Records(Guest guest, RecordLoad load) : IWorkloadRun
-    {
-        private const int Steps = 5;
-
-        public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
-        {
-            try
-            {
-                await load.WaitForRecordsAsync(Steps, limit, cancel);
-
-                // What had been promised before is read, as far as the page cache and the disk have it.
-                long promised = load.Promised;
-                string file = (await guest.RunAsync($"base64 /data/{load.FileName}", limit, cancel)).Output;
-                return (load.Messages, RecordLoad.Check(Convert.FromBase64String(file.ReplaceLineEndings("")), promised));
-            }
-            catch (Exception e) when (e is IOException or TimeoutException or LabException or FormatException)
-            {
-                return ([$"records: {e.Message}"], []);
-            }
-        }
-
-        public Task<IReadOnlyList<string>> CheckDiskAsync(string disk, CancellationToken cancel) => load.VerifyAsync(disk, cancel);
-
-        public ValueTask DisposeAsync() => load.DisposeAsync();
-    }
-
-    private sealed class Bank(Guest guest, long before) : IWorkloadRun
-    {
-        private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(100);
-
-        public static async Task<IWorkloadRun> StartAsync(Guest guest, TimeSpan limit, CancellationToken cancel) => new Bank(guest, await AcknowledgedAsync(guest, limit, cancel));
-
-        public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
-        {
-            try
-            {
-                long deadline = Environment.TickCount64 + (long)limit.TotalMilliseconds;
-                while (await AcknowledgedAsync(guest, limit, cancel) <= before)
-                {
-                    if (Environment.TickCount64 > deadline)
-                        throw new TimeoutException("no transfer was acknowledged");
-                    await Task.Delay(Poll, cancel);
-                }
-
-                long acknowledged = await AcknowledgedAsync(guest, limit, cancel);
-                GuestCommandResult told = await guest.RunAsync("sqlite3 -cmd '.timeout 5000' /data/bank.db 'PRAGMA integrity_check; SELECT sum(balance) FROM accounts; SELECT count(*) FROM transfers;'", limit, cancel);
-                string[] lines = told.Output.Trim().Split('\n');
-                var lost = new List<string>();
-                if (!told.Succeeded || lines.Length != 3)
-                    return ([$"bank: {told.Output.Trim()}"], []);
-                if (lines[0] != "ok")
-                    lost.Add($"bank: integrity check: {lines[0]}");
-                if (lines[1] != "10000")
-                    lost.Add($"bank: the accounts hold {lines[1]}, not 10000");
-                if (!long.TryParse(lines[2], NumberStyles.None, CultureInfo.InvariantCulture, out long there) || there < acknowledged)
-                    lost.Add($"bank: {acknowledged} transfers were acknowledged, {lines[2]} are there");
-                return ([], lost);
-            }
-            catch (Exception e) when (e is IOException or TimeoutException or LabException)
-            {
-                return ([$"bank: {e.Message}"], []);
-            }
-        }
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-
-        private static async Task<long> AcknowledgedAsync(Guest guest, TimeSpan limit, CancellationToken cancel) =>
-            long.TryParse((await guest.RunAsync("cat /run/bank", limit, cancel)).Output.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long number) ? number : throw new LabException("the bank does not tell how far it is");
-    }
-
-    private sealed class Forks(Guest guest) : IWorkloadRun
-    {
-        public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
-        {
-            try
-            {
-                // Each loop writes its file anew; a loop that was killed does not.
-                GuestCommandResult told = await guest.RunAsync("rm -f /run/forks.*; for i in $(seq 50); do sleep 0.1; [ $(ls /run/forks.* 2> /dev/null | wc -l) = $(grep -c ^processor /proc/cpuinfo) ] && exit 0; done; exit 1", limit, cancel);
-                return (told.Succeeded ? [] : ["forks: not every vCPU forks any more"], []);
-            }
-            catch (Exception e) when (e is IOException or TimeoutException)
-            {
-                return ([$"forks: {e.Message}"], []);
-            }
-        }
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-    }
+    /// <summary>Waits for a condition, as <c>test</c> takes it, for 20 s.</summary>
+    private static string Until(string condition) => $"for i in $(seq 200); do [ {condition} ] && exit 0; sleep 0.1; done; exit 1";
 }

@@ -18,10 +18,14 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
     /// <summary>Runs what has no result yet.</summary>
     /// <param name="cancel">Ends it: what has a result stays, and the next run goes on from there.</param>
     /// <returns>All results.</returns>
-    /// <exception cref="LabException">The guests can't be started, or the results are of another executable.</exception>
+    /// <exception cref="LabException">A package of a workload can't be had, the guests can't be started, or the results are of another executable.</exception>
     public async Task<IReadOnlyList<CampaignRecord>> RunAsync(CancellationToken cancel)
     {
         Directory.CreateDirectory(options.Directory);
+
+        // What can't be had is said now, not when the campaign comes to it.
+        foreach (string package in options.Workloads.SelectMany(w => w.Packages).Distinct())
+            await UnpackedPackage.GetAsync(package, progress, cancel);
         var journal = CampaignJournal.Open(Path.Combine(options.Directory, ResultsName), options.Panacea?.Path);
         int all = options.Lines.Count * options.Workloads.Count * options.Trials, done = 0, ran = 0;
         long started = Stopwatch.GetTimestamp();

@@ -16,11 +16,13 @@ internal static class CrashKernelBuilder
     /// <param name="cancel">Gives up.</param>
     public static async Task<GuestImage> GetAsync(GuestImage image, Action<string>? report, CancellationToken cancel)
     {
-        KexecInstallation kexec = await KexecTools.GetAsync(report, cancel);
+        // Not installed on the host, where it would take part in shutting down.
+        UnpackedPackage kexec = await UnpackedPackage.GetAsync("kexec-tools", report, cancel);
+        string program = kexec.Program("kexec");
         string busybox = HostCommand.Find("busybox") ?? throw new LabException("busybox is not installed (package busybox-static)");
-        IReadOnlyList<string> libraries = await GuestBuilder.LibrariesAsync(kexec.Program, cancel, kexec.Libraries);
+        IReadOnlyList<string> libraries = await GuestBuilder.LibrariesAsync(program, cancel, kexec.LibraryPath);
         using var hash = new ContentHash();
-        hash.Add("2").Add(Path.GetFileName(image.Initramfs)).AddFile(kexec.Program).AddFile(busybox);
+        hash.Add("2").Add(Path.GetFileName(image.Initramfs)).AddFile(program).AddFile(busybox);
         foreach (string library in libraries)
             hash.AddFile(library);
         foreach (string name in Resources.Names("kdump"))
@@ -46,11 +48,11 @@ internal static class CrashKernelBuilder
         return image with { Initramfs = path };
     }
 
-    private static async Task WriteAsync(CpioWriter cpio, KernelInstallation kernel, KexecInstallation kexec, IReadOnlyList<string> libraries, byte[] inner, CancellationToken cancel)
+    private static async Task WriteAsync(CpioWriter cpio, KernelInstallation kernel, UnpackedPackage kexec, IReadOnlyList<string> libraries, byte[] inner, CancellationToken cancel)
     {
-        cpio.AddFile("bin/kexec", await File.ReadAllBytesAsync(kexec.Program, cancel), true);
+        cpio.AddFile("bin/kexec", await File.ReadAllBytesAsync(kexec.Program("kexec"), cancel), true);
         foreach (string library in libraries)
-            cpio.AddFile(library.StartsWith(kexec.Root, StringComparison.Ordinal) ? library[kexec.Root.Length..] : library, await File.ReadAllBytesAsync(library, cancel), true);
+            cpio.AddFile(kexec.InstalledPath(library), await File.ReadAllBytesAsync(library, cancel), true);
         cpio.AddFile("bin/start-kdump", Resources.Read("kdump/start-kdump"), true);
         cpio.AddFile("kdump/vmlinuz", await File.ReadAllBytesAsync(kernel.Image, cancel));
         cpio.AddFile("kdump/initramfs", inner);

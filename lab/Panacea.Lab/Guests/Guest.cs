@@ -17,6 +17,7 @@ public sealed partial class Guest : IAsyncDisposable
     private static int _earlyDeaths;
 
     private readonly QemuProcess _qemu;
+    private readonly Dictionary<int, int> _ports = [];
 
     private Guest(GuestSpec spec, GuestImage image, GuestAccelerator accelerator, string directory, QemuProcess qemu, QmpSocket monitor)
     {
@@ -64,7 +65,13 @@ public sealed partial class Guest : IAsyncDisposable
     public GuestControl Control { get; private set; }
 
     /// <summary>Port on 127.0.0.1 that leads to the guest's redis.</summary>
-    public int RedisPort { get; private set; }
+    public int RedisPort => PortOf("redis");
+
+    /// <summary>Port on 127.0.0.1 that leads to a service of the guest.</summary>
+    /// <param name="service">One that was to be started with it and that serves a port; redis always has one.</param>
+    /// <exception cref="LabException">It has none.</exception>
+    public int PortOf(string service) =>
+        GuestService.Of(service).Port is > 0 and int port && _ports.TryGetValue(port, out int host) ? host : throw new LabException($"no port of the host leads to {service} in this guest");
 
     /// <summary>The ext4 image behind /data, or null.</summary>
     public string? DiskPath => Spec.DiskMiB > 0 ? Path.Combine(RunDirectory, "disk.img") : null;
@@ -79,7 +86,7 @@ public sealed partial class Guest : IAsyncDisposable
     /// <exception cref="LabException">It does not boot; the message has the console's last lines.</exception>
     public static async Task<Guest> StartAsync(GuestSpec spec, Action<string>? report = null, CancellationToken cancel = default)
     {
-        GuestImage image = await GuestBuilder.GetAsync(spec.Line, report, cancel);
+        GuestImage image = await PackagedPrograms.AddAsync(await GuestBuilder.GetAsync(spec.Line, report, cancel), spec.Start, report, cancel);
         if (spec.CrashKernelMiB > 0)
             image = await CrashKernelBuilder.GetAsync(image, report, cancel);
         GuestAccelerator accelerator = spec.Accelerator == GuestAccelerator.Probe ? await AcceleratorProbe.ChooseAsync(image, cancel) : spec.Accelerator;
@@ -244,16 +251,10 @@ public sealed partial class Guest : IAsyncDisposable
     {
         string text = await Monitor.HumanAsync("info usernet", cancel);
         foreach (Match match in Forward().Matches(text))
-        {
-            int host = int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture);
-            if (match.Groups[2].Value == "6379")
-                RedisPort = host;
-            else if (match.Groups[2].Value == "7000")
-                Control = new GuestControl(host);
-        }
-
-        if (RedisPort == 0 || Control.Port == 0)
+            _ports[int.Parse(match.Groups[2].Value, CultureInfo.InvariantCulture)] = int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture);
+        if (QemuArguments.PortsOf(Spec).Any(port => !_ports.ContainsKey(port)))
             throw new LabException($"QEMU does not tell its forwarded ports: {text}");
+        Control = new GuestControl(_ports[QemuArguments.AgentPort]);
     }
 
     [GeneratedRegex(@"panacea-lab: vmcore of (\d+) bytes")]

@@ -30,9 +30,8 @@ public static partial class GuestBuilder
         string programs = await GuestPrograms.ProgramsAsync(cancel);
         string crashtest = await GuestPrograms.ModulesAsync(kernel, cancel);
         string busybox = HostCommand.Find("busybox") ?? throw new LabException("busybox is not installed (package busybox-static)");
-        string redis = HostCommand.Find("redis-server") ?? throw new LabException("redis-server is not installed");
-        string sqlite = HostCommand.Find("sqlite3") ?? throw new LabException("sqlite3 is not installed");
-        IReadOnlyList<string> libraries = [.. (await LibrariesAsync(redis, cancel)).Union(await LibrariesAsync(sqlite, cancel)).Order(StringComparer.Ordinal)];
+        (string redis, string sqlite) = Servers();
+        IReadOnlyList<string> libraries = await LibrariesAsync(cancel);
 
         using var hash = new ContentHash();
         hash.Add("3").Add(kernel.Release).Add(programs).Add(crashtest).AddFile(busybox).AddFile(redis).AddFile(sqlite);
@@ -110,14 +109,27 @@ public static partial class GuestBuilder
         cpio.Finish();
     }
 
+    /// <summary>The shared libraries that every guest has, by their paths.</summary>
+    internal static async Task<IReadOnlyList<string>> LibrariesAsync(CancellationToken cancel)
+    {
+        (string redis, string sqlite) = Servers();
+        return [.. (await LibrariesAsync(redis, cancel)).Union(await LibrariesAsync(sqlite, cancel)).Order(StringComparer.Ordinal)];
+    }
+
+    private static (string Redis, string Sqlite) Servers() =>
+        (HostCommand.Find("redis-server") ?? throw new LabException("redis-server is not installed"), HostCommand.Find("sqlite3") ?? throw new LabException("sqlite3 is not installed"));
+
     /// <summary>The shared libraries that a program needs, and its loader, by the paths at which they are found.</summary>
     /// <param name="program">The program.</param>
     /// <param name="cancel">Gives up.</param>
-    /// <param name="directory">Where libraries are looked for before the host's own places.</param>
+    /// <param name="directory">Where libraries are looked for before the host's own places, with colons between them.</param>
+    /// <exception cref="LabException">One is nowhere.</exception>
     internal static async Task<IReadOnlyList<string>> LibrariesAsync(string program, CancellationToken cancel, string directory = "")
     {
         string output = await HostCommand.MustAsync("env", [$"LD_LIBRARY_PATH={directory}", "ldd", program], null, cancel);
-        return [.. LibraryPath().Matches(output).Select(m => m.Value).Order(StringComparer.Ordinal)];
+        return output.Contains("=> not found", StringComparison.Ordinal)
+            ? throw new LabException($"{program} lacks libraries: {string.Join("; ", output.Split('\n').Where(l => l.EndsWith("not found", StringComparison.Ordinal)).Select(l => l.Trim()))}")
+            : [.. LibraryPath().Matches(output).Select(m => m.Value).Order(StringComparer.Ordinal)];
     }
 
     [GeneratedRegex(@"/\S+(?= \(0x)")]

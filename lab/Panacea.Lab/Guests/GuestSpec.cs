@@ -59,7 +59,7 @@ public sealed record GuestSpec
     /// <summary>The kernel's panic= parameter: 0 stays dead, more reboots after as many seconds, -1 at once.</summary>
     public int PanicTimeout { get; init; }
 
-    /// <summary>Workloads that start with the guest: "redis", "counter".</summary>
+    /// <summary>Services that start with the guest: names of <see cref="GuestService"/>.</summary>
     public IReadOnlyList<string> Start { get; init; } = [];
 
     /// <summary>Size of the ext4 disk at /data in MiB; 0 for none.</summary>

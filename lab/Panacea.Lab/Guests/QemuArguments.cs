@@ -5,6 +5,13 @@ namespace Panacea.Lab.Guests;
 /// <summary>QEMU's command line for a guest.</summary>
 internal static class QemuArguments
 {
+    /// <summary>The port of the guest's agent.</summary>
+    internal const int AgentPort = 7000;
+
+    /// <summary>The guest's ports that lead to the host.</summary>
+    internal static IReadOnlyList<int> PortsOf(GuestSpec spec) =>
+        [.. spec.Start.Append("redis").Select(name => GuestService.Of(name).Port).Where(port => port > 0).Distinct().Order(), AgentPort];
+
     /// <param name="spec">The guest.</param>
     /// <param name="image">What it boots from.</param>
     /// <param name="accelerator">What runs it.</param>
@@ -27,7 +34,7 @@ internal static class QemuArguments
             // The guest's own panic= says what comes after a panic, not QEMU.
             "-action", "panic=none",
             "-device", "virtio-rng-pci",
-            "-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:0-10.0.2.15:6379,hostfwd=tcp:127.0.0.1:0-10.0.2.15:7000",
+            "-netdev", string.Concat(["user,id=net", .. PortsOf(spec).Select(port => string.Create(CultureInfo.InvariantCulture, $",hostfwd=tcp:127.0.0.1:0-10.0.2.15:{port}"))]),
             "-device", "virtio-net-pci,netdev=net,romfile=",
             "-kernel", image.Kernel.Image,
             "-initrd", image.Initramfs,

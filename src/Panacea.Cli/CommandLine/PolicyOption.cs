@@ -1,6 +1,5 @@
 using System.CommandLine;
 using Panacea.Cli.Output;
-using Panacea.Diagnosis.Rendering;
 using Panacea.Formats.Yaml;
 using Panacea.Sessions;
 using Panacea.Sessions.Policy;
@@ -27,12 +26,9 @@ internal static class PolicyOption
         if (reading.Policy is { } policy)
             return policy with { File = Path.GetFullPath(file) };
         foreach (YamlMistake mistake in reading.Mistakes)
-            console.Note(PolicyFile.Line(file, mistake));
-        throw new CliException(ExitCodes.Usage, Mistakes(file, reading.Mistakes.Count));
+            console.Note(YamlFile.Line(file, mistake));
+        throw new CliException(ExitCodes.Usage, Shared.Mistakes(file, reading.Mistakes.Count));
     }
-
-    /// <summary>How many mistakes a file has, in a sentence.</summary>
-    public static string Mistakes(string file, int count) => $"{Safe.Text(file, 256)} has {(count == 1 ? "a mistake" : $"{count} mistakes")}";
 
     /// <summary>How a VM is to be guarded.</summary>
     /// <param name="target">The VM.</param>

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Completions;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Panacea.Diagnosis.Rendering;
 using Panacea.Sessions.Policy;
 
 namespace Panacea.Cli.CommandLine;
@@ -23,6 +24,9 @@ internal static class Shared
         "0 done   1 failure on this host   2 wrong command line   3 guest or QEMU problem   4 repair image problem",
         "5 no such symbol, type or task in the guest   6 check found something broken   70 a bug in Panacea   130 interrupted",
     ]);
+
+    /// <summary>How many mistakes a file has, in a sentence.</summary>
+    public static string Mistakes(string file, int count) => $"{Safe.Text(file, 256)} has {(count == 1 ? "a mistake" : $"{count} mistakes")}";
 
     /// <summary>One running VM.</summary>
     public static Argument<TargetName> Target() => new("TARGET")

@@ -1,43 +1,50 @@
 using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
 using Panacea.Cli.CommandLine;
 using Panacea.Cli.Output;
 using Panacea.Cli.Services;
+using Panacea.Diagnosis.Rendering;
+using Panacea.Formats.Yaml;
 using Panacea.Injection;
 using Panacea.Lab.Campaign;
 using Panacea.Lab.Setup;
 
 namespace Panacea.Cli.Commands;
 
-/// <summary><c>panacea campaign</c>: many faults, each with and without protection.</summary>
+/// <summary><c>panacea campaign</c>: many faults, each with and without protection; and checks of the files that say which.</summary>
 internal static class CampaignCommand
 {
-    private const int UsualTrials = 100, MaxTrials = 100_000;
+    private static readonly string[] Workloads = [.. CampaignWorkload.All.Select(w => w.Name)], Arms = [.. Enum.GetValues<CampaignArm>().Select(CampaignFile.NameOf)];
 
-    /// <summary>The command.</summary>
+    /// <summary>The command and its subcommand.</summary>
     public static PanaceaCommand Create(CliConsole console, CliServices services)
     {
-        Option<string> output = new("--output") { HelpName = "DIR", Description = "Directory of the results; what is there already is not run again.", Required = true };
-        Option<int> trials = new("--trials") { HelpName = "N", Description = "Faults for each kernel and workload.", DefaultValueFactory = _ => UsualTrials };
+        Argument<string?> file = new("FILE") { Description = "A campaign file, see docs/campaign.md; options given here win over it.", Arity = ArgumentArity.ZeroOrOne };
+        Option<string?> output = new("--output") { HelpName = "DIR", Description = "Directory of the results; what is there already is not run again." };
+        Option<int?> trials = new("--trials") { HelpName = "N", Description = $"Faults for each kernel and workload. [default: {CampaignSettings.UsualTrials}]" };
         trials.Validators.Add(result =>
         {
-            if (result.Tokens.Count == 1 && !(int.TryParse(result.Tokens[0].Value, out int n) && n is >= 1 and <= MaxTrials))
-                result.AddError($"--trials: '{result.Tokens[0].Value}' is not a number from 1 to {MaxTrials}");
+            if (result.Tokens.Count == 1 && !(int.TryParse(result.Tokens[0].Value, out int n) && n is >= 1 and <= CampaignSettings.MaxTrials))
+                result.AddError($"--trials: '{result.Tokens[0].Value}' is not a number from 1 to {CampaignSettings.MaxTrials}");
         });
-        Option<ulong> seed = new("--seed") { HelpName = "N", Description = "What is chosen: kinds take turns, places and changes follow from it.", DefaultValueFactory = _ => 1 };
+        Option<ulong?> seed = new("--seed") { HelpName = "N", Description = $"What is chosen: kinds take turns, places and changes follow from it. [default: {CampaignSettings.UsualSeed}]" };
         Option<string?> kernels = List("--kernels", "Kernel lines", KernelPackages.Lines);
-        Option<string?> workloads = List("--workloads", "What the guests do", [.. CampaignWorkload.All.Select(w => w.Name)]);
+        Option<string?> workloads = List("--workloads", "What the guests do", Workloads);
         Option<string?> faults = List("--faults", "Kinds of faults, which take turns; all of the literature's model where none is named", [.. FaultKinds.All.Select(k => k.Name)]);
-        Option<string?> arms = List("--arms", "What protects the guests", [.. Enum.GetValues<CampaignArm>().Select(NameOf)]);
+        Option<string?> arms = List("--arms", "What protects the guests", Arms);
         Option<string?> at = new("--at") { HelpName = "WHERE", Description = "Where faults of code are: a module, or 'hot'. [default: by seed]" };
-        Option<bool> persistent = new("--persistent") { Description = "Faults of code stay for ever. [default: a fault is taken out when its first crash or hang is seen, as a mistake that shows once]" };
+        Option<bool?> persistent = new("--persistent") { Description = "Faults of code stay for ever. [default: a fault is taken out when its first crash or hang is seen, as a mistake that shows once]" };
         Option<bool> report = new("--report") { Description = "Run nothing: write the report of what is there." };
         Option<bool> yes = new("--yes", "-y") { Description = "Install what is missing without asking." };
         var command = new PanaceaCommand("campaign", "Inject faults into copies of a guest at work, each with and without protection, and say how many it survives.")
         {
             Examples =
             [
-                ("panacea campaign --output /tmp/campaign", $"{UsualTrials} faults for each kernel and workload, in every arm. Interrupted, the same command goes on."),
+                ("panacea campaign --output /tmp/campaign", $"{CampaignSettings.UsualTrials} faults for each kernel and workload, in every arm. Interrupted, the same command goes on."),
                 ("panacea campaign --output /tmp/c --kernels 6.12 --workloads redis --faults branch,pointer --trials 20", "A part of it."),
+                ("panacea campaign drivers.yaml --trials 5", "What a file says, but for the number of faults."),
+                ("panacea campaign check drivers.yaml", "Tell every mistake of a file, and run nothing."),
                 ("panacea campaign --output /tmp/campaign --report", "The report of what there is so far."),
             ],
             Notes =
@@ -51,28 +58,102 @@ internal static class CampaignCommand
                 Shared.ExitCodeNote,
             ],
         };
+        command.Add(file);
         foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, at, persistent, report, yes])
             command.Add(option);
+        command.Add(Check(console));
         command.SetAction(parsed =>
         {
             using var interrupts = new Interrupts(console, "ending the copies that run; once more ends panacea at once");
-            string[] Named(Option<string?> option, IReadOnlyList<string> usual) => parsed.GetValue(option) is { } text ? [.. text.Split(',').Distinct()] : [.. usual];
-            return services.Lab.Campaign(
-                new CampaignRequest(
-                    parsed.GetValue(yes), parsed.GetValue(report), Path.GetFullPath(parsed.GetRequiredValue(output)), parsed.GetValue(trials), parsed.GetValue(seed), Named(kernels, KernelPackages.Lines),
-                    Named(workloads, [.. CampaignWorkload.All.Select(w => w.Name)]), Named(faults, []), Named(arms, [.. Enum.GetValues<CampaignArm>().Select(NameOf)]), parsed.GetValue(at), parsed.GetValue(persistent)), console, interrupts.Token);
+            string[]? Named(Option<string?> option) => parsed.GetValue(option) is { } text ? [.. text.Split(',', StringSplitOptions.RemoveEmptyEntries).Distinct()] : null;
+            CampaignSettings settings = new CampaignSettings
+            {
+                Output = parsed.GetValue(output) is { } directory ? Path.GetFullPath(directory) : null,
+                Kernels = Named(kernels),
+                Workloads = Named(workloads),
+                Trials = parsed.GetValue(trials),
+                Seed = parsed.GetValue(seed),
+                Faults = Named(faults),
+                At = parsed.GetValue(at),
+                Arms = Named(arms),
+                IsPersistent = parsed.GetValue(persistent),
+            }.Over(ReadFile(parsed.GetValue(file), console));
+            return services.Lab.Campaign(RequestOf(settings, parsed.GetValue(yes), parsed.GetValue(report)), console, interrupts.Token);
         });
         return command;
     }
 
-    private static string NameOf(CampaignArm arm) => System.Text.Json.JsonNamingPolicy.KebabCaseLower.ConvertName(arm.ToString());
+    private static PanaceaCommand Check(CliConsole console)
+    {
+        Argument<string> file = new("FILE") { Description = "A campaign file, see docs/campaign.md." };
+        Option<bool> json = Shared.Json("Print the answer as JSON.");
+        var command = new PanaceaCommand("check", "Check a campaign file: every mistake is told at once, as FILE:LINE:COL. Nothing is run.")
+        {
+            Examples =
+            [
+                ("panacea campaign check drivers.yaml", "Exit code 0 where the file is good, 2 where it has mistakes."),
+                ("panacea campaign check --json drivers.yaml | jq -r .mistakes[].message", "What is wrong, for a script."),
+            ],
+        };
+        command.Add(file);
+        command.Add(json);
+        command.SetAction(parsed =>
+        {
+            string path = parsed.GetRequiredValue(file);
+            CampaignReading reading = CampaignFile.Read(path);
+            if (parsed.GetValue(json))
+            {
+                var answer = new CampaignCheck(path, reading.Settings is not null, [.. reading.Mistakes.Select(m => new FileMistake(m.Line, m.Column, m.Sentence))]);
+                console.Out.WriteLine(JsonSerializer.Serialize(answer, CliJson.Default.CampaignCheck));
+            }
+            else
+            {
+                foreach (YamlMistake mistake in reading.Mistakes)
+                    console.Out.WriteLine(Safe.Text(YamlFile.Line(path, mistake)));
+                if (reading.Settings is { } settings)
+                    console.Out.WriteLine(Summary(path, settings));
+            }
+
+            if (reading.Settings is not null)
+                return ExitCodes.Ok;
+            console.ErrorLine(Shared.Mistakes(path, reading.Mistakes.Count));
+            return ExitCodes.Usage;
+        });
+        return command;
+    }
+
+    private static string Summary(string path, CampaignSettings settings)
+    {
+        CampaignRequest all = RequestOf(settings with { Output = settings.Output ?? "" }, false, false);
+        string faults = string.Create(CultureInfo.InvariantCulture, $"{all.Kernels.Count} × {all.Workloads.Count} × {all.Trials} faults (kernels, workloads, trials), each in {all.Arms.Count} {(all.Arms.Count == 1 ? "arm" : "arms")}");
+        return $"{Safe.Text(path)} is good: {faults}; {(settings.Output is { } output ? $"results go to {Safe.Text(output)}" : "--output has to say where results go")}.";
+    }
+
+    private static CampaignSettings ReadFile(string? file, CliConsole console)
+    {
+        if (file is null)
+            return CampaignSettings.None;
+        CampaignReading reading = CampaignFile.Read(file);
+        if (reading.Settings is { } settings)
+            return settings;
+        foreach (YamlMistake mistake in reading.Mistakes)
+            console.Note(YamlFile.Line(file, mistake));
+        throw new CliException(ExitCodes.Usage, Shared.Mistakes(file, reading.Mistakes.Count));
+    }
+
+    private static CampaignRequest RequestOf(CampaignSettings settings, bool yes, bool report) => new(
+        yes, report, settings.Output ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR, or 'output:' in a campaign file"), settings.Trials ?? CampaignSettings.UsualTrials,
+        settings.Seed ?? CampaignSettings.UsualSeed, settings.Kernels ?? KernelPackages.Lines, settings.Workloads ?? Workloads, settings.Faults ?? [], settings.Arms ?? Arms, settings.At, settings.IsPersistent ?? false);
 
     private static Option<string?> List(string name, string description, IReadOnlyList<string> known)
     {
         Option<string?> option = new(name) { HelpName = "NAMES", Description = $"{description}, with commas between them: {string.Join(", ", known)}. [default: all]" };
         option.Validators.Add(result =>
         {
-            foreach (string word in (result.GetValueOrDefault<string?>() ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries))
+            string[] words = (result.GetValueOrDefault<string?>() ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries);
+            if (result.Tokens.Count == 1 && words.Length == 0)
+                result.AddError($"{name}: nothing is named; one of {string.Join(", ", known)}");
+            foreach (string word in words)
             {
                 if (!known.Contains(word))
                     result.AddError($"{name}: there is no '{word}'; one of {string.Join(", ", known)}");

@@ -58,7 +58,7 @@ internal static class PolicyCommand
             if (parsed.GetValue(json))
             {
                 var answer = new PolicyCheck(
-                    path, reading.Policy is not null, [.. reading.Mistakes.Select(m => new PolicyMistake(m.Line, m.Column, m.Sentence))], reading.Policy?.Entries.Count ?? 0, held);
+                    path, reading.Policy is not null, [.. reading.Mistakes.Select(m => new FileMistake(m.Line, m.Column, m.Sentence))], reading.Policy?.Entries.Count ?? 0, held);
                 console.Out.WriteLine(JsonSerializer.Serialize(answer, CliJson.Default.PolicyCheck));
             }
             else
@@ -68,7 +68,7 @@ internal static class PolicyCommand
 
             if (reading.Policy is not null)
                 return ExitCodes.Ok;
-            console.ErrorLine(PolicyOption.Mistakes(path, reading.Mistakes.Count));
+            console.ErrorLine(Shared.Mistakes(path, reading.Mistakes.Count));
             return ExitCodes.Usage;
         });
         return command;
@@ -118,7 +118,7 @@ internal static class PolicyCommand
     private static void Print(CliConsole console, string path, PolicyReading reading, PolicyVm? held)
     {
         foreach (YamlMistake mistake in reading.Mistakes)
-            console.Out.WriteLine(Safe.Text(PolicyFile.Line(path, mistake)));
+            console.Out.WriteLine(Safe.Text(YamlFile.Line(path, mistake)));
         if (reading.Policy is not { } policy)
             return;
         console.Out.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Safe.Text(path)} is good: {policy.Entries.Count} {(policy.Entries.Count == 1 ? "entry" : "entries")} for VMs, and what is said for all the others."));

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Panacea.Cli.Output;
 using Panacea.Injection;
 using Panacea.Lab;
@@ -86,7 +85,7 @@ internal sealed class LiveLab : ILab
 
     public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
     {
-        CampaignArm[] arms = [.. Enum.GetValues<CampaignArm>().Where(a => request.Arms.Contains(JsonNamingPolicy.KebabCaseLower.ConvertName(a.ToString())))];
+        CampaignArm[] arms = [.. Enum.GetValues<CampaignArm>().Where(a => request.Arms.Contains(CampaignFile.NameOf(a)))];
         var options = new CampaignOptions
         {
             Lines = request.Kernels, Workloads = [.. request.Workloads.Select(w => CampaignWorkload.Find(w)!)], Trials = request.Trials, Seed = request.Seed,

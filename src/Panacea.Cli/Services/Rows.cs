@@ -34,13 +34,19 @@ internal sealed record ImageMatch(bool Matches, IReadOnlyList<string> Difference
 /// <param name="Mistakes">What is wrong with it.</param>
 /// <param name="Entries">How many entries for VMs it has.</param>
 /// <param name="Vm">What would hold for a VM; null where none was asked for, or the file has mistakes.</param>
-internal sealed record PolicyCheck(string File, bool Valid, IReadOnlyList<PolicyMistake> Mistakes, int Entries, PolicyVm? Vm);
+internal sealed record PolicyCheck(string File, bool Valid, IReadOnlyList<FileMistake> Mistakes, int Entries, PolicyVm? Vm);
 
-/// <summary>One mistake.</summary>
+/// <summary>What was found in a campaign file.</summary>
+/// <param name="File">The file.</param>
+/// <param name="Valid">It has no mistake.</param>
+/// <param name="Mistakes">What is wrong with it.</param>
+internal sealed record CampaignCheck(string File, bool Valid, IReadOnlyList<FileMistake> Mistakes);
+
+/// <summary>One mistake in a file.</summary>
 /// <param name="Line">Line, from 1; 0 where it is the file as a whole.</param>
 /// <param name="Column">Character of the line, from 1; 0 where it is the file as a whole.</param>
 /// <param name="Message">What is wrong and what to write.</param>
-internal sealed record PolicyMistake(int Line, int Column, string Message);
+internal sealed record FileMistake(int Line, int Column, string Message);
 
 /// <summary>What would hold for a VM.</summary>
 /// <param name="Target">The VM.</param>
@@ -59,6 +65,7 @@ internal sealed record PolicyMatch(string Match, int Line);
 [JsonSerializable(typeof(ImageSummary))]
 [JsonSerializable(typeof(ImageMatch))]
 [JsonSerializable(typeof(PolicyCheck))]
+[JsonSerializable(typeof(CampaignCheck))]
 [JsonSerializable(typeof(FuseAnswer))]
 [JsonSerializable(typeof(FaultRecord))]
 [JsonSerializable(typeof(FaultListAnswer))]

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using Panacea.Diagnosis;
 using Panacea.Diagnosis.KnownIssues;
 using Panacea.Formats.Yaml;
@@ -16,51 +15,21 @@ public sealed record PolicyReading(GuardPolicy? Policy, IReadOnlyList<YamlMistak
 /// found at once, but that a file which is no YAML has that one.</summary>
 public static class PolicyFile
 {
-    private const int MaxBytes = 1 << 20, MaxEntries = 1000, MaxMistakes = 100;
+    private const int MaxEntries = 1000;
     private static readonly string[] Known = ["mode", "rungs", "health-window", "stop-budget", "repair-limit", "check-up", "quarantine", "fallback", "hangs", "fuse", "rehearse"];
 
     /// <summary>Reads a file. What can't be read is a mistake, too.</summary>
-    public static PolicyReading Read(string file)
-    {
-        try
-        {
-            using FileStream stream = File.OpenRead(file);
-            byte[] bytes = new byte[MaxBytes + 1];
-            return Read(file, bytes.AsSpan(0, stream.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false)));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new PolicyReading(null, [new YamlMistake(0, 0, e.Message.TrimEnd('.'))]);
-        }
-    }
-
-    /// <summary>A mistake on one line: <c>FILE:LINE:COL: what is wrong; what to write</c>.</summary>
-    public static string Line(string file, YamlMistake mistake) => mistake.Line == 0
-        ? $"{file}: {mistake.Sentence}" : string.Create(CultureInfo.InvariantCulture, $"{file}:{mistake.Line}:{mistake.Column}: {mistake.Sentence}");
+    public static PolicyReading Read(string file) => YamlFile.Open(file, bytes => Read(file, bytes), mistake => new PolicyReading(null, [mistake]));
 
     /// <summary>Reads the bytes of a file.</summary>
     /// <param name="file">Its name.</param>
     /// <param name="bytes">UTF-8.</param>
     internal static PolicyReading Read(string file, ReadOnlySpan<byte> bytes)
     {
-        if (bytes.Length > MaxBytes)
-            return new PolicyReading(null, [new YamlMistake(0, 0, $"it is larger than {MaxBytes >> 20} MiB")]);
         var reader = new PolicyReader();
         GuardPolicy? policy = null;
-        try
-        {
-            YamlNode? root = YamlTree.Read(Encoding.UTF8.GetString(bytes).TrimStart('\ufeff'), "a policy file", reader.Mistakes);
-            policy = Document(file, root, reader);
-        }
-        catch (YamlFileException e)
-        {
-            reader.Mistakes.Add(e.Mistake);
-        }
-
-        YamlMistake[] mistakes = [.. reader.Mistakes.DistinctBy(m => (m.Line, m.Column, m.Sentence)).OrderBy(m => m.Line).ThenBy(m => m.Column)];
-        if (mistakes.Length > MaxMistakes)
-            mistakes = [.. mistakes[..MaxMistakes], new YamlMistake(0, 0, $"there are {mistakes.Length - MaxMistakes} mistakes more")];
-        return new PolicyReading(mistakes.Length == 0 ? policy : null, mistakes);
+        IReadOnlyList<YamlMistake> mistakes = YamlFile.Read(bytes, "a policy file", reader, root => policy = Document(file, root, reader));
+        return new PolicyReading(mistakes.Count == 0 ? policy : null, mistakes);
     }
 
     private static GuardPolicy? Document(string file, YamlNode? root, PolicyReader reader)
@@ -78,7 +47,7 @@ public static class PolicyFile
         var document = (YamlMap)root;
         reader.Members(document, "the file", ["defaults", "vms"]);
         PolicySettings defaults = PolicySettings.None;
-        if (PolicyReader.Member(document, "defaults") is { } node)
+        if (YamlReader.Member(document, "defaults") is { } node)
         {
             if (reader.Map(node, "defaults", "settings such as 'mode: full'") is { } map)
             {
@@ -89,7 +58,7 @@ public static class PolicyFile
         }
 
         var entries = new List<PolicyEntry>();
-        switch (PolicyReader.Member(document, "vms"))
+        switch (YamlReader.Member(document, "vms"))
         {
             case null or YamlRefused:
                 break;
@@ -119,7 +88,7 @@ public static class PolicyFile
         reader.Members(map, "an entry of 'vms'", ["match", .. Known]);
         PolicySettings settings = Settings(map, reader, "");
         CheckRungs(map, settings, defaults, reader);
-        if (PolicyReader.Member(map, "match") is not { } node)
+        if (YamlReader.Member(map, "match") is not { } node)
         {
             reader.Wrong(map, "the entry that begins here has no 'match'; write the VM as on the command line, 'match: qmp:/run/vm1.qmp', or with * for many");
             return null;
@@ -135,7 +104,7 @@ public static class PolicyFile
 
         if (!TextPattern.TryParse(text.Text, within: false, out TextPattern pattern, out string why))
         {
-            reader.Wrong(text, $"'{PolicyReader.Short(text.Text)}' {why}");
+            reader.Wrong(text, $"'{YamlReader.Short(text.Text)}' {why}");
             return null;
         }
 
@@ -143,8 +112,8 @@ public static class PolicyFile
         if (before.Find(e => e.Match.Text == text.Text || (isOne && e.Match.IsMatch(text.Text))) is { } first)
         {
             reader.Wrong(text, first.Match.Text == text.Text
-                ? $"'{PolicyReader.Short(text.Text)}' has an entry already, at line {first.Line}; the first one holds, so write one"
-                : $"'{PolicyReader.Short(text.Text)}' is matched by the entry at line {first.Line}, and the first one holds; write this one before it");
+                ? $"'{YamlReader.Short(text.Text)}' has an entry already, at line {first.Line}; the first one holds, so write one"
+                : $"'{YamlReader.Short(text.Text)}' is matched by the entry at line {first.Line}, and the first one holds; write this one before it");
         }
 
         return new PolicyEntry(pattern, map.Line, settings);
@@ -153,7 +122,7 @@ public static class PolicyFile
     /// <summary>Why a pattern matches no VM that there could be.</summary>
     private static string? WhyNoMatch(string text)
     {
-        string shown = PolicyReader.Short(text);
+        string shown = YamlReader.Short(text);
         if (text[0] is '*' or '?')
             return null;
         if (text.StartsWith("qmp:", StringComparison.Ordinal))
@@ -166,15 +135,15 @@ public static class PolicyFile
     private static PolicySettings Settings(YamlMap map, PolicyReader reader, string where)
     {
         YamlMap? limit = null, fallback = null, hangs = null, fuse = null, rehearse = null;
-        if (PolicyReader.Member(map, "repair-limit") is { } limitNode && (limit = reader.Map(limitNode, "repair-limit", "'count' and 'window'")) is not null)
+        if (YamlReader.Member(map, "repair-limit") is { } limitNode && (limit = reader.Map(limitNode, "repair-limit", "'count' and 'window'")) is not null)
             reader.Members(limit, "repair-limit", ["count", "window"]);
-        if (PolicyReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect', 'after' and 'use-fallback'")) is not null)
+        if (YamlReader.Member(map, "hangs") is { } hangsNode && (hangs = reader.Map(hangsNode, "hangs", "'detect', 'after' and 'use-fallback'")) is not null)
             reader.Members(hangs, "hangs", ["detect", "after", "use-fallback"]);
-        if (PolicyReader.Member(map, "fuse") is { } fuseNode && (fuse = reader.Map(fuseNode, "fuse", "'crashes' and 'clear-on-detach'")) is not null)
+        if (YamlReader.Member(map, "fuse") is { } fuseNode && (fuse = reader.Map(fuseNode, "fuse", "'crashes' and 'clear-on-detach'")) is not null)
             reader.Members(fuse, "fuse", ["crashes", "clear-on-detach"]);
-        if (PolicyReader.Member(map, "rehearse") is { } rehearseNode and not YamlText && (rehearse = reader.Map(rehearseNode, "rehearse", "'when', 'below', 'plans' and 'budget'")) is not null)
+        if (YamlReader.Member(map, "rehearse") is { } rehearseNode and not YamlText && (rehearse = reader.Map(rehearseNode, "rehearse", "'when', 'below', 'plans' and 'budget'")) is not null)
             reader.Members(rehearse, "rehearse", ["when", "below", "plans", "budget"]);
-        YamlNode? fallbackNode = PolicyReader.Member(map, "fallback");
+        YamlNode? fallbackNode = YamlReader.Member(map, "fallback");
         if (fallbackNode is not null and not YamlText && (fallback = reader.Map(fallbackNode, "fallback", "'then' and 'dump'")) is not null)
             reader.Members(fallback, "fallback", ["then", "dump"]);
         return new PolicySettings
@@ -209,7 +178,7 @@ public static class PolicyFile
             return;
         string allowed = string.Join(", ", GuardPolicy.Rungs.Where(r => GuardPolicy.Allows(mode.Value, r)).Select(GuardPolicy.Name));
         reader.Wrong(
-            PolicyReader.Member(map, "rungs") ?? PolicyReader.Member(map, "mode")!,
+            YamlReader.Member(map, "rungs") ?? YamlReader.Member(map, "mode")!,
             $"the mode {GuardPolicy.Name(mode.Value)} ({mode.Place}) allows none of the rungs {PolicyText.Rungs(rungs.Value)} ({rungs.Place}); write {allowed} among the rungs, or the mode observe");
     }
 }

@@ -5,65 +5,8 @@ using Panacea.Repair;
 namespace Panacea.Sessions.Policy;
 
 /// <summary>Reads values of a policy file, and goes on where one is wrong.</summary>
-internal sealed class PolicyReader
+internal sealed class PolicyReader : YamlReader
 {
-    /// <summary>Texts longer than this are no setting.</summary>
-    private const int MaxText = 300;
-
-    /// <summary>What was wrong so far.</summary>
-    public List<YamlMistake> Mistakes { get; } = [];
-
-    /// <summary>The value of a name; the first where there are several.</summary>
-    public static YamlNode? Member(YamlMap? map, string name) => map?.Members.FirstOrDefault(m => m.Key.Text == name).Value;
-
-    /// <summary>A text of the file, cut for a sentence.</summary>
-    public static string Short(string text) => text.Length <= 60 ? text : text[..60] + "…";
-
-    /// <summary>Notes a mistake.</summary>
-    public void Wrong(YamlNode at, string sentence) => Mistakes.Add(new YamlMistake(at.Line, at.Column, sentence));
-
-    /// <summary>Names that are not known, and names that are given twice.</summary>
-    public void Members(YamlMap map, string what, string[] known)
-    {
-        var seen = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach ((YamlText key, _) in map.Members)
-        {
-            if (!known.Contains(key.Text))
-                Wrong(key, $"'{Short(key.Text)}' is no member of {what}; write one of {string.Join(", ", known)}");
-            else if (!seen.TryAdd(key.Text, key.Line))
-                Wrong(key, $"'{key.Text}' is given already, at line {seen[key.Text]}; write it once");
-        }
-    }
-
-    /// <summary>A mapping; null, and noted, where it is none.</summary>
-    public YamlMap? Map(YamlNode node, string name, string write)
-    {
-        if (node is not (YamlMap or YamlRefused))
-            Wrong(node, node is YamlText { Text: "" } ? $"{Quoted(name)} has no value; write {write} below it" : $"{Quoted(name)} has to be a mapping; write {write} below it");
-        return node as YamlMap;
-    }
-
-    /// <summary>A text; null, and noted, where it is none.</summary>
-    public YamlText? Text(YamlNode node, string name, string write)
-    {
-        switch (node)
-        {
-            case YamlRefused:
-                return null;
-            case YamlText { Text: "" }:
-                Wrong(node, $"'{name}' has no value; write {write}");
-                return null;
-            case YamlText { Text.Length: > MaxText }:
-                Wrong(node, $"'{name}' is longer than {MaxText} characters; write {write}");
-                return null;
-            case YamlText text:
-                return text;
-            default:
-                Wrong(node, $"'{name}' has to be one value; write {write}");
-                return null;
-        }
-    }
-
     /// <summary>One of an enumeration's names.</summary>
     public Setting<T>? Named<T>(YamlMap map, string name, string what, string where)
         where T : struct, Enum
@@ -158,8 +101,4 @@ internal sealed class PolicyReader
     }
 
     private static string Place(YamlNode at, string where) => string.Create(CultureInfo.InvariantCulture, $"{where}line {at.Line}");
-
-    private static string Or(string[] names) => $"{string.Join(", ", names[..^1])} or {names[^1]}";
-
-    private static string Quoted(string name) => name.Contains(' ', StringComparison.Ordinal) ? name : $"'{name}'";
 }

@@ -137,7 +137,7 @@ public sealed class PolicyFileTests
     public void A_mistake_says_where_it_is_what_it_is_and_what_to_write(string text, string says)
     {
         YamlMistake mistake = Assert.Single(Read(text).Mistakes);
-        Assert.StartsWith("p.yaml:" + says, PolicyFile.Line("p.yaml", mistake));
+        Assert.StartsWith("p.yaml:" + says, YamlFile.Line("p.yaml", mistake));
         Assert.DoesNotContain('\n', mistake.Sentence);
     }
 
@@ -172,8 +172,8 @@ public sealed class PolicyFileTests
     [Fact]
     public void Files_that_are_not_there_or_too_large_are_said()
     {
-        Assert.StartsWith("/nonexistent/p.yaml: ", PolicyFile.Line("/nonexistent/p.yaml", Assert.Single(PolicyFile.Read("/nonexistent/p.yaml").Mistakes)));
-        Assert.Equal("x: it is larger than 1 MiB", PolicyFile.Line("x", Assert.Single(PolicyFile.Read("x", new byte[(1 << 20) + 1]).Mistakes)));
+        Assert.StartsWith("/nonexistent/p.yaml: ", YamlFile.Line("/nonexistent/p.yaml", Assert.Single(PolicyFile.Read("/nonexistent/p.yaml").Mistakes)));
+        Assert.Equal("x: it is larger than 1 MiB", YamlFile.Line("x", Assert.Single(PolicyFile.Read("x", new byte[(1 << 20) + 1]).Mistakes)));
     }
 
     [Fact]
@@ -197,7 +197,7 @@ public sealed class PolicyFileTests
     private static GuardPolicy Good(string text)
     {
         PolicyReading reading = Read(text);
-        Assert.Empty(reading.Mistakes.Select(m => PolicyFile.Line("p.yaml", m)));
+        Assert.Empty(reading.Mistakes.Select(m => YamlFile.Line("p.yaml", m)));
         return reading.Policy!;
     }
 }

@@ -1,0 +1,65 @@
+using Panacea.Lab.Guests;
+using Panacea.Lab.Workloads;
+
+namespace Panacea.Lab.Campaign.Runs;
+
+/// <summary>nginx has to go on answering, and no answer may have been wrong, neither to the client that waits for each nor to wrk.</summary>
+internal sealed class NginxRun : IWorkloadRun
+{
+    private const int Steps = 10;
+
+    private readonly HttpLoad _client;
+    private readonly WrkLoad _wrk;
+
+    private NginxRun(HttpLoad client, WrkLoad wrk) => (_client, _wrk) = (client, wrk);
+
+    /// <summary>Begins, and waits for the first right answer.</summary>
+    /// <param name="guest">A guest that started nginx.</param>
+    /// <param name="limit">For that.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="TimeoutException">There was none.</exception>
+    /// <exception cref="LabException">wrk can't be started.</exception>
+    public static async Task<IWorkloadRun> StartAsync(Guest guest, TimeSpan limit, CancellationToken cancel)
+    {
+        int port = guest.PortOf("nginx");
+        HttpLoad client = await HttpLoad.StartAsync(port, limit, cancel);
+        try
+        {
+            return new NginxRun(client, await WrkLoad.StartAsync(port, cancel));
+        }
+        catch
+        {
+            await client.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
+    {
+        var failures = new List<string>();
+        var wrong = new List<string>();
+        try
+        {
+            await _client.WaitForAnswersAsync(Steps, limit, cancel);
+        }
+        catch (TimeoutException e)
+        {
+            failures.Add($"nginx: {e.Message}");
+        }
+
+        await _client.StopAsync();
+        wrong.AddRange(_client.Status.Wrong.Select(w => $"nginx: {w}"));
+        WrkResult counted = await _wrk.StopAsync(cancel);
+        if (counted.Wrong > 0)
+            wrong.Add($"nginx: {counted.Wrong} of wrk's {counted.Answers + counted.Wrong} answers were wrong: {counted.FirstWrong}");
+        return (failures, wrong);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _client.DisposeAsync();
+        await _wrk.DisposeAsync();
+    }
+}
