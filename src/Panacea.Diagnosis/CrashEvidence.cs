@@ -109,6 +109,9 @@ public sealed record CrashEvidence
     /// <summary>How often a guard has repaired the guest of late after it had come to the same place in the same way.</summary>
     public int EarlierRepairs { get; init; }
 
+    /// <summary>Guest-virtual ranges of code that somebody experiments with: what stands there counts as what the kernel was built with.</summary>
+    public IReadOnlyList<(ulong Start, int Length)> Injected { get; init; } = [];
+
     /// <summary>What could not be read, and why.</summary>
     public required IReadOnlyList<string> Unavailable { get; init; }
 

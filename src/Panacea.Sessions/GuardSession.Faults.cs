@@ -10,6 +10,10 @@ public sealed partial class GuardSession
     /// <summary>Faults that were injected until the first crash.</summary>
     private readonly List<Fault> _untilCrash = [];
 
+    /// <summary>Where they stand: the guard knows the code as it was, and must not take them for damage.</summary>
+    private IReadOnlyList<(ulong Start, int Length)> InjectedRanges =>
+        _untilCrash.Count == 0 ? [] : [.. _untilCrash.SelectMany(f => f.Changes).Select(c => (Convert.ToUInt64(c.Address, 16), c.After.Length / 2))];
+
     private void Note(GuestRequest request, GuestAnswer answer)
     {
         if (request is FaultInjectRequest { UntilCrash: true } && answer.Error is null)

@@ -33,7 +33,7 @@ public sealed partial class GuardSession
         var death = new DeathEvent(_vm, id, Hang.Point, Found: false);
         StopResult? stop = new StopWindow(_target, _armed!)
         {
-            Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf, Rehearser = NewRehearser(), Declined = isOverdue ? (held, evidence) => Decline(held, evidence, death) : null,
+            Injected = InjectedRanges, Refine = WithFuse, EarlierRepairs = Incidents.RepairsOf, Rehearser = NewRehearser(), Declined = isOverdue ? (held, evidence) => Decline(held, evidence, death) : null,
         }.HandleHang(hanging, WhyNot, Stopwatch.GetTimestamp());
         Warn(warning);
         if (stop is null)

@@ -67,6 +67,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>How often the guest was repaired of late after it had come to the same place in the same way.</summary>
     public Func<CrashEvidence, int>? EarlierRepairs { get; init; }
 
+    /// <summary>Ranges of code that count as what the kernel was built with; see <see cref="CrashEvidence.Injected"/>.</summary>
+    public IReadOnlyList<(ulong Start, int Length)> Injected { get; init; } = [];
+
     /// <summary>Called with the plan that was chosen, while the guest stands: it may do more than the ladder says.</summary>
     public Func<RepairPlan, CrashEvidence, RepairPlan>? Refine { get; init; }
 
@@ -141,7 +144,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     {
         int earlier = 0;
         Guarded(() => earlier = EarlierRepairs?.Invoke(evidence) ?? 0);
-        return earlier == 0 ? evidence : evidence with { EarlierRepairs = earlier };
+        return earlier == 0 && Injected.Count == 0 ? evidence : evidence with { EarlierRepairs = earlier, Injected = Injected };
     }
 
     /// <param name="evidence">The crash.</param>

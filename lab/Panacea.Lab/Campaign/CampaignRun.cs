@@ -189,12 +189,12 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         return [.. guard.TakeEvents().Where(e => e.Event == "incident").Select(e => new TrialIncident(e.Title, e.Repair, e.Outcome, e.StoppedUs, e.Lost ?? []))];
     }
 
-    /// <summary>Code that differs from what the guard holds for right is never put back: a mistake that a kernel was built with is no damage that could be told from what was there before.</summary>
-    private static async Task<IReadOnlyList<string>> OptionsOfAsync(CampaignArm arm, Guest guest)
+    /// <summary>A mistake that a kernel was built with is no damage that could be told from what was there before. A guard that was asked for one until the first crash knows that; one that stays it would put right.</summary>
+    private async Task<IReadOnlyList<string>> OptionsOfAsync(CampaignArm arm, Guest guest)
     {
         string policy = Path.Combine(guest.RunDirectory, "policy.yaml");
         string rehearse = arm == CampaignArm.Rehearsal ? "always" : "never";
-        string what = arm == CampaignArm.Quarantine ? "mode: quarantine" : "rungs: [go-on, retry, error-return, unwind, kill, freeze]";
+        string what = arm == CampaignArm.Quarantine ? "mode: quarantine" : options.IsPersistent ? "rungs: [go-on, retry, error-return, unwind, kill, freeze]" : "mode: full";
         await File.WriteAllTextAsync(policy, $"defaults:\n  {what}\n  health-window: 1s\n  rehearse: {rehearse}\n");
         return ["--policy", policy];
     }

@@ -114,7 +114,7 @@ public sealed class HealStrategy : IRepairStrategy
             return;
         for (int i = 0; i < length && damage.Count <= MaxRuns; i++)
         {
-            if (pristine[i] == live[i])
+            if (pristine[i] == live[i] || IsInjected(evidence, part.Start + (ulong)i))
                 continue;
             if (TextPatches.Patcher(evidence.Kernel, evidence.Kernel.Image, part.Start + (ulong)i, pristine[i], live[i]) is not null)
             {
@@ -123,10 +123,12 @@ public sealed class HealStrategy : IRepairStrategy
             }
 
             int end = i + 1;
-            while (end < length && pristine[end] != live[end])
+            while (end < length && pristine[end] != live[end] && !IsInjected(evidence, part.Start + (ulong)end))
                 end++;
             damage.Add(new PlannedWrite(new VirtualAddress(part.Start + (ulong)i), pristine.AsMemory(i, end - i), $"text of {part.Name} as it was"));
             i = end;
         }
     }
+
+    private static bool IsInjected(CrashEvidence evidence, ulong address) => evidence.Injected.Any(r => unchecked(address - r.Start) < (ulong)r.Length);
 }

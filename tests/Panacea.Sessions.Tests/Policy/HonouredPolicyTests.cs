@@ -26,7 +26,7 @@ public sealed class HonouredPolicyTests : IDisposable
         Incident incident = Assert.Single(Guard("defaults:\n  rungs: [kill, go-on, heal, unwind]\n"));
         Assert.Equal((RepairKind.Unwind, IncidentOutcome.Recovered), (incident.Repair, incident.Outcome));
         Assert.Equal(
-            [(RepairKind.GoOn, RungVerdict.Declined), (RepairKind.Heal, RungVerdict.Declined), (RepairKind.Retry, RungVerdict.Declined), (RepairKind.ErrorReturn, RungVerdict.NotAllowed), (RepairKind.Unwind, RungVerdict.Taken)],
+            [(RepairKind.GoOn, RungVerdict.Declined), (RepairKind.Heal, RungVerdict.Declined), (RepairKind.Retry, RungVerdict.NotAllowed), (RepairKind.ErrorReturn, RungVerdict.NotAllowed), (RepairKind.Unwind, RungVerdict.Taken)],
             incident.Ladder.Select(s => (s.Repair, s.Verdict!.Value)));
         Assert.Equal(("not allowed: by policy rungs", false), (incident.Ladder[2].Explanation, incident.Ladder[2].Applied));
         Assert.Equal(("policy.yaml", "go-on, heal, unwind, kill", 0), (incident.Policy!.Source, PolicyText.Rungs(incident.Policy.Rungs), incident.Policy.RepairsBefore));
