@@ -41,7 +41,8 @@ public sealed record LadderExplanation(
         var rungs = incident.Ladder.Select(s => new ExplainedRung(s.Repair, GuardPolicy.Name(VerdictOf(s)), s.Explanation, s.Risks)).ToList();
         if (incident.Ladder is [.., { } last] && VerdictOf(last) is RungVerdict.Taken or RungVerdict.NotApplied)
         {
-            foreach (RepairKind kind in Ladder.All.Select(s => s.Kind).Distinct().Where(k => incident.Ladder.All(s => s.Repair != k)))
+            // Only those behind it: records of before do not have every rung of today.
+            foreach (RepairKind kind in Ladder.All.Select(s => s.Kind).Distinct().Where(k => k > last.Repair && incident.Ladder.All(s => s.Repair != k)))
                 rungs.Add(new ExplainedRung(kind, NotAsked, $"{GuardPolicy.Name(last.Repair)} loses less and was chosen", []));
         }
 

@@ -102,7 +102,7 @@ public sealed class PolicyCommandTests : IDisposable
         string id = Store();
         Outcome outcome = new Harness().Run("policy", "explain", "--records", _place.Path, id);
         Assert.Equal((ExitCodes.Ok, ""), (outcome.ExitCode, outcome.Error));
-        Assert.Contains("\n1. error-return was not allowed: by policy rungs.\n2. unwind was taken: vfs_write\\x1b[2J returned -EIO. It risks: a file may be half written.\n3. go-on was not asked: unwind loses less and was chosen.\n", outcome.Out, StringComparison.Ordinal);
+        Assert.Contains("\n1. error-return was not allowed: by policy rungs.\n2. unwind was taken: vfs_write\\x1b[2J returned -EIO. It risks: a file may be half written.\n3. kill was not asked: unwind loses less and was chosen.\n", outcome.Out, StringComparison.Ordinal);
         JsonElement json = JsonDocument.Parse(new Harness().Run("policy", "explain", "--json", Path.Combine(_place.Path, id)).Out).RootElement;
         Assert.Equal("not-allowed", json.GetProperty("rungs")[0].GetProperty("verdict").GetString());
         Assert.Equal("unwind", json.GetProperty("repair").GetString());
