@@ -15,12 +15,13 @@ namespace Panacea.Repair.Strategies;
 /// <param name="Shown">The lock for a person: <c>mutex lock+0x8 [module]</c>.</param>
 internal sealed record HeldLock(HoldingKind Kind, ulong Address, string Holder, string Shown);
 
-/// <summary>A lock that an abandoned frame holds, of which nobody can tell which it is.</summary>
+/// <summary>A lock of which nobody can tell which it is that an abandoned frame holds, or whether it holds it.</summary>
 /// <param name="Frame">Index of the frame.</param>
 /// <param name="Holding">What was taken, by which call.</param>
 /// <param name="Holder">The function that took it.</param>
 /// <param name="Doubt">The sentence that says so.</param>
-internal sealed record UnnamedLock(int Frame, Holding Holding, string Holder, string Doubt);
+/// <param name="IsSure">It is held; else there are ways to where the frame stands on which it was not taken.</param>
+internal sealed record UnnamedLock(int Frame, Holding Holding, string Holder, string Doubt, bool IsSure);
 
 /// <summary>What the frames that a repair abandons hold: it has to be given back when nobody returns through them.</summary>
 /// <param name="Locks">In the order in which they are to be given back: the one taken last first.</param>
@@ -31,7 +32,7 @@ internal sealed record UnnamedLock(int Frame, Holding Holding, string Holder, st
 internal sealed record AbandonedFrames(
     IReadOnlyList<HeldLock> Locks, int PreemptCount, bool ChangedInterrupts, bool MayCountReference, IReadOnlyList<string> Doubts)
 {
-    /// <summary>Locks that are held, of which the code and the registers do not tell which they are. Each is one of <see cref="Doubts"/>, too.</summary>
+    /// <summary>Locks of which the code and the registers do not tell which they are, or whether they are held. Each is one of <see cref="Doubts"/>, too.</summary>
     public IReadOnlyList<UnnamedLock> Unnamed { get; init; } = [];
 
     /// <summary>Those of <see cref="Doubts"/> that are single instructions, by which a lock may have been taken.</summary>
@@ -228,8 +229,7 @@ internal sealed record AbandonedFrames(
         {
             string doubt = $"{name} may hold a lock that it took through {holding.Function}; which can't be told";
             doubts.Add(doubt);
-            if (sure)
-                unnamed.Add(new UnnamedLock(frame.Index, holding, name, doubt));
+            unnamed.Add(new UnnamedLock(frame.Index, holding, name, doubt, sure));
             return;
         }
 
@@ -250,7 +250,10 @@ internal sealed record AbandonedFrames(
         else if (sure)
             doubts.Add($"{name} should hold {shown}, and the lock says otherwise");
         else if (held != false)
+        {
             doubts.Add($"{name} may hold {shown}");
+            unnamed.Add(new UnnamedLock(frame.Index, holding, name, $"{name} may hold {shown}", IsSure: false));
+        }
     }
 
     /// <summary>The kind for a person.</summary>

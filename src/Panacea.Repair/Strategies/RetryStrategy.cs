@@ -85,7 +85,7 @@ public sealed class RetryStrategy : IRepairStrategy
         if (abandoned.Doubts.Except(abandoned.Atomics).Except(unnamed.Select(u => u.Doubt)).FirstOrDefault() is { } doubt)
             return StrategyVerdict.Declines($"{doubt}, which nobody would give back");
         int held = abandoned.PreemptCount + abandoned.PreemptCountOfLocks + unnamed.Sum(u => LockFunctions.PreemptCountOf(u.Holding.Kind));
-        uint? outside = evidence.PreemptWord is { } word && word >= held ? (uint)(word - held) : null;
+        uint? outside = evidence.PreemptWord is { } word && word >= held && unnamed.TrueForAll(u => u.IsSure) ? (uint)(word - held) : null;
         var input = new ReplayInput
         {
             Analysis = evidence.Analysis,
@@ -130,6 +130,10 @@ public sealed class RetryStrategy : IRepairStrategy
         foreach (UnnamedLock one in unnamed)
         {
             (int Frame, ulong Call, ulong Address, bool IsHeld) found = replay.Locks.FirstOrDefault(l => l.Frame == one.Frame && l.Call == one.Holding.Call);
+
+            // On the way that it takes now it takes a lock that is free: it had not taken it, or not on that way.
+            if (!one.IsSure && found is { Address: not 0, IsHeld: false })
+                continue;
             if (!found.IsHeld)
             {
                 whyNot = found.Address == 0 ? $"{one.Doubt}, nor by calling it again" : $"{one.Holder}, called again, takes a lock at 0x{found.Address:x} that is free: which it has taken before can't be told";

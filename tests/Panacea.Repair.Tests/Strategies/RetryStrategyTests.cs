@@ -80,6 +80,19 @@ public sealed class RetryStrategyTests
         Assert.Contains("that is free: which it has taken before can't be told", new RetryStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
     }
 
+    /// <summary>One that it has taken on some ways only: on the way that it goes now it takes it, so it had it, or does not come by it, and nobody knows.</summary>
+    [Theory]
+    [InlineData(1UL, 1UL, true, true)]
+    [InlineData(1UL, 0UL, true, false)]
+    [InlineData(0UL, 1UL, false, false)]
+    public void A_lock_that_it_may_hold_is_held_if_the_same_way_takes_it(ulong takes, ulong held, bool again, bool givesBack)
+    {
+        using CrashedGuest g = Crashed("ct_again_maybe", m => (m[Pointer], m[Lock], m[Number]) = (m.Base + Target, held, takes), preempt: (uint)held);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Equal(again, verdict.Plan is not null);
+        Assert.Equal(givesBack, verdict.Plan?.Continuations.Count > 0);
+    }
+
     /// <summary>A bug that stays is not met for ever.</summary>
     [Fact]
     public void Not_more_than_twice_at_one_place()
