@@ -38,6 +38,9 @@ internal sealed record AbandonedFrames(
     /// <summary>Those of <see cref="Doubts"/> that are single instructions, by which a lock may have been taken.</summary>
     public IReadOnlyList<string> Atomics { get; init; } = [];
 
+    /// <summary>Said where a journal handle is open that somebody has to end.</summary>
+    internal const string OpenHandle = "a journal handle is open, and no function further out is seen to end it";
+
     /// <summary>What the held locks add to the preempt count.</summary>
     public int PreemptCountOfLocks => Locks.Sum(l => LockFunctions.PreemptCountOf(l.Kind));
 
@@ -167,7 +170,7 @@ internal sealed record AbandonedFrames(
                 return;
         }
 
-        doubts.Add("a journal handle is open, and no function further out is seen to end it");
+        doubts.Add(OpenHandle);
     }
 
     /// <summary>What a member of task_struct points to; null where that is nothing, or can't be read.</summary>

@@ -80,9 +80,9 @@ public sealed class RetryStrategy : IRepairStrategy
         if ((around.Interrupts ?? (abandoned.ChangedInterrupts ? null : evidence.Crash.InterruptsEnabled)) is not { } interrupts)
             return StrategyVerdict.Declines($"whether interrupts were on where {function} was called can't be told");
 
-        // Single instructions that may have taken something are looked at in the replay, like every other store.
+        // Single instructions that may have taken something are looked at in the replay, like every other store; and so is a journal handle, which a function that begins it a second time counts in its own memory.
         var unnamed = abandoned.Unnamed.ToList();
-        if (abandoned.Doubts.Except(abandoned.Atomics).Except(unnamed.Select(u => u.Doubt)).FirstOrDefault() is { } doubt)
+        if (abandoned.Doubts.Except([.. abandoned.Atomics, AbandonedFrames.OpenHandle, .. unnamed.Select(u => u.Doubt)]).FirstOrDefault() is { } doubt)
             return StrategyVerdict.Declines($"{doubt}, which nobody would give back");
         int held = abandoned.PreemptCount + abandoned.PreemptCountOfLocks + unnamed.Sum(u => LockFunctions.PreemptCountOf(u.Holding.Kind));
         uint? outside = evidence.PreemptWord is { } word && word >= held && unnamed.TrueForAll(u => u.IsSure) ? (uint)(word - held) : null;

@@ -93,6 +93,15 @@ public sealed class RetryStrategyTests
         Assert.Equal(givesBack, verdict.Plan?.Continuations.Count > 0);
     }
 
+    /// <summary>Whoever began it further out ends it: the call is made again under it, as it was made under it.</summary>
+    [Fact]
+    public void A_journal_handle_that_is_open_stays_open()
+    {
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, prepare: (kernel, task) => kernel.Put(task.Address, "task_struct.journal_info", kernel.Allocate(64)));
+        Assert.Contains("a journal handle is open", new ErrorReturnStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
+        Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence).Plan);
+    }
+
     /// <summary>A bug that stays is not met for ever.</summary>
     [Fact]
     public void Not_more_than_twice_at_one_place()
@@ -132,13 +141,14 @@ public sealed class RetryStrategyTests
         Assert.Equal(RepairKind.Retry, Ladder.Choose(g.Evidence, (_, _) => null, out _)?.Kind);
     }
 
-    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null) => new(new CrashSpec
+    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null) => new(new CrashSpec
     {
         Function = function,
         Preempt = preempt,
         Chain = chain ?? new CrashSpec().Chain,
-        Prepare = (kernel, _) =>
+        Prepare = (kernel, task) =>
         {
+            prepare?.Invoke(kernel, task);
             var memory = new Memory(kernel, kernel.Allocate(256));
             fill(memory);
             return new Dictionary<Gpr, ulong> { [Gpr.Rax] = 0, [Gpr.R12] = memory.Base, [Gpr.R13] = memory.Base + Lock, [Gpr.Rdi] = Kept };
