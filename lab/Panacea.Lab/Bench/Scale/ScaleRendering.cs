@@ -74,7 +74,7 @@ public static class ScaleRendering
 
     private static string Named(ScaleFigures figures) => figures.What == "memory"
         ? figures.Size % 1024 == 0 ? string.Create(CultureInfo.InvariantCulture, $"{figures.Size / 1024} GiB") : string.Create(CultureInfo.InvariantCulture, $"{figures.Size} MiB")
-        : string.Create(CultureInfo.InvariantCulture, $"{figures.Size:#,0} {(figures.What == "vcpus" ? "vCPUs" : figures.What)}");
+        : string.Create(CultureInfo.InvariantCulture, $"{figures.Size:#,0} {(figures.What != "vcpus" ? figures.What : figures.Size == 1 ? "vCPU" : "vCPUs")}");
 
     private static string Spread(Figures? us) => us is null ? None : $"{BenchRows.Time(us.Min)} / {BenchRows.Time(us.Max)}";
 
