@@ -41,7 +41,7 @@ public sealed class BenchTests
     {
         OverheadReport report = await new OverheadBench(Small with { Services = [GuestService.Arithmetic, GuestService.Find("redis")!] }, Nobody).RunAsync(TestContext.Current.CancellationToken);
         Assert.True(report.Ok, string.Join('\n', report.Work.SelectMany(w => w.Failures)));
-        Assert.All(report.Work, w => Assert.True(w is { Rate: > 0, ByTime.Count: 1, ByProcessor.Count: 1, Guard.ProportionalBytes: > 0 }, $"{w}"));
+        Assert.All(report.Work, w => Assert.True(w is { Rate: > 0, ByTime.Count: 1, ByProcessor.Count: 1, BreakpointsByProcessor.Count: 1, Guard.ProportionalBytes: > 0 }, $"{w}"));
         Assert.Single(report.Idle);
     }
 
