@@ -31,10 +31,11 @@ public sealed record OverheadReport
 /// <param name="Rate">Operations a second without a guard, median of the rounds; null where nothing was measured.</param>
 /// <param name="ByTime">Operations a second with a guard over those without, a value for each round.</param>
 /// <param name="ByProcessor">The same for operations per second of QEMU's processor time.</param>
+/// <param name="BreakpointsByProcessor">The same where nobody guards, and QEMU has the guard's breakpoints all the same.</param>
 /// <param name="Guard">The guard meanwhile.</param>
 /// <param name="Failures">What was not as it should be.</param>
 public sealed record OverheadFigures(
-    string Line, string Work, string Operation, double? Rate, MedianInterval? ByTime, MedianInterval? ByProcessor, GuardFootprint? Guard, IReadOnlyList<string> Failures);
+    string Line, string Work, string Operation, double? Rate, MedianInterval? ByTime, MedianInterval? ByProcessor, MedianInterval? BreakpointsByProcessor, GuardFootprint? Guard, IReadOnlyList<string> Failures);
 
 /// <summary>A guard whose guest has nothing to do.</summary>
 /// <param name="Line">The kernel line.</param>

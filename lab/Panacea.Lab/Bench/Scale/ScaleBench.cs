@@ -11,6 +11,10 @@ namespace Panacea.Lab.Bench.Scale;
 public sealed class ScaleBench(BenchOptions options, ProgressLine progress)
 {
     private const string Crash = "echo null-write > /dev/crashtest";
+
+    /// <summary>A process that writes and fsyncs without a pause: then somebody always sleeps uninterruptibly, and a guard has to look at the tasks.</summary>
+    private const string Writes = "recorder /data/scale > /dev/null 2>&1 < /dev/null &";
+
     private const int ImageBuilds = 3, RoomyMiB = 4096, SmallMiB = 256, BootsAtOnce = 2;
 
     /// <summary>What a small idle guest and its QEMU take on the host at most; the host keeps as much for itself as two dozen of them.</summary>
@@ -30,7 +34,7 @@ public sealed class ScaleBench(BenchOptions options, ProgressLine progress)
             // Sparse: most of it is never touched, and a memfd does not have to be there before it is.
             foreach (int memory in options.Sizes.MemoryMiB)
                 guests.AddRange(await GuestAsync(new GuestSpec { Line = line, MemoryMiB = memory, Memory = GuestMemoryBacking.SharedMemfd }, "memory", [memory], null, cancel));
-            guests.AddRange(await GuestAsync(new GuestSpec { Line = line, MemoryMiB = RoomyMiB }, "tasks", options.Sizes.Tasks, MoreTasks, cancel));
+            guests.AddRange(await GuestAsync(new GuestSpec { Line = line, MemoryMiB = RoomyMiB }, "tasks", options.Sizes.Tasks, MoreTasks, cancel, Writes));
             guests.AddRange(await GuestAsync(new GuestSpec { Line = line }, "modules", options.Sizes.Modules, MoreModules, cancel));
             foreach (int count in options.Sizes.Vcpus)
                 guests.AddRange(await GuestAsync(new GuestSpec { Line = line, Vcpus = count }, "vcpus", [count], null, cancel));
@@ -54,13 +58,16 @@ public sealed class ScaleBench(BenchOptions options, ProgressLine progress)
     /// <param name="sizes">The sizes, each larger than the one before; none, and there is no guest.</param>
     /// <param name="grow">The command that makes it larger, from one size to the next; null where it is as it was booted.</param>
     /// <param name="cancel">Gives up.</param>
-    private async Task<IReadOnlyList<ScaleFigures>> GuestAsync(GuestSpec spec, string what, IReadOnlyList<int> sizes, Func<int, int, string>? grow, CancellationToken cancel)
+    /// <param name="work">What the guest does meanwhile; null for nothing.</param>
+    private async Task<IReadOnlyList<ScaleFigures>> GuestAsync(GuestSpec spec, string what, IReadOnlyList<int> sizes, Func<int, int, string>? grow, CancellationToken cancel, string? work = null)
     {
         var figures = new List<ScaleFigures>();
         if (sizes.Count == 0)
             return figures;
         string named = $"{spec.Line}: {what} {sizes[0]}";
         await using Guest guest = await progress.DuringAsync($"{named}: booting", report => Guest.StartAsync(spec with { BootTimeout = BootLimit }, report, cancel));
+        if (work is not null)
+            await guest.RunAsync(work, Limit, cancel);
         int before = 0;
         foreach (int size in sizes)
         {

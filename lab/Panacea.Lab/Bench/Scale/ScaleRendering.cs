@@ -36,9 +36,9 @@ public static class ScaleRendering
     {
         var text = new StringBuilder();
         BenchMarkdown.Heading(text, report.At, report.Host, report.Command);
-        text.Append("One thing is made larger at a time; else a guest has 512 MiB and 2 vCPUs. With `memory` the memory is a memfd, most of which is never touched; with `tasks` the guest has 4 GiB, and so many processes and threads sleep in it besides its own; ");
+        text.Append("One thing is made larger at a time; else a guest has 512 MiB and 2 vCPUs. With `memory` the memory is a memfd, most of which is never touched; with `tasks` the guest has 4 GiB, so many processes and threads sleep in it besides its own, and one process writes and fsyncs without a pause (somebody always sleeps uninterruptibly then, and the guard has to look at the tasks); ");
         text.Append("with `modules` so many are loaded besides its own. The crash is a NULL write in a process's write(). Time stopped is the time between QEMU's own STOP and RESUME; the machine is read for the report after that, while the guest runs. ");
-        text.Append("The guard's processor time is for each second, in milliseconds, while the guest has nothing to do.\n\n");
+        text.Append("The guard's processor time is for each second, in milliseconds, while nothing crashes.\n\n");
         if (report.Guests.Count > 0)
         {
             BenchMarkdown.Head(text, GuestHeaders, 2);
