@@ -11,7 +11,7 @@ namespace Panacea.Lab.Workloads;
 /// <param name="Keeps">The numbers say how much is durable: each is one more than the last, whatever happens to the guest in between. Else they count from the client's connection.</param>
 public sealed record GuestService(string Name, string Summary, IReadOnlyList<string> Starts, bool Keeps)
 {
-    private const string Key = "panacea:lab:service", Hello = "serving";
+    private const string Key = "panacea:lab:service";
 
     /// <summary>For each vCPU, as the shell has it.</summary>
     private const string Cpus = "$(grep ^processor /proc/cpuinfo | cut -d: -f2)";
@@ -59,12 +59,14 @@ public sealed record GuestService(string Name, string Summary, IReadOnlyList<str
 
     private async IAsyncEnumerable<long?> FollowAsync(Guest guest, string command, [EnumeratorCancellation] CancellationToken cancel)
     {
+        // A request that is given up while the guest boots reaches it all the same, later: only one that does nothing is made again and again.
+        await guest.Control.RunAsync("true", Timeout.InfiniteTimeSpan, cancel);
+        yield return null;
+
         // Whom an earlier connection left behind serves nobody any more; a guest that was set back to a snapshot still has him.
-        await foreach (string line in guest.Control.StreamLinesAsync($"echo {Hello}; {End}; echo $$ > {File}; {command}", cancel))
+        await foreach (string line in guest.Control.StreamLinesAsync($"{End}; echo $$ > {File}; {command}", cancel))
         {
-            if (line == Hello)
-                yield return null;
-            else if (long.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out long number))
+            if (long.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out long number))
                 yield return number;
         }
     }

@@ -16,7 +16,7 @@ namespace Panacea.Lab.Bench.Overhead;
 public sealed class OverheadBench(BenchOptions options, ProgressLine progress)
 {
     // After a guard has come or gone: what that takes is paid once, not while it guards.
-    private static readonly TimeSpan Settle = TimeSpan.FromSeconds(0.5), Limit = TimeSpan.FromMinutes(1), LongestWindow = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Settle = TimeSpan.FromSeconds(0.5), Limit = TimeSpan.FromMinutes(1), LongestWindow = TimeSpan.FromSeconds(3);
 
     /// <summary>What there is to choose from.</summary>
     public static IReadOnlyList<GuestService> All { get; } = [GuestService.Arithmetic, .. GuestService.All];
