@@ -53,7 +53,7 @@ public sealed partial class GuardSession
     /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
     private void LookForStuckTasks()
     {
-        if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap) is not { } stuck)
+        if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap, () => _target.HasNews) is not { } stuck)
             return;
         Incidents.CancelCheckUps();
         var at = DateTimeOffset.UtcNow;

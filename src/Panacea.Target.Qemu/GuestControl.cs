@@ -59,6 +59,9 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.WaitForStop"/>
     GuestWait WaitForStop(TimeSpan timeout);
 
+    /// <inheritdoc cref="QemuTarget.HasNews"/>
+    bool HasNews { get; }
+
     /// <inheritdoc cref="QemuTarget.Stop"/>
     IHeldGuest Stop();
 

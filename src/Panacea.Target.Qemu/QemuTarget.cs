@@ -127,6 +127,9 @@ public sealed partial class QemuTarget : IDisposable
             : throw new GdbException("QEMU did not stop the guest in time", GdbFailure.Timeout);
     }
 
+    /// <summary>The stub has said something that <see cref="WaitForStop"/> has not taken yet: most probably the guest has stopped. Takes a microsecond; for whoever does something long while the guest runs.</summary>
+    public bool HasNews => _stopped == null && _gdb.HasInput;
+
     /// <summary>Waits until the guest stops, an event other than STOP and RESUME comes, or <see cref="Wake"/> is called. Uses no processor time.</summary>
     public QemuWait WaitForStop(TimeSpan timeout)
     {

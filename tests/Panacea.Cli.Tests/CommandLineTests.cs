@@ -1,4 +1,5 @@
 using Panacea.Cli.CommandLine;
+using Panacea.Cli.Services;
 using Panacea.Kernel.Image;
 using Panacea.Target;
 
@@ -34,7 +35,7 @@ public class CommandLineTests
     [
         "", "demo", "guard", "image", "image build", "image show", "image verify", "inspect", "inspect ps", "inspect modules", "inspect dmesg",
         "inspect bt", "inspect symbol", "inspect type", "inspect task", "inspect files", "inspect vmcoreinfo", "inspect read", "inspect disasm", "inspect runq", "inspect locks",
-        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "inspect dev", "inspect sys", "dump", "clone", "inject", "campaign", "campaign check", "policy", "policy check", "policy explain", "bench", "bench recovery", "bench rehearsal", "bench diagnosis", "completion", "completion bash", "completion zsh", "completion fish",
+        "inspect workqueues", "inspect timers", "inspect memory", "inspect slab", "inspect mounts", "inspect net", "inspect dev", "inspect sys", "dump", "clone", "inject", "campaign", "campaign check", "policy", "policy check", "policy explain", "bench", "bench recovery", "bench rehearsal", "bench service", "bench overhead", "bench scale", "bench diagnosis", "completion", "completion bash", "completion zsh", "completion fish",
     ];
 
     [Theory]
@@ -63,6 +64,22 @@ public class CommandLineTests
         foreach (string example in examples)
             Assert.Empty(root.Parse($"{example["panacea ".Length..]} ".Replace(" vmcore ", $" {dump} ", StringComparison.Ordinal), PanaceaCommandLine.Parser).Errors);
         File.Delete(dump);
+    }
+
+    [Theory]
+    [InlineData("bench recovery", BenchKind.Recovery, 30, "6.1,6.12", "", "")]
+    [InlineData("bench rehearsal --crashes 2 --kernels 6.1", BenchKind.Rehearsal, 2, "6.1", "", "")]
+    [InlineData("bench service --workloads bank,redis", BenchKind.Service, 5, "6.1,6.12", "bank,redis", "")]
+    [InlineData("bench overhead --rounds 7", BenchKind.Overhead, 7, "6.1,6.12", "arithmetic,redis,records,bank,forks", "")]
+    [InlineData("bench scale --only vms --kernels 6.12,6.12", BenchKind.Scale, 5, "6.12", "", "vms")]
+    [InlineData("bench diagnosis", BenchKind.Diagnosis, 5, "6.1,6.12", "", "")]
+    internal void A_benchmark_is_what_was_asked_for(string line, BenchKind kind, int count, string kernels, string workloads, string only)
+    {
+        var harness = new Harness();
+        Assert.Equal(ExitCodes.Ok, harness.Run(line.Split(' ')).ExitCode);
+        BenchRequest request = harness.Benched!;
+        Assert.Equal((kind, count, kernels, workloads, only), (request.Kind, request.Count, string.Join(',', request.Kernels), string.Join(',', request.Workloads), string.Join(',', request.Only)));
+        Assert.False(request.Json || request.UpdateDocs || request.Yes);
     }
 
     [Theory]
@@ -118,6 +135,11 @@ public class CommandLineTests
     [InlineData("inspect pid:1 symbol", "NAME")]
     [InlineData("bench recovery --crashes 0", "from 1 to 100000")]
     [InlineData("bench diagnosis --rounds 0", "from 1 to 100000")]
+    [InlineData("bench scale --only disks", "'disks' can't be made larger; there are memory, tasks, modules, vcpus, vms")]
+    [InlineData("bench overhead --workloads idle", "'idle' is no workload of this benchmark")]
+    [InlineData("bench service --workloads arithmetic", "'arithmetic' is no workload of this benchmark")]
+    [InlineData("bench recovery --workloads redis", "--workloads")]
+    [InlineData("bench service --kernels 5.10", "'5.10' is no kernel line of the lab")]
     [InlineData("completion tcsh", "'tcsh' is not known here")]
     public void A_wrong_command_line_gets_one_sentence_and_changes_nothing(string line, string says)
     {

@@ -87,11 +87,14 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     public int Demo(DemoRequest request, CliConsole console, CancellationToken cancel) => RunDemo!(request);
 
-    public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+    public int Bench(BenchRequest request, CliConsole console, CancellationToken cancel)
+    {
+        Benched = request;
+        return 0;
+    }
 
-    public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
-
-    public int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel) => 0;
+    /// <summary>The last benchmark that was asked for.</summary>
+    public BenchRequest? Benched { get; private set; }
 
     public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel)
     {

@@ -48,14 +48,19 @@ public sealed class BenchTests
             Assert.Contains(part, text, StringComparison.Ordinal);
         int[] cells = [.. text.Split('\n').Where(l => l.StartsWith('|')).Select(l => l.Count(c => c == '|'))];
         Assert.Equal([5], cells.Distinct());
+        Assert.DoesNotContain("other work", text, StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void A_busy_host_is_told() => Assert.Contains(
+        "load average 2.5 at the start: the host had other work too, with", PerformanceDocument.Render(Samples.Bench with { Host = Samples.Bench.Host with { Load = 2.5 } }), StringComparison.Ordinal);
 
     [Fact]
     public void Only_the_generated_part_is_replaced()
     {
-        string text = PerformanceDocument.Replace($"# Mine\n\n{Begin}\nold\n{End}\n\nAlso mine.\n", "\nnew\n");
+        string text = GeneratedDocument.Replace($"# Mine\n\n{Begin}\nold\n{End}\n\nAlso mine.\n", "\nnew\n", "recovery");
         Assert.Equal($"# Mine\n\n{Begin}\n\nnew\n{End}\n\nAlso mine.\n", text);
-        Assert.Equal(text, PerformanceDocument.Replace(text, "\nnew\n"));
+        Assert.Equal(text, GeneratedDocument.Replace(text, "\nnew\n", "recovery"));
     }
 
     [Theory]
@@ -64,7 +69,7 @@ public sealed class BenchTests
     [InlineData($"# Mine\n{Begin}\n")]
     public void A_document_without_a_place_for_it_keeps_what_it_has(string text)
     {
-        string replaced = PerformanceDocument.Replace(text, "\nnew\n");
+        string replaced = GeneratedDocument.Replace(text, "\nnew\n", "recovery");
         Assert.StartsWith(text.TrimEnd(), replaced, StringComparison.Ordinal);
         Assert.EndsWith($"\nnew\n{End}\n", replaced, StringComparison.Ordinal);
     }
@@ -77,7 +82,7 @@ public sealed class BenchTests
         {
             File.WriteAllText(Path.Combine(directory, "Panacea.slnx"), "");
             string inside = Directory.CreateDirectory(Path.Combine(directory, "a", "b")).FullName;
-            string path = PerformanceDocument.Find(inside);
+            string path = GeneratedDocument.Find(inside, PerformanceDocument.Name);
             Assert.Equal(Path.Combine(directory, "docs", "performance.md"), path);
             PerformanceDocument.Update(path, Samples.Bench);
             string first = File.ReadAllText(path);
@@ -92,7 +97,7 @@ public sealed class BenchTests
     }
 
     [Fact]
-    public void Outside_a_source_tree_there_is_no_document() => Assert.Throws<LabException>(() => PerformanceDocument.Find("/proc"));
+    public void Outside_a_source_tree_there_is_no_document() => Assert.Throws<LabException>(() => GeneratedDocument.Find("/proc", PerformanceDocument.Name));
 
     [Fact]
     public void The_host_is_read()

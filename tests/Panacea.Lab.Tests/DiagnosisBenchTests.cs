@@ -53,8 +53,8 @@ public sealed class DiagnosisBenchTests
             Assert.Equal(text, File.ReadAllText(path));
 
             // A document from before there was the second one keeps the first.
-            string old = PerformanceDocument.Replace("# Performance\n", "figures\n");
-            Assert.StartsWith(old.TrimEnd(), PerformanceDocument.Replace(old, "more\n", "diagnosis"), StringComparison.Ordinal);
+            string old = GeneratedDocument.Replace("# Performance\n", "figures\n", "recovery");
+            Assert.StartsWith(old.TrimEnd(), GeneratedDocument.Replace(old, "more\n", "diagnosis"), StringComparison.Ordinal);
         }
         finally
         {

@@ -21,6 +21,35 @@ public sealed class ArmedKernelTests
         Assert.False(fresh.LacksModule(g.Guest.Memory, isStill: true));
     }
 
+    /// <summary>The guest may stand meanwhile, and servers have a hundred modules: looking for one that is not known reads their pages, each once.</summary>
+    [Fact]
+    public void Looking_for_a_module_costs_less_than_two_reads_for_each()
+    {
+        const int count = 40;
+        using var cache = new TemporaryDirectory();
+        using var g = new ArmedGuest();
+        for (int i = 0; i < count; i++)
+            g.Guest.AddModule($"module{i}");
+        g.Guest.Link();
+        using var armed = new ArmedKernel(RepairImageBuilder.Refresh(g.Armed.Image, g.Guest.Memory, cache.Path, TargetLimits.Default), TargetLimits.Default);
+        var memory = new CountingMemory(g.Guest.Memory);
+        Assert.False(armed.LacksModule(memory, isStill: true));
+        Assert.InRange(memory.Reads, 1, (2 * count) - 1);
+    }
+
+    private sealed class CountingMemory(IGuestMemory inner) : IGuestMemory
+    {
+        public int Reads { get; private set; }
+
+        public IReadOnlyList<PhysicalRange> Ranges => inner.Ranges;
+
+        public bool TryRead(PhysicalAddress address, Span<byte> destination, out MemoryFault fault)
+        {
+            Reads++;
+            return inner.TryRead(address, destination, out fault);
+        }
+    }
+
     /// <summary>Unloaded and loaded again at the same address, as a developer at work does: what is known of it is of another loading.</summary>
     [Fact]
     public void The_same_module_loaded_again_in_its_place_is_another_one()

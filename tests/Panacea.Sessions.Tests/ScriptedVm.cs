@@ -51,6 +51,8 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
 
     public bool IsGone { get; set; }
 
+    public bool HasNews => false;
+
     public HeldGuest? Now { get; private set; }
 
     public IHeldGuest? Stopped => Now;

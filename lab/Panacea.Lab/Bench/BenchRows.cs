@@ -42,7 +42,7 @@ public static class BenchRows
     /// <summary>A time in microseconds for a person.</summary>
     public static string Time(double? microseconds) => microseconds is { } us ? IncidentReport.Duration((long)Math.Round(us)) : None;
 
-    private static string Time(long? microseconds) => microseconds is { } us ? IncidentReport.Duration(us) : None;
+    internal static string Time(long? microseconds) => microseconds is { } us ? IncidentReport.Duration(us) : None;
 
     private static string Size(long bytes) => string.Create(CultureInfo.InvariantCulture, $"{bytes / 1048576.0:0.0} MiB");
 

@@ -38,19 +38,14 @@ public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
     /// <exception cref="LabException">The lab could not be set up, or a guest does not boot.</exception>
     public async Task<DiagnosisReport> RunAsync(CancellationToken cancel = default)
     {
-        bool yes = options.AssumeYes;
-        IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
-        if (!yes && missing.Count > 0)
-            yes = options.Ask?.Invoke(missing) == true;
+        BenchHost host = await BenchStart.PrepareAsync(options, progress, cancel);
         var debug = new Dictionary<string, DebugInstallation>();
-        DumpReaderInstallation others = await progress.DuringAsync("looking for what the benchmark needs", async report =>
+        DumpReaderInstallation others = await progress.DuringAsync("looking for crash, drgn and debug packages", async report =>
         {
-            await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, yes, null, report, cancel);
             foreach (string line in options.Lines)
                 debug[line] = await DebugPackages.GetAsync((await GuestBuilder.GetAsync(line, report, cancel)).Kernel, report, cancel);
             return await DumpReaders.GetAsync(report, cancel);
         });
-        (_, string version) = await options.Panacea.StartColdAsync(cancel);
         string directory = LabPaths.NewRunDirectory();
         try
         {
@@ -62,7 +57,6 @@ public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
             _readers.Add(new Reader("inspect", (dump, _) => ["sh", "-c", "exec \"$0\" inspect \"$1\" < \"$2\"", options.Panacea.Path, dump, ours], "COMMAND:"));
             _readers.Add(new Reader("crash", (dump, vmlinux) => [.. others.Crash.Command, "-s", "-i", commands, vmlinux, dump], "COMMAND:"));
             _readers.Add(new Reader("drgn", (dump, vmlinux) => [.. others.Drgn.Command, "-q", "-c", dump, "-s", vmlinux, "-e", DrgnScript], "COMMAND:"));
-            BenchHost host = await HostFacts.ReadAsync(version, cancel);
             var dumps = new List<DumpFigures>();
             foreach (string line in options.Lines)
             {
@@ -75,7 +69,7 @@ public sealed class DiagnosisBench(BenchOptions options, ProgressLine progress)
                 }
             }
 
-            string[] programs = [version, $"crash {others.Crash.Version}", $"drgn {others.Drgn.Version}"];
+            string[] programs = [$"panacea {host.Panacea}", $"crash {others.Crash.Version}", $"drgn {others.Drgn.Version}"];
             return new DiagnosisReport { At = DateTimeOffset.UtcNow, Command = CommandLine(), Host = host, Programs = programs, Dumps = dumps };
         }
         finally

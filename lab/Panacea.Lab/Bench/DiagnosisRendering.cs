@@ -27,20 +27,16 @@ public static class DiagnosisRendering
     public static string Document(DiagnosisReport report)
     {
         var text = new StringBuilder();
-        BenchHost host = report.Host;
-        text.Append(CultureInfo.InvariantCulture, $"\nMeasured {report.At:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, {Safe.Markdown($"host kernel {host.Kernel}")}, ");
-        text.Append(CultureInfo.InvariantCulture, $"{Safe.Markdown(string.Join(", ", report.Programs))}, load average {host.Load:0.0} at the start, with\n\n    {report.Command}\n\n");
+        BenchMarkdown.Heading(text, report.At, report.Host, report.Command, report.Programs);
         text.Append("One ELF core of QEMU is read by all of them, by turns: `panacea diagnose DUMP --json`, the whole report, and `panacea inspect DUMP` with `bt --all`, `ps` and `dmesg`, both without debug files; ");
         text.Append("crash with `bt -a`, `ps` and `log`, and drgn with a script that says the same, both with the kernel's debug package. The last column compares these with `inspect`, which does the same work. Wall time from the program's start to its end, median of the rounds. Cold: nothing of the dump in the page cache ");
         text.Append("(`posix_fadvise`); programs and debug files stay in it, which favours those that need debug files. Warm: the same again at once. Resident: the most that `wait4` reports. ");
         text.Append("The guest died of a NULL write with redis and a counter at work. Pages of zeros in the dumps of 16 GiB are holes.\n\n");
-        Row(text, Headers);
-        Row(text, ["---", "---", .. Headers.Skip(2).Select(_ => "---:")]);
+        BenchMarkdown.Head(text, Headers, 2);
         foreach (string[] row in Rows(report))
-            Row(text, row);
+            BenchMarkdown.Row(text, row);
         text.Append("\nGoals: 1 GiB in 1 s cold and in 200 MiB; 16 GiB within twice that; five times as fast as crash and as drgn.\n\n");
-        foreach (string failure in Failures(report))
-            text.Append(CultureInfo.InvariantCulture, $"Not as it should be: {Safe.Markdown(failure)}\n\n");
+        BenchMarkdown.Failures(text, Failures(report));
         return text.ToString();
     }
 
@@ -61,6 +57,4 @@ public static class DiagnosisRendering
 
     private static string Times(Figures? theirs, Figures? ours) =>
         theirs is null || ours is null ? None : (theirs.Median / ours.Median).ToString(theirs.Median < 10 * ours.Median ? "0.0" : "0", CultureInfo.InvariantCulture);
-
-    private static void Row(StringBuilder text, IEnumerable<string> cells) => text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
 }

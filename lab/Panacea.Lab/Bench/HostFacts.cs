@@ -14,12 +14,13 @@ public static partial class HostFacts
     {
         string qemu = await HostCommand.MustAsync("qemu-system-x86_64", ["--version"], null, cancel);
         string cpuinfo = await File.ReadAllTextAsync("/proc/cpuinfo", cancel);
-        string load = (await File.ReadAllTextAsync("/proc/loadavg", cancel)).Split(' ')[0];
         string kernel = (await File.ReadAllTextAsync("/proc/sys/kernel/osrelease", cancel)).Trim();
         return new BenchHost(
-            Cpu(cpuinfo), Environment.ProcessorCount, kernel, QemuVersion(qemu), panacea.Replace("panacea ", "", StringComparison.Ordinal),
-            double.TryParse(load, NumberStyles.Float, CultureInfo.InvariantCulture, out double value) ? value : 0);
+            Cpu(cpuinfo), Environment.ProcessorCount, kernel, QemuVersion(qemu), panacea.Replace("panacea ", "", StringComparison.Ordinal), Load());
     }
+
+    /// <summary>The load average of the last minute.</summary>
+    public static double Load() => double.TryParse(File.ReadAllText("/proc/loadavg").Split(' ')[0], NumberStyles.Float, CultureInfo.InvariantCulture, out double value) ? value : 0;
 
     internal static string Cpu(string cpuinfo) => ModelName().Match(cpuinfo) is { Success: true } match ? match.Groups[1].Value.Trim() : "unknown";
 

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Net.Sockets;
-using System.Text.Json;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Tour;
 
@@ -122,28 +121,12 @@ internal sealed class KernelBench(string line, BenchOptions options, WorkingServ
 
             _recovered.Add((kind, incident.Repair ?? "none", stopped));
             _gaps.Add(crash.ClientGap.TotalMicroseconds);
-            if (MachineReadUs(incident.Record) is { } read)
+            if (MeasuredCrash.MachineReadOf(incident.Record) is { } read)
                 _reports.Add(read);
         }
 
         return true;
     });
-
-    /// <summary>The step of that name in the record's timeline; null where the machine could not be read.</summary>
-    private static long? MachineReadUs(string? record)
-    {
-        string file = Path.Combine(record ?? "", "incident.json");
-        if (record is null || !File.Exists(file))
-            return null;
-        using var incident = JsonDocument.Parse(File.ReadAllBytes(file));
-        foreach (JsonElement step in incident.RootElement.GetProperty("timeline").EnumerateArray())
-        {
-            if (step.GetProperty("step").GetString() == "machine-read")
-                return step.GetProperty("at_us").GetInt64();
-        }
-
-        return null;
-    }
 
     private async Task<Figures> RebootsAsync(CancellationToken cancel)
     {

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Panacea.Lab.Guests;
-using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 
 namespace Panacea.Lab.Bench;
@@ -14,20 +13,8 @@ public sealed class RecoveryBench(BenchOptions options, ProgressLine progress)
     /// <exception cref="LabException">The lab could not be set up, or a guest does not boot.</exception>
     public async Task<BenchReport> RunAsync(CancellationToken cancel = default)
     {
-        bool yes = options.AssumeYes;
-        IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
-        if (!yes && missing.Count > 0)
-            yes = options.Ask?.Invoke(missing) == true;
-        await progress.DuringAsync("looking for what the benchmark needs", async report =>
-        {
-            await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, yes, null, report, cancel);
-            foreach (string line in options.Lines)
-                await GuestBuilder.GetAsync(line, report, cancel);
-            return true;
-        });
-
-        (Figures cold, string version) = await progress.DuringAsync("starting panacea cold", _ => ColdStartsAsync(cancel));
-        BenchHost host = await HostFacts.ReadAsync(version, cancel);
+        BenchHost host = await BenchStart.PrepareAsync(options, progress, cancel);
+        Figures cold = await progress.DuringAsync("starting panacea cold", _ => ColdStartsAsync(cancel));
         var kernels = new List<KernelFigures>();
         foreach (string line in options.Lines)
             kernels.Add(await KernelAsync(line, cancel));
@@ -37,14 +24,13 @@ public sealed class RecoveryBench(BenchOptions options, ProgressLine progress)
     private string CommandLine() => string.Create(
         CultureInfo.InvariantCulture, $"./panacea bench recovery --crashes {options.Crashes} --kernels {string.Join(',', options.Lines)} --update-docs");
 
-    private async Task<(Figures Figures, string Version)> ColdStartsAsync(CancellationToken cancel)
+    /// <summary>The first start may have had to read the executable from the disk, which is not what starting takes; that one is over.</summary>
+    private async Task<Figures> ColdStartsAsync(CancellationToken cancel)
     {
-        // The first one may have to read the executable from the disk; that is not what starting takes.
-        (_, string version) = await options.Panacea.StartColdAsync(cancel);
         var series = new List<long>();
         for (int i = 0; i < options.ColdStarts; i++)
             series.Add((await options.Panacea.StartColdAsync(cancel)).Us);
-        return (Figures.Of(series), version);
+        return Figures.Of(series);
     }
 
     private async Task<KernelFigures> KernelAsync(string line, CancellationToken cancel)

@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
 using Panacea.Lab.Guests;
-using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 
 namespace Panacea.Lab.Bench;
@@ -20,16 +19,7 @@ public sealed class RehearsalBench(BenchOptions options, ProgressLine progress)
     /// <exception cref="LabException">The lab could not be set up, or a guest does not boot.</exception>
     public async Task<RehearsalReport> RunAsync(CancellationToken cancel = default)
     {
-        bool yes = options.AssumeYes;
-        IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
-        if (!yes && missing.Count > 0)
-            yes = options.Ask?.Invoke(missing) == true;
-        await progress.DuringAsync("looking for what the benchmark needs", async report =>
-        {
-            await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, yes, null, report, cancel);
-            return true;
-        });
-        BenchHost host = await HostFacts.ReadAsync((await options.Panacea.StartColdAsync(cancel)).Version, cancel);
+        BenchHost host = await BenchStart.PrepareAsync(options, progress, cancel);
         var rows = new List<RehearsalFigures>();
         foreach (string line in options.Lines)
         {

@@ -27,19 +27,15 @@ public static class RehearsalRendering
     public static string Document(RehearsalReport report)
     {
         var text = new StringBuilder();
-        BenchHost host = report.Host;
-        text.Append(CultureInfo.InvariantCulture, $"\nMeasured {report.At:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, {Safe.Markdown($"host kernel {host.Kernel}")}, ");
-        text.Append(CultureInfo.InvariantCulture, $"{Safe.Markdown($"QEMU {host.Qemu}")}, {Safe.Markdown($"Panacea {host.Panacea}")}, load average {host.Load:0.0} at the start, with\n\n    {report.Command}\n\n");
+        BenchMarkdown.Heading(text, report.At, report.Host, report.Command);
         text.Append("The guests run under emulation where the host has no KVM, with 2 vCPUs, memory in a memfd, redis and a counter at work. Each plan is tried on a copy of its own, one after the other where there are not twice as many ");
         text.Append("processors as vCPUs; the one that a copy lives with goes to the guest. `stubborn` has a caller that dies of an error, `stubborn-twice` two. Beside it, in the same run: the same crash without rehearsals. ");
         text.Append("Time stopped is the time between QEMU's own STOP and RESUME.\n\n");
-        Row(text, Headers);
-        Row(text, ["---", "---", .. Headers.Skip(2).Select(_ => "---:")]);
+        BenchMarkdown.Head(text, Headers, 2);
         foreach (string[] row in Rows(report))
-            Row(text, row);
+            BenchMarkdown.Row(text, row);
         text.Append("\nGoals: 400 ms with one plan, 1 s with three, whatever the size of the guest.\n\n");
-        foreach (string failure in Failures(report))
-            text.Append(CultureInfo.InvariantCulture, $"Not as it should be: {Safe.Markdown(failure)}\n\n");
+        BenchMarkdown.Failures(text, Failures(report));
         return text.ToString();
     }
 
@@ -50,6 +46,4 @@ public static class RehearsalRendering
     ]);
 
     private static IEnumerable<string> Failures(RehearsalReport report) => report.Rows.SelectMany(r => r.Failures.Select(f => $"{r.Line}, {r.MemoryMiB} MiB, {r.Crash}: {f}"));
-
-    private static void Row(StringBuilder text, IEnumerable<string> cells) => text.Append("| ").AppendJoin(" | ", cells).Append(" |\n");
 }

@@ -79,7 +79,7 @@ public static partial class GuestBuilder
             cpio.AddFile($"bin/{name}", await File.ReadAllBytesAsync(file, cancel), true);
         foreach (string library in libraries)
             cpio.AddFile(library, await File.ReadAllBytesAsync(library, cancel), true);
-        foreach (string program in (string[])["agent", "counter", "recorder"])
+        foreach (string program in (string[])["agent", "counter", "recorder", "sleepers"])
             cpio.AddFile($"bin/{program}", await File.ReadAllBytesAsync(Path.Combine(programs, program), cancel), true);
         cpio.AddFile("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"u8);
         cpio.AddFile("etc/group", "root:x:0:\n"u8);

@@ -9,6 +9,9 @@ public sealed record GuardEvent
     /// <summary>Which event: armed, death, resumed, incident, detached, error …</summary>
     public required string Event { get; init; }
 
+    /// <summary>The VM, as it was named to the guard.</summary>
+    public string? Vm { get; init; }
+
     /// <summary>Release of the guest's kernel.</summary>
     public string? Kernel { get; init; }
 

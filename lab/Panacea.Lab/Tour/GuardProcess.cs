@@ -37,7 +37,7 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <summary>Its pid.</summary>
     public int Pid => _process.Id;
 
-    /// <summary>The event of being armed.</summary>
+    /// <summary>The event of being armed; of several VMs, the last one's.</summary>
     public GuardEvent Armed { get; private set; } = null!;
 
     /// <summary>Starts guarding a VM and waits until its death points are armed.</summary>
@@ -53,7 +53,12 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <inheritdoc cref="StartAsync(PanaceaProgram, string, string, TimeSpan, CancellationToken)"/>
     /// <param name="more">More of its options.</param>
     public static Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, TimeSpan healthWindow, IReadOnlyList<string> more, CancellationToken cancel = default) =>
-        StartAsync(panacea, target, directory, ["--health-window", string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms"), "--repair-limit", "0", "--fuse", "off", .. more], cancel);
+        StartAsync(panacea, target, directory, [.. OptionsFor(healthWindow), .. more], cancel);
+
+    /// <summary>Options of a guard that is to repair crash after crash.</summary>
+    /// <param name="healthWindow">How long a repaired guest is watched.</param>
+    public static IReadOnlyList<string> OptionsFor(TimeSpan healthWindow) =>
+        ["--health-window", string.Create(CultureInfo.InvariantCulture, $"{(long)healthWindow.TotalMilliseconds}ms"), "--repair-limit", "0", "--fuse", "off"];
 
     /// <summary>Starts guarding a VM and waits until its death points are armed.</summary>
     /// <param name="panacea">The executable.</param>
@@ -62,19 +67,30 @@ public sealed partial class GuardProcess : IAsyncDisposable
     /// <param name="options">How it is to guard; what is not said is as for everybody.</param>
     /// <param name="cancel">Gives up.</param>
     /// <exception cref="LabException">It could not guard the VM; the message has what it said.</exception>
-    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, IReadOnlyList<string> options, CancellationToken cancel = default)
+    public static Task<GuardProcess> StartAsync(PanaceaProgram panacea, string target, string directory, IReadOnlyList<string> options, CancellationToken cancel = default) =>
+        StartAsync(panacea, [target], directory, options, cancel);
+
+    /// <summary>Starts guarding several VMs in one process and waits until all of them are armed.</summary>
+    /// <param name="panacea">The executable.</param>
+    /// <param name="targets">The VMs.</param>
+    /// <param name="directory">Where incident records and repair images go.</param>
+    /// <param name="options">How it is to guard.</param>
+    /// <param name="cancel">Gives up.</param>
+    /// <exception cref="LabException">It could not guard one of them; the message has what it said.</exception>
+    public static async Task<GuardProcess> StartAsync(PanaceaProgram panacea, IReadOnlyList<string> targets, string directory, IReadOnlyList<string> options, CancellationToken cancel = default)
     {
-        string[] arguments = ["guard", target, "--json", .. options, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images")];
+        string[] arguments = ["guard", .. targets, "--json", .. options, "--records", Path.Combine(directory, "incidents"), "--image-cache", Path.Combine(directory, "images")];
         var start = new ProcessStartInfo(panacea.Path, arguments)
         {
             RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true,
         };
         Process process = Process.Start(start) ?? throw new LabException("panacea guard did not start");
         process.StandardInput.Close();
-        var guard = new GuardProcess(process, $"panacea guard {target} --json");
+        var guard = new GuardProcess(process, $"panacea guard {string.Join(' ', targets)} --json");
         try
         {
-            guard.Armed = await guard.NextAsync("armed", Patience, cancel);
+            for (int i = 0; i < targets.Count; i++)
+                guard.Armed = await guard.NextAsync("armed", Patience, cancel);
             return guard;
         }
         catch

@@ -187,17 +187,11 @@ internal interface ILab
     /// <summary>The tour.</summary>
     int Demo(DemoRequest request, CliConsole console, CancellationToken cancel);
 
-    /// <summary>The recovery benchmark.</summary>
-    int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel);
-
-    /// <summary>The benchmark of rehearsals.</summary>
-    int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel);
+    /// <summary>A benchmark.</summary>
+    int Bench(BenchRequest request, CliConsole console, CancellationToken cancel);
 
     /// <summary>The campaign of faults.</summary>
     int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel);
-
-    /// <summary>The benchmark of reading dumps.</summary>
-    int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel);
 }
 
 /// <summary>Options of <c>demo</c>.</summary>
@@ -220,11 +214,3 @@ internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 /// <param name="IsPersistent">Faults of code stay for ever.</param>
 internal sealed record CampaignRequest(
     bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, string? At, bool IsPersistent);
-
-/// <summary>Options of <c>bench</c>.</summary>
-/// <param name="Json">One JSON object instead of a table.</param>
-/// <param name="Yes">Install what is missing without asking.</param>
-/// <param name="Count">Crashes per kernel, or rounds per dump.</param>
-/// <param name="Kernels">Kernel lines.</param>
-/// <param name="UpdateDocs">Write the figures into docs/performance.md.</param>
-internal sealed record BenchRequest(bool Json, bool Yes, int Count, IReadOnlyList<string> Kernels, bool UpdateDocs);

@@ -25,63 +25,8 @@ internal sealed class LiveLab : ILab
         });
     }
 
-    public int BenchRecovery(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
-    {
-        // Before the guests boot, not after they have crashed for minutes.
-        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
-        var options = new BenchOptions
-        {
-            Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Count, AssumeYes = request.Yes, Ask = Asking(console),
-        };
-        BenchReport report = await new RecoveryBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
-        if (request.Json)
-            console.Out.WriteLine(BenchRendering.Json(report));
-        else
-            BenchRendering.Show(report, console.OutScreen);
-        if (docs is not null)
-        {
-            PerformanceDocument.Update(docs, report);
-            console.Note($"wrote {docs}");
-        }
-
-        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
-    });
-
-    public int BenchDiagnosis(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
-    {
-        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
-        var options = new BenchOptions { Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Rounds = request.Count, AssumeYes = request.Yes, Ask = Asking(console) };
-        DiagnosisReport report = await new DiagnosisBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
-        if (request.Json)
-            console.Out.WriteLine(DiagnosisRendering.Json(report));
-        else
-            DiagnosisRendering.Show(report, console.OutScreen);
-        if (docs is not null)
-        {
-            PerformanceDocument.Update(docs, report);
-            console.Note($"wrote {docs}");
-        }
-
-        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
-    });
-
-    public int BenchRehearsal(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
-    {
-        string? docs = request.UpdateDocs ? PerformanceDocument.Find(Environment.CurrentDirectory) : null;
-        var options = new BenchOptions { Panacea = PanaceaProgram.Self(), Lines = request.Kernels, Crashes = request.Count, AssumeYes = request.Yes, Ask = Asking(console) };
-        RehearsalReport report = await new RehearsalBench(options, new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen)).RunAsync(cancel);
-        if (request.Json)
-            console.Out.WriteLine(RehearsalRendering.Json(report));
-        else
-            RehearsalRendering.Show(report, console.OutScreen);
-        if (docs is not null)
-        {
-            PerformanceDocument.Update(docs, report);
-            console.Note($"wrote {docs}");
-        }
-
-        return report.Ok ? ExitCodes.Ok : ExitCodes.Failure;
-    });
+    public int Bench(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+        await LiveBench.RunAsync(request, Asking(console), console, cancel) ? ExitCodes.Ok : ExitCodes.Failure);
 
     public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
     {

@@ -1,4 +1,5 @@
 using Panacea.Formats.Orc;
+using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
@@ -13,6 +14,10 @@ namespace Panacea.Kernel.Image;
 internal sealed class ModuleReader(LinuxKernel kernel, RepairImage? previous, TargetLimits limits, bool isStill)
 {
     private const uint Live = 0, Going = 2;
+
+    /// <summary>Pages that are kept while one module is read.</summary>
+    private const int MaxPages = 1024;
+
     private readonly List<ImageModule> _modules = [];
     private readonly List<ImageContainer.Section> _sections = [];
     private readonly Dictionary<uint, uint> _known = [];
@@ -33,6 +38,7 @@ internal sealed class ModuleReader(LinuxKernel kernel, RepairImage? previous, Ta
     {
         if (TryEnumerate() is not { } found)
             return false;
+        IReadOnlyDictionary<ulong, ulong>? types = null;
         string unloaded = kernel.Image.TryFindSymbol("last_unloaded_module", out ulong last) && kernel.Space.TryReadString(new VirtualAddress(last), 64, out string name, out _) ? name : "";
         foreach (LinuxModule module in found)
         {
@@ -48,7 +54,9 @@ internal sealed class ModuleReader(LinuxKernel kernel, RepairImage? previous, Ta
                 continue;
             }
 
-            ulong symbolBase = new ModuleSections(kernel, limits).AddTo(_sections, owner, module, orcVersion);
+            // Its tables are read by the word, and lie close together: a page of it, and of the tables by which addresses are translated, is fetched once.
+            LinuxKernel close = isStill ? kernel : kernel.Image.KernelOver(new EvidenceMemory(kernel.Space.Memory, MaxPages));
+            ulong symbolBase = new ModuleSections(close, types ??= ModuleSections.FindTypes(kernel, limits), limits).AddTo(_sections, owner, module, orcVersion);
             _modules.Add(new ImageModule(owner, module.Name, module.Address, module.Taints, module.Memory, module.Tables.OrcIps, symbolBase) { LoadId = module.LoadId });
         }
 

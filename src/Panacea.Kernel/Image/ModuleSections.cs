@@ -10,7 +10,10 @@ using Panacea.Target;
 namespace Panacea.Kernel.Image;
 
 /// <summary>Reads what a repair image keeps of one module. A table that can't be read or understood is left out: the module is then known by less, never by a guess.</summary>
-internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
+/// <param name="kernel">The kernel.</param>
+/// <param name="btfs">Where modules have their types (<see cref="FindTypes"/>).</param>
+/// <param name="limits">Ceilings.</param>
+internal sealed class ModuleSections(LinuxKernel kernel, IReadOnlyDictionary<ulong, ulong> btfs, TargetLimits limits)
 {
     private const int SymbolSize = 24;
 
@@ -114,29 +117,39 @@ internal sealed class ModuleSections(LinuxKernel kernel, TargetLimits limits)
         return builder.TryBuild(end, out table, out tableBase, out _);
     }
 
-    /// <summary>The module's BTF, from the list btf_modules (kernel/bpf/btf.c, since 5.11): struct btf_module → btf → data.</summary>
-    private byte[]? ReadBtf(LinuxModule module)
+    /// <summary>The struct btf of each module that has types, by the address of its struct module: the list btf_modules (kernel/bpf/btf.c, since 5.11). What can't be read is left out.</summary>
+    public static IReadOnlyDictionary<ulong, ulong> FindTypes(LinuxKernel kernel, TargetLimits limits)
     {
+        var found = new Dictionary<ulong, ulong>();
         try
         {
             if (!kernel.HasSymbol("btf_modules") || !kernel.HasMember("btf_module.module") || !kernel.HasMember("btf.data"))
-                return null;
+                return found;
             ulong head = kernel.Symbol("btf_modules"), link = kernel.Offset("btf_module.list");
             int steps = 0;
             for (ulong node = kernel.ReadU64(head, "btf_modules"); node != head && steps++ < limits.MaxModules; node = kernel.ReadU64(node, "btf_module.list"))
             {
                 ulong entry = unchecked(node - link);
-                if (kernel.Read(entry, "btf_module.module") != module.Address)
-                    continue;
-                ulong btf = kernel.Read(entry, "btf_module.btf");
-                return Read(kernel.Read(btf, "btf.data"), (long)Math.Min(kernel.Read(btf, "btf.data_size"), (ulong)limits.MaxBtfBytes));
+                found.TryAdd(kernel.Read(entry, "btf_module.module"), kernel.Read(entry, "btf_module.btf"));
             }
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
+        {
+            // Those that were found are still theirs.
+        }
+
+        return found;
+    }
+
+    private byte[]? ReadBtf(LinuxModule module)
+    {
+        try
+        {
+            return btfs.TryGetValue(module.Address, out ulong btf) ? Read(kernel.Read(btf, "btf.data"), (long)Math.Min(kernel.Read(btf, "btf.data_size"), (ulong)limits.MaxBtfBytes)) : null;
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException)
         {
             return null;
         }
-
-        return null;
     }
 }

@@ -15,7 +15,7 @@ public sealed class EvidenceMemory : IGuestMemory
     private readonly IGuestMemory _live;
     private readonly Dictionary<ulong, int> _slots = new(256);
     private readonly int _maxPages;
-    private byte[] _store = new byte[128 * PageSize];
+    private byte[] _store;
     private int _used;
 
     /// <summary>An open capture over <paramref name="live"/>, of at most <paramref name="maxPages"/> pages of 4 KiB;
@@ -24,6 +24,7 @@ public sealed class EvidenceMemory : IGuestMemory
     {
         _live = live;
         _maxPages = maxPages;
+        _store = new byte[Math.Min(128, maxPages) * PageSize];
     }
 
     /// <inheritdoc/>

@@ -1,5 +1,6 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
@@ -14,8 +15,9 @@ namespace Panacea.Sessions.Hangs;
 internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, bool IsOwnerGone, IReadOnlyList<string> Told);
 
 /// <summary>
-/// Sees from outside that tasks wait for each other, or for somebody who is gone. In the usual case only the run queues' counts of uninterruptible tasks are read; where they say that some sleep so for
-/// long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, or an owner that no longer exists, is.
+/// Sees from outside that tasks wait for each other, or for somebody who is gone. In the usual case only the run queues' counts of uninterruptible tasks are read; where there are some, as on every server that
+/// writes to its disks, the state of each task; where some sleep so for long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, or an owner that no
+/// longer exists, is. A server may have tens of thousands of tasks: what a look costs sets how often there is one, and it is left off where the guest stops meanwhile.
 /// </summary>
 /// <param name="after">How long a task has to have slept.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
@@ -25,18 +27,31 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
 {
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(500);
 
+    /// <summary>A look takes at most such a part of the time.</summary>
+    private const int Rest = 100;
+
+    /// <summary>After so many tasks it is asked whether the guest has stopped.</summary>
+    private const int Stride = 32;
+
+    /// <summary>Pages that are kept during a look: above all those by which addresses are translated.</summary>
+    private const int KeptPages = 20;
+
     /// <summary>TASK_UNINTERRUPTIBLE and TASK_NOLOAD (include/linux/sched.h).</summary>
     private const uint Uninterruptible = 2, NoLoad = 0x400;
 
     private readonly Dictionary<ulong, (ulong Switches, long Since)> _sleepers = [];
     private readonly HashSet<(ulong Task, ulong Lock, ulong Switches)> _told = [];
     private long _lookedAt;
+    private TimeSpan _pause = Step;
 
     /// <summary>Looks, where it is time to.</summary>
+    /// <param name="kernel">The kernel over the guest, which runs.</param>
+    /// <param name="code">Its code.</param>
+    /// <param name="isWanted">The guest has stopped: whoever looks is needed elsewhere.</param>
     /// <returns>A task that is stuck and was not told of before; null in the usual case.</returns>
-    public StuckTask? Look(LinuxKernel kernel, CodeMap code)
+    public StuckTask? Look(LinuxKernel kernel, CodeMap code, Func<bool> isWanted)
     {
-        if (elapsed(_lookedAt) < Step)
+        if (elapsed(_lookedAt) < _pause)
             return null;
         _lookedAt = now();
         try
@@ -48,13 +63,18 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
                 return null;
             }
 
-            List<LinuxTask> tasks = Tasks.Enumerate(kernel, limits);
-            return Follow(kernel, tasks) ? Find(kernel, tasks, new TaskBacktraces(kernel, limits, code)) : null;
+            bool isLong = Follow(kernel.Image.KernelOver(new EvidenceMemory(kernel.Space.Memory, KeptPages)), isWanted);
+            return isLong ? Find(kernel, Tasks.Enumerate(kernel, limits), new TaskBacktraces(kernel, limits, code)) : null;
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {
             // The guest runs meanwhile: what did not fit together now may at the next look.
             return null;
+        }
+        finally
+        {
+            TimeSpan took = elapsed(_lookedAt) * Rest;
+            _pause = took > Step ? took : Step;
         }
     }
 
@@ -73,20 +93,23 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         return sum;
     }
 
-    /// <returns>True where some have slept for long enough.</returns>
-    private bool Follow(LinuxKernel kernel, List<LinuxTask> tasks)
+    /// <returns>True where some have slept for long enough; false also where it was left off.</returns>
+    private bool Follow(LinuxKernel kernel, Func<bool> isWanted)
     {
         bool any = false;
+        int read = 0;
         var seen = new HashSet<ulong>();
-        foreach (LinuxTask task in tasks)
+        foreach (ulong task in Tasks.Addresses(kernel, limits))
         {
-            uint state = TaskDetails.RawStateOf(kernel, task.Address);
-            if ((state & Uninterruptible) == 0 || (state & NoLoad) != 0 || TaskDetails.IsRunning(kernel, task.Address))
+            if (++read % Stride == 0 && isWanted())
+                return false;
+            uint state = TaskDetails.RawStateOf(kernel, task);
+            if ((state & Uninterruptible) == 0 || (state & NoLoad) != 0 || TaskDetails.IsRunning(kernel, task))
                 continue;
-            seen.Add(task.Address);
-            ulong switches = SwitchesOf(kernel, task.Address);
-            if (!_sleepers.TryGetValue(task.Address, out (ulong Switches, long Since) known) || known.Switches != switches)
-                _sleepers[task.Address] = known = (switches, _lookedAt);
+            seen.Add(task);
+            ulong switches = SwitchesOf(kernel, task);
+            if (!_sleepers.TryGetValue(task, out (ulong Switches, long Since) known) || known.Switches != switches)
+                _sleepers[task] = known = (switches, _lookedAt);
             any |= IsLong(known.Since);
         }
 

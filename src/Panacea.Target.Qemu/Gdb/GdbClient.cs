@@ -62,6 +62,9 @@ public sealed partial class GdbClient : IDisposable
     /// <summary>Patience for one command; settable, because arming and repairing have different budgets.</summary>
     public TimeSpan CommandTimeout { get; set; } = TimeSpan.FromSeconds(2);
 
+    /// <summary>The stub has sent something that was not read yet, or has hung up.</summary>
+    public bool HasInput => _earlyStop is not null || Libc.WaitReadable(_fd, -1, 0) != 0;
+
     /// <summary>Waits for the next stop reply.</summary>
     /// <param name="wakeFd">A descriptor that ends the wait when it becomes readable (an eventfd), or -1.</param>
     /// <param name="timeout">Patience; <see cref="Timeout.InfiniteTimeSpan"/> for ever.</param>

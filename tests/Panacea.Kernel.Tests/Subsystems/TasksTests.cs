@@ -25,6 +25,7 @@ public sealed class TasksTests
         Assert.All(tasks.Where(t => t.Pid >= 500), t => Assert.Equal((500, tasks.First(l => l.Pid == 500).Memory), (t.Tgid, t.Memory)));
         Assert.Equal([2, 9], tasks.Where(t => t.IsKernelThread && t.Pid != 0).Select(t => t.Pid));
         Assert.Equal(g.Guest.Victim.Address, tasks.First(t => t.Comm == "victim").Address);
+        Assert.Equal(tasks.Skip(1).Select(t => t.Address), Tasks.Addresses(g.Kernel, Few));
     }
 
     [Theory]

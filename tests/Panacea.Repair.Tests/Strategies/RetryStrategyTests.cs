@@ -98,7 +98,6 @@ public sealed class RetryStrategyTests
     public void A_journal_handle_that_is_open_stays_open()
     {
         using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, prepare: (kernel, task) => kernel.Put(task.Address, "task_struct.journal_info", kernel.Allocate(64)));
-        Assert.Contains("a journal handle is open", new ErrorReturnStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
         Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence).Plan);
     }
 

@@ -80,12 +80,50 @@ public sealed class StuckWatchTests : IDisposable
         }));
     }
 
+    /// <summary>A guest with very many tasks that crashes may not have to wait for somebody who counts them.</summary>
+    [Fact]
+    public void A_look_is_left_off_where_the_guest_stops()
+    {
+        SyntheticTask task = Kernel.AddTask(600, "waits");
+        for (int i = 0; i < 70; i++)
+            Kernel.AddTask(700 + i, "sleeps");
+        Kernel.HoldMutex(Kernel.Mutex(0), 0xffff_8880_dead_0000, task);
+        Kernel.Link();
+        int asked = 0;
+        for (TimeSpan end = _now + TimeSpan.FromSeconds(20); _now < end; _now += TimeSpan.FromMilliseconds(500))
+            Assert.Null(_watch.Look(Live, _guest.Armed.Capture.CodeMap, () => ++asked > 0));
+        Assert.Equal(40, asked);
+        Assert.NotNull(Watched(TimeSpan.FromSeconds(3)));
+    }
+
+    /// <summary>What takes long is not done all the time.</summary>
+    [Fact]
+    public void A_look_that_takes_long_is_followed_by_a_long_pause()
+    {
+        Kernel.AddTask(600, "waits", state: 2);
+        for (int i = 0; i < 40; i++)
+            Kernel.AddTask(700 + i, "sleeps");
+        Kernel.Link();
+        int looks = 0;
+        for (TimeSpan end = _now + TimeSpan.FromSeconds(60); _now < end; _now += TimeSpan.FromMilliseconds(500))
+        {
+            Assert.Null(_watch.Look(Live, _guest.Armed.Capture.CodeMap, () =>
+            {
+                looks++;
+                _now += TimeSpan.FromMilliseconds(100);
+                return false;
+            }));
+        }
+
+        Assert.InRange(looks, 5, 6);
+    }
+
     private StuckTask? Watched(TimeSpan limit, Action? each = null)
     {
         for (TimeSpan end = _now + limit; _now < end; _now += TimeSpan.FromMilliseconds(250))
         {
             each?.Invoke();
-            if (_watch.Look(Live, _guest.Armed.Capture.CodeMap) is { } stuck)
+            if (_watch.Look(Live, _guest.Armed.Capture.CodeMap, () => false) is { } stuck)
                 return stuck;
         }
 
