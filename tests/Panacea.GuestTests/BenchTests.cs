@@ -23,7 +23,7 @@ public sealed class BenchTests
     [Fact]
     public async Task A_service_goes_on_under_guard_and_comes_back_without()
     {
-        ServiceReport report = await new ServiceBench(Small with { Services = [GuestService.Find("records")!] }, Nobody).RunAsync(TestContext.Current.CancellationToken);
+        ServiceReport report = await new ServiceBench(Small with { Services = [MeasuredService.Find("records")!] }, Nobody).RunAsync(TestContext.Current.CancellationToken);
         ServiceFigures records = Assert.Single(report.Services);
         Assert.True(report.Ok, string.Join('\n', records.Failures));
         Assert.All(records.Crashes, c => Assert.Equal((1, 1), (c.Made, c.Recovered)));
@@ -39,7 +39,7 @@ public sealed class BenchTests
     [Fact]
     public async Task Work_is_measured_with_a_guard_and_without()
     {
-        OverheadReport report = await new OverheadBench(Small with { Services = [GuestService.Arithmetic, GuestService.Find("redis")!] }, Nobody).RunAsync(TestContext.Current.CancellationToken);
+        OverheadReport report = await new OverheadBench(Small with { Services = [MeasuredService.Arithmetic, MeasuredService.Find("redis")!] }, Nobody).RunAsync(TestContext.Current.CancellationToken);
         Assert.True(report.Ok, string.Join('\n', report.Work.SelectMany(w => w.Failures)));
         Assert.All(report.Work, w => Assert.True(w is { Rate: > 0, ByTime.Count: 1, ByProcessor.Count: 1, BreakpointsByProcessor.Count: 1, Guard.ProportionalBytes: > 0 }, $"{w}"));
         Assert.Single(report.Idle);

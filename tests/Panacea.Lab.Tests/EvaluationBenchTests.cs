@@ -173,10 +173,10 @@ public sealed class EvaluationBenchTests
     public void The_command_names_services_where_they_are_not_all()
     {
         var options = new BenchOptions { Panacea = new Tour.PanaceaProgram("panacea") };
-        Assert.Equal("", options.NamedServices(GuestService.All));
-        Assert.Equal("", (options with { Services = [.. GuestService.All] }).NamedServices(GuestService.All));
-        Assert.Equal(" --workloads redis,forks", (options with { Services = [GuestService.Find("redis")!, GuestService.Find("forks")!] }).NamedServices(GuestService.All));
-        Assert.Null(GuestService.Find("nothing"));
+        Assert.Equal("", options.NamedServices(MeasuredService.All));
+        Assert.Equal("", (options with { Services = [.. MeasuredService.All] }).NamedServices(MeasuredService.All));
+        Assert.Equal(" --workloads redis,forks", (options with { Services = [MeasuredService.Find("redis")!, MeasuredService.Find("forks")!] }).NamedServices(MeasuredService.All));
+        Assert.Null(MeasuredService.Find("nothing"));
     }
 
     [Fact]

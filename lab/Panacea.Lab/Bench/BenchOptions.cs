@@ -27,7 +27,7 @@ public sealed record BenchOptions
     public int Reboots { get; init; } = 3;
 
     /// <summary>What the guests of <c>bench service</c> and <c>bench overhead</c> do; null for all that there is.</summary>
-    public IReadOnlyList<GuestService>? Services { get; init; }
+    public IReadOnlyList<MeasuredService>? Services { get; init; }
 
     /// <summary>How often each program reads each dump; how often each crash is made for each service, or a guard comes and goes.</summary>
     public int Rounds { get; init; } = 5;
@@ -56,5 +56,5 @@ public sealed record BenchOptions
 
     /// <summary>The option that repeats the choice of services; empty where it is all of them.</summary>
     /// <param name="all">All that there is to choose from.</param>
-    internal string NamedServices(IReadOnlyList<GuestService> all) => Services is { } some && !some.SequenceEqual(all) ? $" --workloads {string.Join(',', some.Select(s => s.Name))}" : "";
+    internal string NamedServices(IReadOnlyList<MeasuredService> all) => Services is { } some && !some.SequenceEqual(all) ? $" --workloads {string.Join(',', some.Select(s => s.Name))}" : "";
 }

@@ -13,6 +13,7 @@ public sealed record GuestService(string Name, string? Package = null, string? P
         new("redis", Port: 6379),
         new("counter"),
         new("bank"),
+        new("accounts"),
         new("nginx", "nginx", "nginx", 80),
         new("fio", "fio", "fio"),
         new("stress", "stress-ng", "stress-ng"),

@@ -132,6 +132,9 @@ public sealed partial class GuardProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>It has told of a death or a hang.</summary>
+    public bool HasDied { get; private set; }
+
     /// <summary>Waits until no incident is open any more: one command may have crashed the guest twice, and what the guard says of the second crash is not to be taken for the next command's.</summary>
     /// <exception cref="TimeoutException">One stayed open.</exception>
     public async Task WaitUntilClosedAsync(TimeSpan timeout, CancellationToken cancel = default)
@@ -218,7 +221,10 @@ public sealed partial class GuardProcess : IAsyncDisposable
                 lock (_open)
                 {
                     if (e is { Event: "death", Id: { } begun })
+                    {
+                        HasDied = true;
                         _open.Add(begun);
+                    }
 
                     _events.Writer.TryWrite(e);
                     if (e is { Event: "incident", Id: { } ended })

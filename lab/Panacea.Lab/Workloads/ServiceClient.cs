@@ -14,7 +14,7 @@ public readonly record struct ServiceMark(long Operations, long Number, long At)
     public double? RateSince(ServiceMark before) => Operations > before.Operations ? (Operations - before.Operations) / Stopwatch.GetElapsedTime(before.At, At).TotalSeconds : null;
 }
 
-/// <summary>The client of a <see cref="GuestService"/>. A connection that breaks is made anew at once, and again until it is served; one that is only silent is not given up, for it can't tell a guest that stands from a slow one.</summary>
+/// <summary>The client of a <see cref="MeasuredService"/>. A connection that breaks is made anew at once, and again until it is served; one that is only silent is not given up, for it can't tell a guest that stands from a slow one.</summary>
 public sealed class ServiceClient : IAsyncDisposable
 {
     private const int PatientFrom = 30;
@@ -22,7 +22,7 @@ public sealed class ServiceClient : IAsyncDisposable
     // In the name of a guest that boots connections are taken (QEMU's user network does that) long before it answers: what is lost by then is not waited for.
     private static readonly TimeSpan AnswerLimit = TimeSpan.FromSeconds(0.5), PatientLimit = TimeSpan.FromSeconds(5), Retry = TimeSpan.FromMilliseconds(20);
 
-    private readonly GuestService _service;
+    private readonly MeasuredService _service;
     private readonly CancellationTokenSource _stop = new();
     private readonly object _lock = new();
     private readonly Task _loop;
@@ -33,7 +33,7 @@ public sealed class ServiceClient : IAsyncDisposable
     private long _firstAfter;
     private int _connections;
 
-    private ServiceClient(GuestService service, Guest guest)
+    private ServiceClient(MeasuredService service, Guest guest)
     {
         _service = service;
         _guest = guest;
@@ -43,7 +43,7 @@ public sealed class ServiceClient : IAsyncDisposable
 
     /// <summary>Connects and waits for the first operation.</summary>
     /// <exception cref="TimeoutException">It was not acknowledged in time.</exception>
-    public static async Task<ServiceClient> StartAsync(GuestService service, Guest guest, TimeSpan limit, CancellationToken cancel = default)
+    public static async Task<ServiceClient> StartAsync(MeasuredService service, Guest guest, TimeSpan limit, CancellationToken cancel = default)
     {
         var client = new ServiceClient(service, guest);
         try

@@ -46,7 +46,7 @@ internal static class BenchCommand
                 ("panacea bench service --workloads redis --kernels 6.1 --rounds 20", "One workload on one kernel, more rounds."),
             ])
         {
-            Workloads = GuestService.All,
+            Workloads = MeasuredService.All,
         }));
         command.Add(Create(console, services, new BenchPage(
             BenchKind.Overhead, "Measure what an armed guard takes from the work of a healthy guest.", Count("--rounds", "Rounds for each workload: without a guard, twice with one, without.", 20),
@@ -141,7 +141,7 @@ internal static class BenchCommand
     private sealed record BenchPage(BenchKind Kind, string Summary, Option<int> Count, IReadOnlyList<(string Command, string What)> Examples)
     {
         /// <summary>Workloads to choose from; empty where there is no choice.</summary>
-        public IReadOnlyList<GuestService> Workloads { get; init; } = [];
+        public IReadOnlyList<MeasuredService> Workloads { get; init; } = [];
 
         /// <summary>It can be told what to make larger.</summary>
         public bool HasSizes { get; init; }

@@ -30,7 +30,7 @@ internal static class LiveBench
         if (request.Kind is BenchKind.Overhead or BenchKind.Scale)
             options = options with { Idle = Watched };
         if (request.Workloads.Count > 0)
-            options = options with { Services = [.. request.Workloads.Select(w => GuestService.Find(w)!)] };
+            options = options with { Services = [.. request.Workloads.Select(w => MeasuredService.Find(w)!)] };
         var progress = new ProgressLine(request.Json ? console.ErrorScreen : console.OutScreen);
         return request.Kind switch
         {

@@ -19,9 +19,9 @@ public sealed class OverheadBench(BenchOptions options, ProgressLine progress)
     private static readonly TimeSpan Settle = TimeSpan.FromSeconds(0.5), Limit = TimeSpan.FromMinutes(1), LongestWindow = TimeSpan.FromSeconds(3);
 
     /// <summary>What there is to choose from.</summary>
-    public static IReadOnlyList<GuestService> All { get; } = [GuestService.Arithmetic, .. GuestService.All];
+    public static IReadOnlyList<MeasuredService> All { get; } = [MeasuredService.Arithmetic, .. MeasuredService.All];
 
-    private IReadOnlyList<GuestService> Services => options.Services ?? All;
+    private IReadOnlyList<MeasuredService> Services => options.Services ?? All;
 
     /// <summary>Measures.</summary>
     /// <exception cref="LabException">The lab could not be set up, or a guest does not boot.</exception>
@@ -36,7 +36,7 @@ public sealed class OverheadBench(BenchOptions options, ProgressLine progress)
             await using Guest guest = await progress.DuringAsync($"booting Debian's {line} kernel", report => Guest.StartAsync(spec, report, cancel));
             await using (GuardProcess guard = await GuardAsync(guest, cancel))
                 idle.Add(new IdleFigures(line, await progress.DuringAsync($"{line}: watching the guard of an idle guest", _ => WatchAsync(guard, cancel))));
-            foreach (GuestService service in Services)
+            foreach (MeasuredService service in Services)
                 work.Add(await progress.DuringAsync($"{line}: {service.Name}", report => MeasureAsync(line, guest, service, report, cancel)));
         }
 
@@ -45,7 +45,7 @@ public sealed class OverheadBench(BenchOptions options, ProgressLine progress)
         return new OverheadReport { At = DateTimeOffset.UtcNow, Command = command, Host = host, Work = work, Idle = idle };
     }
 
-    private async Task<OverheadFigures> MeasureAsync(string line, Guest guest, GuestService service, Action<string> report, CancellationToken cancel)
+    private async Task<OverheadFigures> MeasureAsync(string line, Guest guest, MeasuredService service, Action<string> report, CancellationToken cancel)
     {
         var rounds = new List<Round>();
         GuardFootprint? footprint = null;

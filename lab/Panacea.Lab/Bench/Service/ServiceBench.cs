@@ -13,7 +13,7 @@ public sealed class ServiceBench(BenchOptions options, ProgressLine progress)
     /// <summary>Crashes of lab/crashtest/matrix_main.c: the one that all three ways are compared with first.</summary>
     private static readonly MatrixCell[] Crashes = [new("null-write", "syscall"), new("panic", "syscall"), new("stack-overflow", "syscall"), new("null-write", "timer"), new("loop", "irqs-off")];
 
-    private IReadOnlyList<GuestService> Services => options.Services ?? GuestService.All;
+    private IReadOnlyList<MeasuredService> Services => options.Services ?? MeasuredService.All;
 
     /// <summary>Measures.</summary>
     /// <exception cref="LabException">The lab could not be set up, or a guest does not boot.</exception>
@@ -23,13 +23,13 @@ public sealed class ServiceBench(BenchOptions options, ProgressLine progress)
         var services = new List<ServiceFigures>();
         foreach (string line in options.Lines)
         {
-            foreach (GuestService service in Services)
+            foreach (MeasuredService service in Services)
                 services.Add(await new ServiceMeasurement(line, service, Crashes, options, progress).RunAsync(cancel));
         }
 
         string command = string.Create(
             CultureInfo.InvariantCulture,
-            $"./panacea bench service --rounds {options.Rounds} --kernels {string.Join(',', options.Lines)}{options.NamedServices(GuestService.All)} --update-docs");
+            $"./panacea bench service --rounds {options.Rounds} --kernels {string.Join(',', options.Lines)}{options.NamedServices(MeasuredService.All)} --update-docs");
         return new ServiceReport { At = DateTimeOffset.UtcNow, Command = command, Host = host, Services = services };
     }
 }

@@ -6,7 +6,7 @@ using Panacea.Lab.Workloads;
 namespace Panacea.Lab.Bench.Service;
 
 /// <summary>The measurements of one service on one kernel.</summary>
-internal sealed class ServiceMeasurement(string line, GuestService service, IReadOnlyList<MatrixCell> crashes, BenchOptions options, ProgressLine progress)
+internal sealed class ServiceMeasurement(string line, MeasuredService service, IReadOnlyList<MatrixCell> crashes, BenchOptions options, ProgressLine progress)
 {
     private const int Steps = 3;
 
@@ -166,7 +166,7 @@ internal sealed class ServiceMeasurement(string line, GuestService service, IRea
     private sealed record Seen(string Repair, long StoppedUs, double GapUs);
 
     /// <summary>What one does without Panacea. The client is told at once that its server is gone, which a client in the field has to find out.</summary>
-    private sealed class Alternative(GuestService service, ServiceClient client)
+    private sealed class Alternative(MeasuredService service, ServiceClient client)
     {
         private readonly List<double> _gaps = [], _lost = [];
 

@@ -9,7 +9,7 @@ namespace Panacea.Lab.Workloads;
 /// <param name="Summary">What one operation is, in a clause.</param>
 /// <param name="Starts">What starts with the guest for it.</param>
 /// <param name="Keeps">The numbers say how much is durable: each is one more than the last, whatever happens to the guest in between. Else they count from the client's connection.</param>
-public sealed record GuestService(string Name, string Summary, IReadOnlyList<string> Starts, bool Keeps)
+public sealed record MeasuredService(string Name, string Summary, IReadOnlyList<string> Starts, bool Keeps)
 {
     private const string Key = "panacea:lab:service";
 
@@ -20,7 +20,7 @@ public sealed record GuestService(string Name, string Summary, IReadOnlyList<str
     private string? Command { get; init; }
 
     /// <summary>Those whose clients notice that a guest stands still.</summary>
-    public static IReadOnlyList<GuestService> All { get; } =
+    public static IReadOnlyList<MeasuredService> All { get; } =
     [
         new("redis", "an INCR, on the disk before it is answered", ["redis"], true),
         new("records", "a record, written and fsynced to ext4", [], true) { Command = "exec recorder /data/service" },
@@ -32,13 +32,13 @@ public sealed record GuestService(string Name, string Summary, IReadOnlyList<str
     ];
 
     /// <summary>Work for every vCPU that needs nothing of the kernel.</summary>
-    public static GuestService Arithmetic { get; } = new("arithmetic", "3,000 multiplications in awk, on every vCPU", [], false)
+    public static MeasuredService Arithmetic { get; } = new("arithmetic", "3,000 multiplications in awk, on every vCPU", [], false)
     {
         Command = $"for cpu in {Cpus}; do taskset -c $cpu awk 'BEGIN {{ for (;;) {{ for (i = 0; i < 3000; i++) s += i * i; print ++n; fflush() }} }}' & done; wait",
     };
 
     /// <summary>The one of a name, or null.</summary>
-    public static GuestService? Find(string name) => All.Append(Arithmetic).FirstOrDefault(s => s.Name == name);
+    public static MeasuredService? Find(string name) => All.Append(Arithmetic).FirstOrDefault(s => s.Name == name);
 
     /// <summary>Ends what serves in a guest: it goes on without clients.</summary>
     /// <param name="guest">The guest.</param>
