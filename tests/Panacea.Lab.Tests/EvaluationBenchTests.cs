@@ -202,8 +202,9 @@ public sealed class EvaluationBenchTests
     {
         TimeSpan before = CpuClock.Of(Environment.ProcessId);
         double sum = 0;
-        while (CpuClock.Of(Environment.ProcessId) - before < TimeSpan.FromMilliseconds(1))
+        do
             sum += Math.Sqrt(sum + 1);
+        while (CpuClock.Of(Environment.ProcessId) - before < TimeSpan.FromMilliseconds(1));
         Assert.True(sum > 0);
         TimeSpan now = CpuClock.Of(Environment.ProcessId), told = Process.GetCurrentProcess().TotalProcessorTime;
         Assert.InRange((told - now).TotalSeconds, -0.5, 60);
