@@ -21,7 +21,7 @@ public sealed class CampaignWorkloadTests
         Assert.All(GuestService.All, s => Assert.Contains($"guest/start-{s.Name}", files));
         Assert.All(CampaignWorkload.All.SelectMany(w => w.Services), name => Assert.Equal(name, GuestService.Of(name).Name));
         LabException e = Assert.Throws<LabException>(() => GuestService.Of("apache"));
-        Assert.Equal("guests have no service 'apache'; one of redis, counter, bank, nginx, fio, stress, echo", e.Message);
+        Assert.Equal("guests have no service 'apache'; one of redis, counter, bank, accounts, nginx, fio, stress, echo", e.Message);
     }
 
     [Fact]
