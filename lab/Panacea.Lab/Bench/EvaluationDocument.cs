@@ -53,7 +53,7 @@ public static class EvaluationDocument
 
             """);
         Section("## Time to recover", Service);
-        foreach (GuestService service in GuestService.All)
+        foreach (MeasuredService service in MeasuredService.All)
             Section($"### {service.Name}", ServiceOf(service.Name));
         Section("## Overhead", Overhead);
         Section("## Scale", Scale);
