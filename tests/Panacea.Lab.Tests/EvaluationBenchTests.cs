@@ -149,11 +149,15 @@ public sealed class EvaluationBenchTests
             EvaluationDocument.Update(path, Overhead);
             EvaluationDocument.Update(path, Service);
             string text = File.ReadAllText(path);
-            int[] places = [.. ((string[])["## Time to recover", "| 6.1 | redis |", "## Overhead", "| 6.1 | arithmetic |", "## Scale", "| 6.1 | 64 GiB |"]).Select(part => text.IndexOf(part, StringComparison.Ordinal))];
+            int[] places = [.. ((string[])["## Time to recover", "### redis", "| 6.1 | redis |", "### records", "### forks", "| 6.1 | forks |", "## Overhead", "| 6.1 | arithmetic |", "## Scale", "### memory", "| 6.1 | 64 GiB |", "### tasks", "### vms", "| 6.1 | 20 |"]).Select(part => text.IndexOf(part, StringComparison.Ordinal))];
             Assert.DoesNotContain(-1, places);
             Assert.Equal(places.Order(), places);
             EvaluationDocument.Update(path, Overhead);
             Assert.Equal(text, File.ReadAllText(path));
+
+            // A part is measured again by itself; the others stay.
+            EvaluationDocument.Update(path, Scale with { Guests = [], Vms = [Scale.Vms[0] with { Vms = 7 }] });
+            Assert.Equal(text.Replace("| 6.1 | 20 |", "| 6.1 | 7 |", StringComparison.Ordinal).Replace("2.0 MiB", "5.7 MiB", StringComparison.Ordinal).Replace("0.1 ms/s", "0.3 ms/s", StringComparison.Ordinal), File.ReadAllText(path));
         }
         finally
         {

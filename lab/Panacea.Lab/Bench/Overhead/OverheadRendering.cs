@@ -28,18 +28,28 @@ public static class OverheadRendering
             console.MarkupLine($"[red]✗[/] {Safe.Markup(failure)}");
     }
 
-    /// <summary>As the generated part of docs/evaluation-figures.md.</summary>
+    /// <summary>What it means, as Markdown.</summary>
+    public static string Explanation { get; } = """
+
+        One guest, 2 vCPUs, does one kind of work after the other. A round is windows of a second (more, where there are few operations): without a guard, twice with one, without; then twice with the guard's breakpoints and nobody who guards, and without. What is lost is 1 − the operations with a guard over
+        those without; the figure is the median of the rounds, the interval that of the sign test. By time: per second, as a client sees it; what else runs on the host is in it. By processor time: per second of QEMU's own processor time, which leaves that out, and the guard's own. By breakpoints alone: what
+        QEMU itself takes for having them. Under emulation it holds each jump whose target it does not know beforehand against its list of them; under KVM they are in the processor's own registers. Below zero is noise. The guard's processor time is for each second, in milliseconds, while the guest works; PSS
+        counts shared pages by their share.
+
+        Goal: less than 0.5 % by time. Met: the whole interval is below; missed: the whole interval is above; open: it has both.
+
+
+        """;
+
+    /// <summary>The generated part of docs/evaluation-figures.md.</summary>
     public static string Document(OverheadReport report)
     {
         var text = new StringBuilder();
         BenchMarkdown.Heading(text, report.At, report.Host, report.Command);
-        text.Append("One guest, 2 vCPUs, does one kind of work after the other. A round is windows of a second (more, where there are few operations): without a guard, twice with one, without; then twice with the guard's breakpoints and nobody who guards, and without. What is lost is 1 − the operations with a guard over those without; ");
-        text.Append("the figure is the median of the rounds, the interval that of the sign test. By time: per second, as a client sees it; what else runs on the host is in it. By processor time: per second of QEMU's own processor time, ");
-        text.Append("which leaves that out, and the guard's own. By breakpoints alone: what QEMU itself takes for having them. Under emulation it holds each jump whose target it does not know beforehand against its list of them; under KVM they are in the processor's own registers. Below zero is noise. The guard's processor time is for each second, in milliseconds, while the guest works; PSS counts shared pages by their share.\n\n");
         BenchMarkdown.Head(text, Headers, 2);
         foreach (string[] row in Rows(report))
             BenchMarkdown.Row(text, row);
-        text.Append("\nGoal: less than 0.5 % by time. Met: the whole interval is below; missed: the whole interval is above; open: it has both.\n\n");
+        text.Append('\n');
         BenchMarkdown.Failures(text, Failures(report));
         return text.ToString();
     }

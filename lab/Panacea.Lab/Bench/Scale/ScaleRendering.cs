@@ -31,14 +31,21 @@ public static class ScaleRendering
             console.MarkupLine($"[red]✗[/] {Safe.Markup(failure)}");
     }
 
-    /// <summary>As the generated part of docs/evaluation-figures.md.</summary>
+    /// <summary>What holds for all parts, as Markdown.</summary>
+    public static string Explanation { get; } = """
+
+        One thing is made larger at a time; else a guest has 512 MiB and 2 vCPUs. Memory: a memfd, most of which is never touched. Tasks: the guest has 4 GiB, so many processes and threads sleep in it besides its own, and one process writes and fsyncs without a pause (somebody always sleeps uninterruptibly
+        then, and the guard has to look at the tasks). Modules: so many are loaded besides its own. VMs: many in one `panacea guard`, guests of 256 MiB with one vCPU, booted each by itself, which have nothing to do; one after the other crashes. The crash is a NULL write in a process's write(). Time stopped is the
+        time between QEMU's own STOP and RESUME; the machine is read for the report after that, while the guest runs. The guard's processor time is for each second, in milliseconds, while nothing crashes.
+
+
+        """;
+
+    /// <summary>The generated part of docs/evaluation-figures.md for some of what can be made larger.</summary>
     public static string Document(ScaleReport report)
     {
         var text = new StringBuilder();
         BenchMarkdown.Heading(text, report.At, report.Host, report.Command);
-        text.Append("One thing is made larger at a time; else a guest has 512 MiB and 2 vCPUs. With `memory` the memory is a memfd, most of which is never touched; with `tasks` the guest has 4 GiB, so many processes and threads sleep in it besides its own, and one process writes and fsyncs without a pause (somebody always sleeps uninterruptibly then, and the guard has to look at the tasks); ");
-        text.Append("with `modules` so many are loaded besides its own. The crash is a NULL write in a process's write(). Time stopped is the time between QEMU's own STOP and RESUME; the machine is read for the report after that, while the guest runs. ");
-        text.Append("The guard's processor time is for each second, in milliseconds, while nothing crashes.\n\n");
         if (report.Guests.Count > 0)
         {
             BenchMarkdown.Head(text, GuestHeaders, 2);
@@ -49,7 +56,6 @@ public static class ScaleRendering
 
         if (report.Vms.Count > 0)
         {
-            text.Append("Many VMs in one `panacea guard`: guests of 256 MiB with one vCPU, booted each by itself, which have nothing to do; one after the other crashes.\n\n");
             BenchMarkdown.Head(text, VmsHeaders, 1);
             foreach (string[] row in VmsRows(report))
                 BenchMarkdown.Row(text, row);

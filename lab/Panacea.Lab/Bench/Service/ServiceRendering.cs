@@ -35,22 +35,32 @@ public static class ServiceRendering
         static string Median(string cell) => cell.Split(" (")[0];
     }
 
-    /// <summary>As the generated part of docs/evaluation-figures.md.</summary>
+    /// <summary>What holds for all parts, as Markdown.</summary>
+    public static string Explanation { get; } = """
+
+        Guests with 2 vCPUs and 384 MiB, `panic_on_oops=1` and `panic=1`. A client on the host has one kind of operation done after the other, without a pause. The pause is its longest between two acknowledged operations around the crash (in parentheses: smallest and
+        largest); without a crash, in windows of a second. With Panacea: `null-write@syscall`, no acknowledged operation may be lost, and the connection may not break. The kernel writes its report to the (emulated) serial console before it comes to where Panacea stops it, with interrupts off: that, not the
+        standstill, is most of the pause.
+
+        With a reboot: the same crash; the kernel panics, reboots a second later, boots, and serves. With a snapshot: the VM was saved some seconds earlier (memory and devices by migration to a file, the disk by a copy); as soon as QEMU tells of the panic it is replaced by one that goes on from
+        there. Both times the client is told at once that its server is gone, and connects anew until it is served: a client in the field has to find that out first. Lost: acknowledged operations that are not there any more, median.
+
+        By crash: stopped is the time between QEMU's own STOP and RESUME, of a hang all of its stops together. A loop with interrupts off is seen after two seconds of its processor time; a stock kernel never ends it (without a hardware watchdog), so that there is nothing to compare it with.
+
+
+        """;
+
+    /// <summary>The generated part of docs/evaluation-figures.md for some services.</summary>
     public static string Document(ServiceReport report)
     {
         var text = new StringBuilder();
         BenchMarkdown.Heading(text, report.At, report.Host, report.Command);
-        text.Append("Guests with 2 vCPUs and 384 MiB, `panic_on_oops=1` and `panic=1`. A client on the host has one kind of operation done after the other, without a pause: ");
-        text.AppendJoin("; ", report.Services.Select(s => (s.Service, s.Operation)).Distinct().Select(s => $"`{s.Service}`, {Safe.Markdown(s.Operation, leadsLine: false)}"));
-        text.Append(". The pause is its longest between two acknowledged operations around the crash (in parentheses: smallest and largest); without a crash, in windows of a second. ");
-        text.Append(CultureInfo.InvariantCulture, $"The crash of this table is `null-write@syscall`. With a reboot: the kernel panics, reboots a second later, boots, and serves. With a snapshot: the VM was saved {report.Services.Select(s => s.SnapshotAgeSeconds).FirstOrDefault():0.#} s earlier ");
-        text.Append("(memory and devices by migration to a file, the disk by a copy); as soon as QEMU tells of the panic it is replaced by one that goes on from there. Both times the client is told at once that its server is gone, and connects anew until it is served: a client in the ");
-        text.Append("field has to find that out first. Lost: acknowledged operations that are not there any more, median; with Panacea there may be none, and the connection may not break.\n\n");
+        text.AppendJoin("; ", report.Services.Select(s => (s.Service, s.Operation)).Distinct().Select(s => $"`{s.Service}`: {Safe.Markdown(s.Operation, leadsLine: false)}"));
+        text.Append(CultureInfo.InvariantCulture, $". The snapshot was {report.Services.Select(s => s.SnapshotAgeSeconds).FirstOrDefault():0.#} s old.\n\n");
         BenchMarkdown.Head(text, Ways, 2);
         foreach (string[] row in WayRows(report))
             BenchMarkdown.Row(text, row);
-        text.Append("\nBy crash, with Panacea. Stopped is the time between QEMU's own STOP and RESUME, of a hang all of its stops together. A loop with interrupts off is seen after two seconds of its processor time; a stock kernel ");
-        text.Append("never ends it (without a hardware watchdog), so that there is nothing to compare it with.\n\n");
+        text.Append('\n');
         BenchMarkdown.Head(text, CrashHeaders, 3);
         foreach (string[] row in CrashRows(report))
             BenchMarkdown.Row(text, row);
