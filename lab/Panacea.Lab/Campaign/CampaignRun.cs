@@ -27,6 +27,9 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     /// <summary>Places of code that are watched at once: the fault is at the one that somebody comes by first.</summary>
     private const int Places = QemuTarget.MaxHardwareBreakpoints;
 
+    /// <summary>Broken promises of one run that are kept: one may break them with every message.</summary>
+    private const int MaxLost = 16;
+
     /// <summary>A guest that lives is shut down and its disk checked in one run of so many.</summary>
     private const int ShutDownEvery = 8;
 
@@ -153,7 +156,9 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     {
         (IReadOnlyList<string> notDone, IReadOnlyList<string> gone) = await run.FinishAsync(AskLimit, cancel);
         failures.AddRange(notDone);
-        lost.AddRange(gone);
+        lost.AddRange(gone.Take(MaxLost));
+        if (gone.Count > MaxLost)
+            lost.Add($"and {gone.Count - MaxLost} more");
         if (failures.Count > 0 || lost.Count > 0 || trial % ShutDownEvery != 0)
             return false;
         try
