@@ -45,6 +45,9 @@ public sealed record ReplayInput
     /// <summary>The time stamp counter; null, or a result of null, where it is not known.</summary>
     public Func<ulong?>? TimeStamp { get; init; }
 
+    /// <summary>The frame that is to blame: of what did not get on, the call has to come to it again.</summary>
+    public int Blamed { get; init; }
+
     /// <summary>What did not get on may stand anywhere: only a call that comes back has got past it.</summary>
     public bool MustReturn { get; init; }
 
@@ -102,7 +105,7 @@ public sealed class CallReplay
     private readonly Dictionary<ulong, string?> _names = [];
 
     // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
-    private int _level;
+    private int _level, _deepest;
     private (ulong Ip, ulong Next, ulong Sp)? _call;
     private bool _hasPassed;
 
@@ -112,7 +115,7 @@ public sealed class CallReplay
         _memory = new ReplayMemory(input.Space);
         _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = input.TimeStamp };
         _locks = new ReplayLocks(input, _memory, _cpu);
-        _level = input.Index;
+        _level = _deepest = input.Index;
     }
 
     /// <summary>Makes the call again.</summary>
@@ -193,6 +196,10 @@ public sealed class CallReplay
             // What it does behind the place of the crash, the guest will see.
             if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && !_cpu.LacksValue)
                 verdict = ReplayVerdict.Passes;
+
+            // Coming back is not enough: a list that the crashed call had emptied already is empty, and its work would be lost.
+            if (verdict == ReplayVerdict.Passes && !(_input.MustReturn ? _deepest <= _input.Blamed : _hasPassed))
+                (verdict, why) = (ReplayVerdict.Unknown, "comes back without coming by the place where it crashed, so that what it had to do may be lost");
             if (verdict == ReplayVerdict.Passes && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
             return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found);
@@ -242,6 +249,7 @@ public sealed class CallReplay
         if (_input.Analysis.Functions.TryFindFunction(_input.Frames[_level - 1].Point.LookupAddress, out FunctionParts function) && function.Main.Start == _cpu.Ip)
         {
             _level--;
+            _deepest = Math.Min(_deepest, _level);
             return true;
         }
 

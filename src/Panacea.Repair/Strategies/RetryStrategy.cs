@@ -101,6 +101,7 @@ public sealed class RetryStrategy : IRepairStrategy
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
             TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
             MustReturn = evidence.Hang is not null,
+            Blamed = evidence.FaultyFrame ?? 0,
             MaxInstructions = Math.Min(left, MaxInstructionsOfOne),
         };
         if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))

@@ -40,9 +40,9 @@ public abstract class InjectionTests(string line)
         await guest.AssertLivesAsync();
     }
 
-    /// <summary>The call of the lock's function is in no function's own code: which lock it is can't be proved, and is not guessed. Given back, it ends the wait.</summary>
+    /// <summary>The lock is taken, and nobody has taken it: no CPU can hold it, and who waits for it gets it.</summary>
     [Fact]
-    public async Task A_deadlock_that_can_t_be_proved_is_told_and_ends_with_the_fault()
+    public async Task A_deadlock_of_a_lock_that_nobody_holds_ends_when_it_is_given_back()
     {
         await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = line, DiskMiB = 16 });
         string vm = $"qmp:{guest.QmpPath}", log = Path.Combine(guest.RunDirectory, "fault.json");
@@ -50,9 +50,7 @@ public abstract class InjectionTests(string line)
         await using GuardProcess guard = await GuardProcess.StartArmedAsync(guest);
         Task<GuestCommandResult> waits = guest.RunAsync(Calls, TimeSpan.FromMinutes(1));
         GuardEvent incident = await guard.WaitForAsync("incident");
-        Assert.True(incident.Text("outcome") == "declined" && incident.Text("title") == $"soft lockup in {Function}", incident.Json.GetRawText());
-        Assert.False(waits.IsCompleted);
-        await PanaceaCommand.MustAsync("inject", vm, "--revert", log);
+        Assert.True(incident.Text("outcome") == "recovered" && incident.Text("repair") == "heal" && incident.Text("title") == $"soft lockup in {Function}", incident.Json.GetRawText());
         Assert.True((await waits).Succeeded);
     }
 

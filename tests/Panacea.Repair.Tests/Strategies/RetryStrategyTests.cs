@@ -101,6 +101,14 @@ public sealed class RetryStrategyTests
         Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence).Plan);
     }
 
+    /// <summary>It had taken its work off the list before it crashed: called again it finds none, and comes back at once.</summary>
+    [Fact]
+    public void Work_that_was_taken_already_is_not_lost_by_calling_again()
+    {
+        using CrashedGuest g = Crashed("ct_again_once", m => (m[Pointer], m[Word]) = (m.Base + Target, 0));
+        Assert.Contains("comes back without coming by the place where it crashed, so that what it had to do may be lost", new RetryStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
+    }
+
     /// <summary>A bug that stays is not met for ever.</summary>
     [Fact]
     public void Not_more_than_twice_at_one_place()
