@@ -39,8 +39,8 @@ public static class ServiceRendering
     public static string Explanation { get; } = """
 
         Guests with 2 vCPUs and 384 MiB, `panic_on_oops=1` and `panic=1`. A client on the host has one kind of operation done after the other, without a pause. The pause is its longest between two acknowledged operations around the crash (in parentheses: smallest and
-        largest); without a crash, in windows of a second. With Panacea: `null-write@syscall`, no acknowledged operation may be lost, and the connection may not break. The kernel writes its report to the (emulated) serial console before it comes to where Panacea stops it, with interrupts off: that, not the
-        standstill, is most of the pause.
+        largest); without a crash, in windows of a second. With Panacea: `null-write@syscall`, no acknowledged operation may be lost, and the connection may not break. It is longer than the
+        standstill: the kernel writes its report before it comes to where Panacea stops it, and afterwards the guard reads the machine for its own, on processors that the guest works on too.
 
         With a reboot: the same crash; the kernel panics, reboots a second later, boots, and serves. With a snapshot: the VM was saved some seconds earlier (memory and devices by migration to a file, the disk by a copy); as soon as QEMU tells of the panic it is replaced by one that goes on from
         there. Both times the client is told at once that its server is gone, and connects anew until it is served: a client in the field has to find that out first. Lost: acknowledged operations that are not there any more, median.
