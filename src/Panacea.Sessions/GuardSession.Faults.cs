@@ -1,4 +1,5 @@
 using Panacea.Injection;
+using Panacea.Kernel;
 using Panacea.Repair.Journal;
 using Panacea.Sessions.Control;
 using Panacea.Target;
@@ -30,7 +31,7 @@ public sealed partial class GuardSession
             {
                 Warn(new FaultRequests(_target, _armed!, _limits).Answer(new FaultRevertRequest(fault.Changes)).Error is { } error ? $"a fault that was to be taken out at the first crash is still there: {error}" : null);
             }
-            catch (Exception e) when (e is GuestMemoryException or JournalException)
+            catch (Exception e) when (e is GuestMemoryException or JournalException or KernelShapeException)
             {
                 Warn($"a fault that was to be taken out at the first crash is still there: {e.Message}");
             }

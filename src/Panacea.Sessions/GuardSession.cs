@@ -296,6 +296,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         _armed?.Dispose();
         (_armed, _hangs, _stuck) = (null, null, null);
         _fuses.Clear();
+        _untilCrash.Clear();
         DropRetired();
 
         // The machine that comes up may be laid out in another way: memory that was plugged in, a region that the firmware moves.

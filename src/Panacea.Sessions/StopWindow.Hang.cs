@@ -49,8 +49,10 @@ internal sealed partial class StopWindow
                     return null;
                 }
 
-                holders.Look(kernel.Image.KernelOver(target.Memory), [.. hanging.Select(h => h.Cpu)]);
-                bool isClear = hanging.All(h => IsClear(guest, h)), mayProve = !holders.IsProved && hanging.All(h => IsInSlowPath(guest, h));
+                bool isClear = hanging.All(h => IsClear(guest, h)), waits = hanging.All(h => IsInSlowPath(guest, h));
+                if (waits)
+                    holders.Look(kernel.Image.KernelOver(target.Memory), guest.ReadAllRegisters(), [.. hanging.Select(h => h.Cpu)]);
+                bool mayProve = waits && !holders.IsProved;
                 if ((glance >= Glances && isClear && !mayProve) || glance >= MaxGlances)
                     break;
                 if (isClear)
@@ -88,7 +90,8 @@ internal sealed partial class StopWindow
             var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
             foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
                 captured.Add((cpu, WithEarlierRepairs(kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu]))));
-            captured = [.. captured.Select(c => (c.Cpu, c.Evidence with { Hang = holders.Of(c.Evidence, captured) }))];
+            if (captured.Count == hanging.Count)
+                captured = [.. captured.Select(c => (c.Cpu, c.Evidence with { Hang = holders.Of(c.Evidence, captured.Select(h => h.Evidence)) }))];
             Mark("diagnosed");
 
             // One that does what may take long is left to it, and so are those that wait for it.

@@ -118,10 +118,8 @@ internal sealed partial class ReplayCpu
             return Store(instruction, 0, Bits.Of(0));
         }
 
-        if (Load(instruction, 0, out Bits a) is var first and not StepEnd.Done)
-            return first;
-        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
-            return second;
+        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
+            return loaded;
         bool usesCarry = instruction.Mnemonic is Mnemonic.Adc or Mnemonic.Sbb, carry = usesCarry && (_flags & Arithmetic.Carry) != 0;
         bool known = a.Knows(size) && b.Knows(size) && (!usesCarry || (_knownFlags & Arithmetic.Carry) != 0);
         Bits result;
@@ -183,10 +181,8 @@ internal sealed partial class ReplayCpu
     private StepEnd Shift(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0);
-        if (Load(instruction, 0, out Bits a) is var first and not StepEnd.Done)
-            return first;
-        if (Load(instruction, 1, out Bits by) is var second and not StepEnd.Done)
-            return second;
+        if (Load(instruction, out Bits a, out Bits by) is var loaded and not StepEnd.Done)
+            return loaded;
         int count = (int)(by.Value & (size == 8 ? 63UL : 31UL));
         if (by.Knows(1) && count == 0)
             return Store(instruction, 0, a);
@@ -219,10 +215,8 @@ internal sealed partial class ReplayCpu
     private StepEnd DoubleShift(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0), width = size * 8;
-        if (Load(instruction, 0, out Bits a) is var first and not StepEnd.Done)
-            return first;
-        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
-            return second;
+        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
+            return loaded;
         if (Load(instruction, 2, out Bits by) is var third and not StepEnd.Done)
             return third;
         int count = (int)(by.Value & (size == 8 ? 63UL : 31UL));
@@ -403,10 +397,8 @@ internal sealed partial class ReplayCpu
     private StepEnd Exchange(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0);
-        if (Load(instruction, 0, out Bits a) is var first and not StepEnd.Done)
-            return first;
-        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
-            return second;
+        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
+            return loaded;
         Bits into = b;
         if (instruction.Mnemonic == Mnemonic.Xadd)
         {
@@ -425,10 +417,8 @@ internal sealed partial class ReplayCpu
     private StepEnd CompareExchange(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0);
-        if (Load(instruction, 0, out Bits a) is var first and not StepEnd.Done)
-            return first;
-        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
-            return second;
+        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
+            return loaded;
         Bits expected = Read(Register.RAX);
         if (!a.Knows(size) || !expected.Knows(size))
             return Missing("compares what is not known");

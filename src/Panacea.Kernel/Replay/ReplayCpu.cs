@@ -357,6 +357,12 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
         }
     }
 
+    private StepEnd Load(in Instruction instruction, out Bits first, out Bits second)
+    {
+        second = Bits.None;
+        return Load(instruction, 0, out first) is var end and not StepEnd.Done ? end : Load(instruction, 1, out second);
+    }
+
     private StepEnd Store(in Instruction instruction, int operand, Bits value)
     {
         if (instruction.GetOpKind(operand) == OpKind.Register)

@@ -8,8 +8,8 @@ using Panacea.Target;
 namespace Panacea.Sessions.Hangs;
 
 /// <summary>
-/// Proves that a spinlock which a CPU waits for in vain is held by nobody. Whoever holds one has added to his CPU's preempt count, and keeps it for as long as he holds it: a moment in which no CPU but those that wait has
-/// anything in that count is one in which nobody holds it, and who does not can't take it while it is taken.
+/// Proves that a spinlock which a CPU waits for in vain is held by nobody. Whoever holds one has added to his CPU's preempt count, and keeps it for as long as he holds it; those few that are taken without it
+/// (arch_spin_lock: die_lock, the HPET's) are held with interrupts off. A moment in which no CPU but those that wait has either is one in which nobody holds it, and who does not can't take it while it is taken.
 /// </summary>
 /// <param name="cpus">Number of CPUs.</param>
 internal sealed class SpinlockHolders(int cpus)
@@ -22,16 +22,28 @@ internal sealed class SpinlockHolders(int cpus)
 
     /// <summary>Looks at all CPUs of a guest that stands still.</summary>
     /// <param name="live">The kernel over live memory.</param>
-    /// <param name="hanging">Those that hang: what they hold is asked of their stacks.</param>
-    public void Look(LinuxKernel live, IReadOnlyCollection<int> hanging) => IsProved |= Enumerable.Range(0, cpus).Except(hanging).All(cpu => HoldsNothing(live, cpu));
-
-    private static bool HoldsNothing(LinuxKernel live, int cpu)
+    /// <param name="vcpus">Registers of all vCPUs.</param>
+    /// <param name="hanging">Numbers of the CPUs that hang: what they hold is asked of them when all is read.</param>
+    public void Look(LinuxKernel live, IReadOnlyList<VcpuRegisters> vcpus, IReadOnlyCollection<int> hanging)
     {
+        var free = new HashSet<int>(hanging);
+        foreach (VcpuRegisters vcpu in vcpus)
+        {
+            if (PerCpu.CpuOf(live, vcpu) is { } cpu && HoldsNothing(live, cpu, vcpu))
+                free.Add(cpu);
+        }
+
+        IsProved |= Enumerable.Range(0, cpus).All(free.Contains);
+    }
+
+    private static bool HoldsNothing(LinuxKernel live, int cpu, VcpuRegisters vcpu)
+    {
+        const ulong interruptFlag = 1 << 9;
         try
         {
             // The idle task has preemption off and holds nothing by it (commit f1a0a376ca0c, "sched/core: Initialize the idle task with preemption disabled").
             bool isIdle = live.Read(PerCpu.CurrentTask(live, cpu), "task_struct.pid") == 0;
-            return PerCpu.PreemptCount(live, cpu) == (isIdle ? 1u : 0);
+            return (vcpu.Rflags & interruptFlag) != 0 && PerCpu.PreemptCount(live, cpu) == (isIdle ? 1u : 0);
         }
         catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
         {
@@ -41,11 +53,11 @@ internal sealed class SpinlockHolders(int cpus)
 
     /// <summary>What of its hang is known with that.</summary>
     /// <param name="evidence">A CPU that hangs.</param>
-    /// <param name="hanging">All that hang, each with its evidence.</param>
-    public Hang Of(CrashEvidence evidence, IReadOnlyList<(HangingCpu Cpu, CrashEvidence Evidence)> hanging)
+    /// <param name="hanging">The evidence of all that hang.</param>
+    public Hang Of(CrashEvidence evidence, IEnumerable<CrashEvidence> hanging)
     {
         // Those that hang have to wait for it all, and their counts have to say that they hold nothing else.
-        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => h.Evidence.PreemptCount == 1 && WaitsFor(h.Evidence) == address))
+        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => h.PreemptCount == 1 && WaitsFor(h) == address))
             return evidence.Hang!;
         return evidence.Hang! with { OrphanSpinlock = address, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{address:x} is taken, and no CPU can hold it"] };
     }

@@ -176,8 +176,20 @@ internal static class KernelFunctions
         Through(text, "mutex_lock", "__mutex_lock.constprop.0");
         WithLocals(text, "__mutex_lock.constprop.0", "schedule");
         WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule", "msleep"]);
-        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work", "native_queued_spin_lock_slowpath"])
-            text.Add(function, w => { w.Depth(8); w.At("spin"); w.A.pause(); w.A.ret(); });
+        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work"])
+            text.Add(function, w => { w.Depth(8); w.A.pause(); w.A.ret(); });
+        text.Add("native_queued_spin_lock_slowpath", w =>
+        {
+            Label again = w.A.CreateLabel();
+            w.Depth(8);
+            w.A.Label(ref again);
+            w.At("spin");
+            w.A.pause();
+            w.A.mov(eax, __dword_ptr[rdi]);
+            w.A.test(eax, eax);
+            w.A.jne(again);
+            w.A.ret();
+        });
     }
 
     /// <summary>Room for 0x80 bytes of local variables around its calls.</summary>

@@ -1,0 +1,104 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel;
+using Panacea.Sessions.Hangs;
+using Panacea.Target;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Sessions.Tests.Hangs;
+
+/// <summary>A spinlock is given back only where it is proved that nobody holds it.</summary>
+public sealed class SpinlockHoldersTests : IDisposable
+{
+    private const ulong On = 0x246, Off = 0x46;
+
+    private readonly ArmedGuest _guest = new();
+    private readonly ulong _lock;
+
+    public SpinlockHoldersTests()
+    {
+        _lock = Kernel.Allocate(8);
+        Kernel.WriteU64(_lock, 1);
+    }
+
+    private SyntheticKernel Kernel => _guest.Guest;
+
+    private LinuxKernel Live => _guest.Armed.Image.KernelOver(Kernel.Memory);
+
+    public void Dispose() => _guest.Dispose();
+
+    /// <summary>Whoever holds one has added to the count, or has interrupts off.</summary>
+    [Theory]
+    [InlineData(0u, On, true)]
+    [InlineData(1u, On, false)]
+    [InlineData(0x1_0000u, On, false)]
+    [InlineData(0u, Off, false)]
+    public void Another_CPU_holds_nothing_where_its_count_and_its_flags_say_so(uint count, ulong flags, bool proves)
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1, count);
+        SpinlockHolders holders = Look(flags);
+        Assert.Equal(proves, holders.IsProved);
+        CrashEvidence waiter = Waiter(1);
+        Assert.Equal(proves ? _lock : null, holders.Of(waiter, [waiter]).OrphanSpinlock);
+    }
+
+    /// <summary>One look that proves it is enough: who does not hold a lock that is taken can't take it.</summary>
+    [Fact]
+    public void One_moment_is_enough()
+    {
+        SyntheticTask other = Kernel.AddTask(600, "other");
+        Kernel.Run(other, 1);
+        SpinlockHolders holders = Look(On);
+        Kernel.Run(other, 1, 1);
+        holders.Look(Live, [Vcpu(1, On)], [0]);
+        Assert.True(holders.IsProved);
+    }
+
+    [Fact]
+    public void A_CPU_that_is_not_seen_proves_nothing()
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1);
+        var holders = new SpinlockHolders(2);
+        holders.Look(Live, [], [0]);
+        Assert.False(holders.IsProved);
+    }
+
+    /// <summary>The waiter may hold it itself, and so may another that hangs and waits for something else.</summary>
+    [Fact]
+    public void Those_that_hang_have_to_wait_for_it_and_hold_nothing_else()
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1);
+        SpinlockHolders holders = Look(On);
+        CrashEvidence waiter = Waiter(1), holding = Waiter(2), free = Waiter(1, word: 0);
+        Assert.Equal(_lock, holders.Of(waiter, [waiter, waiter]).OrphanSpinlock);
+        Assert.Null(holders.Of(holding, [holding]).OrphanSpinlock);
+        Assert.Null(holders.Of(waiter, [waiter, holding]).OrphanSpinlock);
+        Assert.Null(holders.Of(free, [free]).OrphanSpinlock);
+    }
+
+    private SpinlockHolders Look(ulong flags)
+    {
+        var holders = new SpinlockHolders(2);
+        holders.Look(Live, [Vcpu(0, Off), Vcpu(1, flags)], [0]);
+        return holders;
+    }
+
+    private VcpuRegisters Vcpu(int cpu, ulong flags) => Kernel.Vcpu(cpu, Kernel["vfs_write"], default, flags);
+
+    /// <summary>CPU 0 in the loop that waits for the lock.</summary>
+    private CrashEvidence Waiter(uint preempt, uint word = 1)
+    {
+        SyntheticCrash crash = Kernel.Crash(new CrashSpec { Function = "ct_locked", Preempt = preempt });
+        GprFile gpr = crash.Vcpu.Gpr;
+        ulong sp = crash.FaultSp - 16;
+        Kernel.WriteU64(sp + 8, Kernel.Text["ct_locked:back:_raw_spin_lock"]);
+        Kernel.WriteU64(sp, Kernel.Text["_raw_spin_lock:back:native_queued_spin_lock_slowpath"]);
+        Kernel.WriteU64(_lock, word);
+        (gpr[Gpr.Rsp], gpr[Gpr.Rdi]) = (sp, _lock);
+        var hang = new Hang(CrashKind.HardLockup, TimeSpan.FromSeconds(2), ["seen"]);
+        CrashEvidence evidence = _guest.Armed.Capture.CaptureHang(Kernel.Memory, Kernel.Vcpu(0, Kernel.Text["native_queued_spin_lock_slowpath:spin"], gpr, Off), hang, []);
+
+        // What is read of the lock is as of now.
+        Assert.True(evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(_lock), out _, out _));
+        return evidence;
+    }
+}
