@@ -4,7 +4,8 @@
  * number was printed must be found intact in the file afterwards, whatever happened to the kernel in between.
  *
  * A record is 64 bytes, little-endian: "PNCA", u32 zero, u64 number (from 1), u64 monotonic ns, 32 bytes that repeat
- * (u8)(number * 31 + index), u64 FNV-1a of the 56 bytes before. It goes on from the last record where FILE exists.
+ * (u8)(number * 31 + index), u64 FNV-1a of the 56 bytes before. It goes on from the last record where FILE exists; a
+ * last record that is not whole was promised to nobody (the length may reach the disk before the data) and is written again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -46,6 +47,13 @@ int main(int argc, char **argv)
 	/* Nobody has to listen. */
 	signal(SIGPIPE, SIG_IGN);
 	number = (uint64_t)size / sizeof(struct record);
+	if (number) {
+		struct record last;
+
+		if (pread(fd, &last, sizeof(last), (off_t)((number - 1) * sizeof(last))) != (ssize_t)sizeof(last)
+		    || last.number != number || last.hash != fnv1a(&last, sizeof(last) - sizeof(last.hash)))
+			number--;
+	}
 	for (;;) {
 		struct record r = { .magic = { 'P', 'N', 'C', 'A' }, .number = ++number };
 		struct timespec now;

@@ -45,6 +45,18 @@ public sealed class HealStrategyTests
         Assert.Equal(g.Crash.ReturnAddress, PtRegs.Read(plan.Writes[^1].Bytes.Span).Ip);
     }
 
+    /// <summary>Who experiments with a guest has put a mistake into it, and no damage.</summary>
+    [Fact]
+    public void What_was_injected_counts_as_what_the_kernel_was_built_with()
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        Damage(g, "ct_int:fault", 0);
+        ulong at = g.Guest["ct_int:fault"];
+        CrashEvidence evidence = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.Contains("what it was", new HealStrategy().Evaluate(evidence with { Injected = [(at, 1)] }).WhyNot, StringComparison.Ordinal);
+        Assert.Null(new HealStrategy().Evaluate(evidence with { Injected = [(at + 1, 1), (at - 1, 1)] }).WhyNot);
+    }
+
     [Fact]
     public void Code_that_is_what_it_was_declines()
     {
