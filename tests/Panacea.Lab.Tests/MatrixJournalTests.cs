@@ -36,8 +36,13 @@ public sealed class MatrixJournalTests : IDisposable
     public void Another_executable_begins_another_one()
     {
         string path = Path.Combine(_directory, "journal");
-        MatrixJournal.Open(path, Program("one")).Add("6.1", new BaselineResult(new MatrixCell("bug", "irq"), true, true, null, []), 1);
-        Assert.Contains("another executable", Assert.Throws<LabException>(() => MatrixJournal.Open(path, Program("two"))).Message, StringComparison.Ordinal);
+        var cell = new MatrixCell("bug", "irq");
+        MatrixJournal.Open(path, Program("one")).Add("6.1", new BaselineResult(cell, true, true, null, []), 1);
+        MatrixJournal another = MatrixJournal.Open(path, Program("two"));
+        Assert.NotNull(another.Unguarded("6.1", cell, true));
+        another.Add("6.1", new MatrixResult(cell, "title", "unwind", "recovered", [], 4_000, null, [], [], 1), 0);
+        Assert.NotNull(MatrixJournal.Open(path, Program("two")).Guarded("6.1", cell));
+        Assert.Contains("another executable", Assert.Throws<LabException>(() => MatrixJournal.Open(path, Program("one"))).Message, StringComparison.Ordinal);
         File.WriteAllText(path, "no json\n");
         Assert.Contains("is no journal", Assert.Throws<LabException>(() => MatrixJournal.Open(path, Program("one"))).Message, StringComparison.Ordinal);
     }

@@ -6,13 +6,13 @@ namespace Panacea.Lab.Matrix;
 
 /// <summary>What one line of a journal says: a cell that was run, on a guarded guest or on one that nobody guarded.</summary>
 /// <param name="Kernel">The release.</param>
-/// <param name="Panacea">SHA-256 of the executable.</param>
+/// <param name="Panacea">SHA-256 of the executable; null where nobody guarded the guest.</param>
 /// <param name="Guarded">The result, where it was guarded.</param>
 /// <param name="Unguarded">The result, where it was not.</param>
 /// <param name="Boots">Guests that were booted for it.</param>
-public sealed record MatrixEntry(string Kernel, string Panacea, MatrixResult? Guarded, BaselineResult? Unguarded, int Boots);
+public sealed record MatrixEntry(string Kernel, string? Panacea, MatrixResult? Guarded, BaselineResult? Unguarded, int Boots);
 
-/// <summary>Results of a run of the matrix as they come, a line of JSON each: a run that was interrupted goes on where it was, with the same kernels and the same executable.</summary>
+/// <summary>Results of a run of the matrix as they come, a line of JSON each: a run that was interrupted goes on where it was, with the same kernels and the same executable; what became of unguarded guests does not depend on one.</summary>
 public sealed class MatrixJournal
 {
     private readonly string? _path;
@@ -43,7 +43,7 @@ public sealed class MatrixJournal
                 throw new LabException($"{path} is no journal of the matrix: {e.Message}", e);
             }
 
-            if (entry is null || entry.Panacea != journal._panacea)
+            if (entry is null || (entry.Guarded is not null && entry.Panacea != journal._panacea))
                 throw new LabException($"{path} was begun with another executable than {panacea}: results of both do not belong into one run; begin another journal");
             journal._entries.Add(entry);
         }
@@ -65,7 +65,7 @@ public sealed class MatrixJournal
     public void Add(string kernel, MatrixResult result, int boots) => Add(new MatrixEntry(kernel, _panacea, result, null, boots));
 
     /// <summary>Adds a cell that nobody guarded.</summary>
-    public void Add(string kernel, BaselineResult result, int boots) => Add(new MatrixEntry(kernel, _panacea, null, result, boots));
+    public void Add(string kernel, BaselineResult result, int boots) => Add(new MatrixEntry(kernel, null, null, result, boots));
 
     private void Add(MatrixEntry entry)
     {
