@@ -27,8 +27,8 @@ public sealed record ReplayInput
     /// <summary>Base of GS of the crashed CPU.</summary>
     public required ulong GsBase { get; init; }
 
-    /// <summary>The interrupt flag where the call is made.</summary>
-    public required bool Interrupts { get; init; }
+    /// <summary>The interrupt flag where the call is made; null where it is not known.</summary>
+    public required bool? Interrupts { get; init; }
 
     /// <summary>The function that begins at an address; null where none does.</summary>
     public required Func<ulong, string?> NameOf { get; init; }
@@ -41,6 +41,13 @@ public sealed record ReplayInput
 
     /// <summary>Guest-virtual address of the CPU's preempt count, and what it is when the call is made again; null where it is not known.</summary>
     public (ulong Address, uint Value)? PreemptCount { get; init; }
+
+    /// <summary>The call is not to be made again: the replay is to tell how it would have come to the place of the crash (<see cref="ReplayResult.Points"/>). What the crashed call holds stays held, and a lock that
+    /// it comes by on its way, and that is held, is its own.</summary>
+    public bool KeepsLocks { get; init; }
+
+    /// <summary>Guest-virtual address of the task_struct that mutexes are taken for; 0 where there is none.</summary>
+    public ulong Task { get; init; }
 
     /// <summary>The time stamp counter; null, or a result of null, where it is not known.</summary>
     public Func<ulong?>? TimeStamp { get; init; }
@@ -81,7 +88,21 @@ public enum ReplayVerdict
 /// <param name="Instructions">Instructions executed.</param>
 /// <param name="Locks">Of the calls that took a lock of which nobody could tell which: those that the replay came by, with the lock's guest-virtual address; <c>IsHeld</c> says that somebody holds it.</param>
 public sealed record ReplayResult(
-    ReplayVerdict Verdict, ulong Entry, IReadOnlyList<(Gpr Register, ulong Value)> Arguments, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks);
+    ReplayVerdict Verdict, ulong Entry, IReadOnlyList<(Gpr Register, ulong Value)> Arguments, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks)
+{
+    /// <summary>The state in which it came by the place of the crash, each time, as long as what it had stored until then was in memory already.</summary>
+    public IReadOnlyList<ReplayPoint> Points { get; init; } = [];
+
+    /// <summary>Its code may come by that place more often than once: which of <see cref="Points"/> the crash was in, only the registers tell.</summary>
+    public bool IsRepeated { get; init; }
+}
+
+/// <summary>The state in which a replay came by the place of a crash.</summary>
+/// <param name="Ip">Guest-virtual address of the instruction that is next: the one that trapped, the call that led nowhere, or what follows the branch that led to the trap.</param>
+/// <param name="StackPointer">Stack pointer.</param>
+/// <param name="Registers">The general registers, as far as they are known.</param>
+/// <param name="Stack">What lies otherwise than it should on the stack from the stack pointer to where the replayed call began: guest-virtual addresses, and the bytes that belong there.</param>
+public sealed record ReplayPoint(ulong Ip, ulong StackPointer, KnownRegisters Registers, IReadOnlyList<(ulong Address, byte[] Bytes)> Stack);
 
 /// <summary>
 /// A call that crashed, made again on paper: the code of the guest is executed over a copy of its memory as it is now. Where what made it crash is still there, it crashes again. Where it is gone (a race
@@ -97,7 +118,15 @@ public sealed class CallReplay
         "warn_slowpath_fmt", "refcount_warn_saturate", "__list_add_valid_or_report", "__list_del_entry_valid_or_report",
     ];
 
+    /// <summary>Times that it comes by the place of the crash which are kept.</summary>
+    private const int MaxPoints = 64;
+
+    /// <summary>Instructions that set up a call.</summary>
+    private const int MaxSetUp = 64;
+
     private readonly ReplayInput _input;
+    private readonly CrashPlace _place;
+    private readonly List<ReplayPoint> _points = [];
     private readonly ReplayMemory _memory;
     private readonly ReplayCpu _cpu;
     private readonly ReplayLocks _locks;
@@ -107,11 +136,12 @@ public sealed class CallReplay
     // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
     private int _level, _deepest;
     private (ulong Ip, ulong Next, ulong Sp)? _call;
-    private bool _hasPassed;
+    private bool _hasPassed, _isCalling;
 
     private CallReplay(ReplayInput input)
     {
         _input = input;
+        _place = CrashPlace.Of(input);
         _memory = new ReplayMemory(input.Space);
         _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = input.TimeStamp };
         _locks = new ReplayLocks(input, _memory, _cpu);
@@ -172,17 +202,21 @@ public sealed class CallReplay
             if (at == _input.Return.Rip && _cpu.StackPointer == _input.Return.Rsp)
                 return End(ReplayVerdict.Passes, at, "comes back", true);
             Follow(at);
+            Arrive(at);
             if (!_cpu.TryDecode(out Instruction instruction))
                 return End(ReplayVerdict.Crashes, at, "executes what is no code");
             bool goesIn = _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
             if (!goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
             _cpu.Repeats = MayHaveRun(_call?.Ip ?? at);
-            bool isCrash = _call is null && _level == 0 && at == _input.Frames[0].Ip && _input.Frames[0].IsTrap;
+            bool isPlace = IsPlace(at, instruction);
+            if (isPlace && _place.Kind != CrashPlaceKind.Branch)
+                Note();
             StepEnd step = _cpu.Step(instruction);
             if (step != StepEnd.Done)
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
-            _hasPassed |= isCrash;
+            if (isPlace)
+                Pass();
             if (goesIn && !Descend(at, instruction))
                 return End(ReplayVerdict.Unknown, at, "calls another function than that of the stack");
             if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
@@ -200,19 +234,16 @@ public sealed class CallReplay
             // Coming back is not enough: a list that the crashed call had emptied already is empty, and its work would be lost.
             if (verdict == ReplayVerdict.Passes && !(_input.MustReturn ? _deepest <= _input.Blamed : _hasPassed))
                 (verdict, why) = (ReplayVerdict.Unknown, "comes back without coming by the place where it crashed, so that what it had to do may be lost");
-            if (verdict == ReplayVerdict.Passes && _memory.Conflict() is { } store)
+            if (verdict == ReplayVerdict.Passes && (_input.KeepsLocks ? _points.Count == 0 : true) && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
-            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found);
+            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, IsRepeated = _place.IsRepeated };
         }
     }
 
     /// <summary>The arguments: as the code of the call sets them up, but for what a function between has changed of them; else as the function that was called has kept them.</summary>
     private List<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
     {
-        _cpu.Ip = setup.Start;
-        bool isSetUp = true;
-        while (isSetUp && _cpu.Ip != setup.Call)
-            isSetUp = _cpu.TryDecode(out Instruction instruction) && _cpu.Step(instruction) == StepEnd.Done;
+        bool isSetUp = (setup.Wide < setup.Start && SetsUp(setup.Wide, setup.Call)) || SetsUp(setup.Start, setup.Call);
         IReadOnlyList<Gpr> passed = !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
             : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
         var arguments = new List<(Gpr, ulong)>();
@@ -230,6 +261,69 @@ public sealed class CallReplay
         return arguments;
     }
 
+    /// <summary>Executes what sets up a call; what it may have changed before is not known where it does not come to it.</summary>
+    private bool SetsUp(ulong start, ulong call)
+    {
+        _cpu.ForgetCallerSaved();
+        _cpu.Ip = start;
+        for (int step = 0; _cpu.Ip != call; step++)
+        {
+            if (step >= MaxSetUp || _cpu.Ip < start || _cpu.Ip > call || !_cpu.TryDecode(out Instruction instruction) || _cpu.Step(instruction) != StepEnd.Done)
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>It is at the place of the crash, in the activation that crashed.</summary>
+    private bool IsPlace(ulong at, in Instruction instruction) => _call is null && _place.Kind != CrashPlaceKind.None && _level == _place.Level && _place.Kind switch
+    {
+        CrashPlaceKind.Call => instruction.Mnemonic == Mnemonic.Call && instruction.NextIP == _place.Ip && _input.Frames[1].Sp == _cpu.StackPointer,
+        CrashPlaceKind.Instruction => at == _place.Ip && _cpu.StackPointer == _input.Frames[0].Sp,
+        _ => at == _place.Ip,
+    };
+
+    /// <summary>It has executed what lies there.</summary>
+    private void Pass()
+    {
+        if (_place.Kind == CrashPlaceKind.Call)
+        {
+            _isCalling = true;
+            return;
+        }
+
+        if (_place.Kind == CrashPlaceKind.Branch)
+        {
+            if (_cpu.Ip == _place.Avoids)
+                return;
+            Note();
+        }
+
+        _hasPassed = true;
+    }
+
+    /// <summary>A call through a register goes by way of a thunk, as a rule; where a function begins, it has led somewhere.</summary>
+    private void Arrive(ulong at)
+    {
+        if (_isCalling && NameOf(at) is { } name && !name.StartsWith("__x86_", StringComparison.Ordinal))
+            (_hasPassed, _isCalling) = (true, false);
+    }
+
+    /// <summary>Keeps the state as it is, where it could be that of the crash: what it has stored is there.</summary>
+    private void Note()
+    {
+        if (_points.Count >= MaxPoints || !_input.KeepsLocks || _locks.HasOneThatIsFree || _memory.Conflict() is not null)
+            return;
+        KnownRegisters registers = default;
+        for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
+        {
+            if (_cpu[register].Knows(8))
+                registers[register] = _cpu[register].Value;
+        }
+
+        _points.Add(new ReplayPoint(_cpu.Ip, _cpu.StackPointer, registers, _memory.Changes(_cpu.StackPointer, _input.Return.Rsp)));
+    }
+
     /// <summary>Calls that have come back.</summary>
     private void Follow(ulong at)
     {
@@ -241,7 +335,7 @@ public sealed class CallReplay
 
     /// <summary>The call that the crashed stack stands in at this level.</summary>
     private bool IsCallOfStack(in Instruction call) =>
-        _level > 0 && !_input.Frames[_level].IsTrap && call.NextIP == _input.Frames[_level].Ip && _input.Frames[_level - 1].Cfa == _cpu.StackPointer;
+        _level > 0 && !_input.Frames[_level].IsTrap && call.NextIP == _input.Frames[_level].Ip && (_input.Frames[_level - 1].Cfa ?? _input.Frames[_level].Sp) == _cpu.StackPointer;
 
     /// <summary>Goes to the next frame inwards. A pointer may lead to another function now; a direct call has led to the same one before, which went on to that of the stack by a jump, and what it did on the way can't be told.</summary>
     private bool Descend(ulong at, in Instruction call)
@@ -285,6 +379,7 @@ public sealed class CallReplay
     {
         if (NameOf(_cpu.Ip) is not { } name)
             return null;
+        Arrive(_cpu.Ip);
         if (Deaths.Contains(name))
             return (ReplayVerdict.Crashes, $"calls {name}");
         if (name is "schedule" or "__schedule" or "io_schedule" || name.StartsWith("schedule_", StringComparison.Ordinal) || name.StartsWith("preempt_schedule", StringComparison.Ordinal))
@@ -295,6 +390,6 @@ public sealed class CallReplay
             return _cpu.Return() == StepEnd.Done ? null : (ReplayVerdict.Unknown, _cpu.Why);
         }
 
-        return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
+        return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
     }
 }

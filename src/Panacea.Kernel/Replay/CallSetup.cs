@@ -5,10 +5,11 @@ using Panacea.Target;
 namespace Panacea.Kernel.Replay;
 
 /// <summary>How a call that has been made was set up.</summary>
-/// <param name="Start">Guest-virtual address of the first instruction that sets up its arguments, or of the call itself.</param>
+/// <param name="Start">Guest-virtual address of the first instruction that sets up its arguments, or of the call itself: from there, control goes straight to the call.</param>
+/// <param name="Wide">The same further back, over branches, in code that control enters at no other place.</param>
 /// <param name="Call">Guest-virtual address of the call.</param>
 /// <param name="Target">What it calls; null where that is in a register or in memory, or where a retpoline's thunk goes there.</param>
-internal readonly record struct CallSetup(ulong Start, ulong Call, ulong? Target)
+internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, ulong? Target)
 {
     /// <summary>Instructions looked at before a call.</summary>
     private const int MaxBack = 32;
@@ -34,9 +35,42 @@ internal readonly record struct CallSetup(ulong Start, ulong Call, ulong? Target
         ulong start = call.IP;
         for (int step = 0; step < MaxBack && !graph.IsLeader(start) && before.TryGetValue(start, out Instruction instruction) && IsRepeatable(factory, instruction); step++)
             start = instruction.IP;
+        ulong wide = WidestStart(graph, before, factory, call.IP);
         bool isThrough = call.FlowControl == FlowControl.IndirectCall || nameOf(call.NearBranchTarget)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
-        setup = new CallSetup(start, call.IP, isThrough ? null : call.NearBranchTarget);
+        setup = new CallSetup(start, Math.Min(start, wide), call.IP, isThrough ? null : call.NearBranchTarget);
         return true;
+    }
+
+    /// <summary>Where the widest stretch of code before a call begins that can be executed again and that nobody jumps into from outside it.</summary>
+    private static ulong WidestStart(FlowGraph graph, Dictionary<ulong, Instruction> before, InstructionInfoFactory factory, ulong call)
+    {
+        ulong first = call;
+        for (int step = 0; step < MaxBack && before.TryGetValue(first, out Instruction instruction)
+            && (IsRepeatable(factory, instruction) || instruction.FlowControl is FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch); step++)
+            first = instruction.IP;
+
+        // A jump from outside brings registers with it that are not known: the stretch begins behind the last place that one leads to, or there.
+        if (graph.HasUnknownTargets)
+            return call;
+        var into = new List<(ulong From, ulong To)>();
+        var edges = new List<FlowEdge>(4);
+        foreach (Instruction instruction in graph.Instructions.Values)
+        {
+            graph.EdgesOf(instruction, edges);
+            into.AddRange(edges.Where(e => e.To > first && e.To <= call).Select(e => (instruction.IP, e.To)));
+        }
+
+        for (bool isWhole = false; !isWhole;)
+        {
+            isWhole = true;
+            foreach ((ulong from, ulong to) in into)
+            {
+                if (to > first && (from < first || from >= call))
+                    (first, isWhole) = (to, false);
+            }
+        }
+
+        return first;
     }
 
     /// <summary>Registers of arguments that a function never writes on its way to another to which it goes on by a jump: it has passed them on as it got them.</summary>

@@ -22,11 +22,15 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
     private static readonly Gpr[] Arguments = [Gpr.Rdi, Gpr.Rsi, Gpr.Rdx];
 
     private readonly HashSet<ulong> _taken = [];
+    private readonly HashSet<ulong> _free = [];
     private readonly Stack<bool?> _interrupts = [];
     private readonly List<(int Frame, ulong Call, ulong Address, bool IsHeld)> _found = [];
 
     /// <summary>Locks of which nobody could tell which they were, as the replay came by the calls that took them.</summary>
     public IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Found => _found;
+
+    /// <summary>It has a lock that nobody holds in the guest: whoever crashed there had another one, or had not come this way.</summary>
+    public bool HasOneThatIsFree => _free.Count > 0;
 
     /// <summary>Why the last call did not come back: completes "it …".</summary>
     public string Why { get; private set; } = "";
@@ -35,7 +39,8 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
     /// <param name="function">What it does.</param>
     /// <param name="frame">The frame of the crashed stack that it is made in.</param>
     /// <param name="call">Guest-virtual address of the call within that frame's function.</param>
-    public CallEnd Handle(LockFunction function, int frame, ulong call)
+    /// <param name="mayHaveRun">The crashed code may have made this call.</param>
+    public CallEnd Handle(LockFunction function, int frame, ulong call, bool mayHaveRun)
     {
         if (function.Kind is HoldingKind.Other or HoldingKind.Journal or HoldingKind.Plug or HoldingKind.Semaphore)
             return CallEnd.Executed;
@@ -48,10 +53,10 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
             address = argument.Value;
         }
 
-        return function.Takes ? Take(function, address, frame, call) : Give(function, address);
+        return function.Takes ? Take(function, address, frame, call, mayHaveRun) : Give(function, address);
     }
 
-    private CallEnd Take(LockFunction function, ulong address, int frame, ulong call)
+    private CallEnd Take(LockFunction function, ulong address, int frame, ulong call, bool mayHaveRun)
     {
         bool isShared = function.Kind is HoldingKind.Rcu or HoldingKind.RwsemRead or HoldingKind.RwlockRead or HoldingKind.RwlockReadBh;
         if (IsFree(function.Kind, address) is not { } isFree)
@@ -61,7 +66,7 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
         bool wasTheirs = input.Unproved.Contains((frame, call)) && !_taken.Contains(address);
         if (wasTheirs && !_found.Exists(f => f.Frame == frame && f.Call == call))
             _found.Add((frame, call, address, !isFree));
-        bool succeeds = isFree || wasTheirs || input.Released.Contains(address);
+        bool succeeds = isFree || wasTheirs || input.Released.Contains(address) || (input.KeepsLocks && mayHaveRun && IsTasks(function.Kind, address));
         if (!isShared && _taken.Contains(address))
             succeeds = false;
         if (!succeeds && function.When == TakenWhen.Always)
@@ -71,6 +76,8 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
         if (succeeds)
         {
             _taken.Add(address);
+            if (isFree && !isShared)
+                _free.Add(address);
             Count(LockFunctions.PreemptCountOf(function.Kind));
         }
 
@@ -89,6 +96,7 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
     private CallEnd Give(LockFunction function, ulong address)
     {
         _taken.Remove(address);
+        _free.Remove(address);
         Count(-LockFunctions.PreemptCountOf(function.Kind));
         cpu.ForgetCallerSaved();
         if (function.Interrupts == InterruptChange.On)
@@ -111,6 +119,10 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
         if (change != 0 && input.PreemptCount is { } count && memory.Read(count.Address, 4, out Bits now) == ReplayAccess.Done && now.Knows(4))
             memory.Preset(count.Address, 4, unchecked(now.Value + (ulong)change));
     }
+
+    /// <summary>Nothing speaks against that the crashed task holds it: a mutex says who does (kernel/locking/mutex.h).</summary>
+    private bool IsTasks(HoldingKind kind, ulong address) =>
+        kind != HoldingKind.Mutex || input.Task == 0 || (memory.Read(address, 8, out Bits owner) == ReplayAccess.Done && (owner.Value & ~7UL) == input.Task);
 
     /// <summary>What the lock's own words say (include/asm-generic/qspinlock_types.h, qrwlock.h; kernel/locking/mutex.h, rwsem.c); null where they can't be read.</summary>
     private bool? IsFree(HoldingKind kind, ulong address)

@@ -139,6 +139,32 @@ internal sealed class ReplayMemory(AddressSpace space)
         return _conflict;
     }
 
+    /// <summary>What has been written otherwise than it is in the guest, and is known, in runs of bytes.</summary>
+    /// <param name="start">Guest-virtual address of the first byte.</param>
+    /// <param name="end">Behind the last one.</param>
+    public IReadOnlyList<(ulong Address, byte[] Bytes)> Changes(ulong start, ulong end)
+    {
+        var changes = new List<(ulong, byte[])>();
+        var run = new List<byte>();
+        for (ulong at = start; at < end; at++)
+        {
+            int offset = (int)(at & (PageSize - 1));
+            if (_pages.TryGetValue(at - (ulong)offset, out Page? page) && page.Now[offset] != page.Original[offset] && (page.State[offset] & IsUnknown) == 0)
+            {
+                run.Add(page.Now[offset]);
+                continue;
+            }
+
+            if (run.Count > 0)
+                changes.Add((at - (ulong)run.Count, [.. run]));
+            run.Clear();
+        }
+
+        if (run.Count > 0)
+            changes.Add((end - (ulong)run.Count, [.. run]));
+        return changes;
+    }
+
     /// <summary>Reads code.</summary>
     /// <returns>Bytes read, up to the end of the readable.</returns>
     public int ReadCode(ulong address, Span<byte> destination)

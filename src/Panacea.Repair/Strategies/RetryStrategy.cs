@@ -9,9 +9,10 @@ using Panacea.Target;
 namespace Panacea.Repair.Strategies;
 
 /// <summary>
-/// The call that crashed is made again, by the nearest caller for which that has a prospect: replayed over a copy of the guest's memory, its code gets past the place of the crash now, and nothing that the crashed
-/// call had already stored comes out otherwise the second time (<see cref="CallReplay"/>). That is so where a race was lost that is over, where a register or a word was wrong for a moment. A bug that is still there
-/// crashes the replay, and the guest is not asked to try. What the abandoned functions hold is given back before; a lock of which nobody could tell which it was the replay names.
+/// The crashed function goes on where it crashed, with the registers that it should have had (<see cref="Resumption"/>); where that can't be told, the call that crashed is made again, by the nearest caller for
+/// which that has a prospect: replayed over a copy of the guest's memory, its code gets past the place of the crash now, and nothing that the crashed call had already stored comes out otherwise the second time
+/// (<see cref="CallReplay"/>). That is so where a race was lost that is over, where a register or a word was wrong for a moment. A bug that is still there crashes the replay, and the guest is not asked to try. What
+/// the abandoned functions hold is given back before; a lock of which nobody could tell which it was the replay names.
 /// </summary>
 public sealed class RetryStrategy : IRepairStrategy
 {
@@ -55,10 +56,18 @@ public sealed class RetryStrategy : IRepairStrategy
     {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;
+        bool goesOn = false;
         for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames && left > 0; i++)
         {
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
                 yield break;
+
+            // Where it can go on, it can from every function further out, in the same way.
+            if (!goesOn && Resumption.Evaluate(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } resumed)
+            {
+                goesOn = true;
+                yield return resumed;
+            }
 
             // A switch of tasks is done by half, a task that ends is half gone: what they call can be called again, they can't.
             string name = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");

@@ -15,11 +15,14 @@ public sealed class RetryStrategyTests
     /// <summary>RDI as of the crash, where the functions that do not change it still have their argument.</summary>
     private const ulong Kept = 0x77;
 
+    /// <summary>What the chain's last caller has in RBX and passes on in RDI, and where its callee keeps it.</summary>
+    private static readonly Dictionary<Gpr, ulong> Argument = new() { [Gpr.Rdi] = 0xb003, [Gpr.Rbx] = 0xb003 };
+
     [Fact]
     public void What_made_it_crash_is_gone_and_the_call_is_made_again()
     {
         using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target);
-        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        RepairPlan plan = Again(g)!;
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
 
         // As if its caller had just called it: the return address lies where it lay.
@@ -60,7 +63,7 @@ public sealed class RetryStrategyTests
     public void Its_lock_is_given_back_first(string function, ulong number, string confidence)
     {
         using CrashedGuest g = Crashed(function, m => (m[Pointer], m[Lock], m[Number]) = (m.Base + Target, 1, number), preempt: 1);
-        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        RepairPlan plan = Again(g)!;
         ulong held = g.Evidence.Crash.Gpr[Gpr.R13];
         Assert.Equal(confidence, plan.Confidence.ToString());
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
@@ -88,9 +91,9 @@ public sealed class RetryStrategyTests
     public void A_lock_that_it_may_hold_is_held_if_the_same_way_takes_it(ulong takes, ulong held, bool again, bool givesBack)
     {
         using CrashedGuest g = Crashed("ct_again_maybe", m => (m[Pointer], m[Lock], m[Number]) = (m.Base + Target, held, takes), preempt: (uint)held);
-        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
-        Assert.Equal(again, verdict.Plan is not null);
-        Assert.Equal(givesBack, verdict.Plan?.Continuations.Count > 0);
+        RepairPlan? plan = Again(g);
+        Assert.Equal(again, plan is not null);
+        Assert.Equal(givesBack, plan?.Continuations.Count > 0);
     }
 
     /// <summary>Whoever began it further out ends it: the call is made again under it, as it was made under it.</summary>
@@ -98,7 +101,7 @@ public sealed class RetryStrategyTests
     public void A_journal_handle_that_is_open_stays_open()
     {
         using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target, prepare: (kernel, task) => kernel.Put(task.Address, "task_struct.journal_info", kernel.Allocate(64)));
-        Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence).Plan);
+        Assert.NotNull(Again(g));
     }
 
     /// <summary>It had taken its work off the list before it crashed: called again it finds none, and comes back at once.</summary>
@@ -123,9 +126,7 @@ public sealed class RetryStrategyTests
     public void A_handler_is_called_again_for_its_dispatch_point()
     {
         using CrashedGuest g = Crashed("ct_again_bare", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
-        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
-        Assert.Null(verdict.WhyNot);
-        RepairPlan plan = verdict.Plan!;
+        RepairPlan plan = Again(g)!;
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
         Assert.Equal((g.Guest["ct_again_bare"], g.Crash.ReturnSp - 8, false), (next.Ip, next.Sp, next.InterruptsEnabled));
     }
@@ -135,9 +136,84 @@ public sealed class RetryStrategyTests
     public void An_argument_is_where_it_was_kept_or_is_not_known()
     {
         using CrashedGuest kept = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
-        Assert.Equal(Kept, PtRegs.Read(new RetryStrategy().Evaluate(kept.Evidence).Plan!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
+        Assert.Equal(Kept, PtRegs.Read(Again(kept)!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
         using CrashedGuest lost = Crashed("ct_again_lost", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
         Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(lost.Evidence).WhyNot, StringComparison.Ordinal);
+    }
+
+    /// <summary>A mistake has left a wrong pointer in a register, and memory has the right one: the function goes on where it stands, with what it should have had.</summary>
+    [Theory]
+    [InlineData("ct_again", 0u)]
+    [InlineData("ct_again_marked", 0u)]
+    [InlineData("ct_again_locked", 1u)]
+    public void It_goes_on_with_the_register_that_it_should_have_had(string function, uint preempt)
+    {
+        using CrashedGuest g = Crashed(function, m => (m[Pointer], m[Word], m[Lock]) = (m.Base + Target, 7, preempt), preempt, wrong: Argument);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        ulong right = g.Evidence.Crash.Gpr[Gpr.R12] + Target;
+        Assert.Equal((g.Evidence.Crash.Ip, g.Crash.FaultSp, right, g.Evidence.Crash.Gpr[Gpr.Rbx]), (next.Ip, next.Sp, next.Gpr[Gpr.Rax], next.Gpr[Gpr.Rbx]));
+        Assert.Matches($@"^{function}\+0x\w+/0x\w+ goes on with rax 0x{right:x} instead of 0x0: over a copy of memory {function}, from its entry, comes by so \(\d+ instructions\)$", plan.Explanation);
+
+        // Its lock stays its own.
+        Assert.Equal((RepairKind.Retry, Confidence.High, 0, 0), (plan.Kind, plan.Confidence, plan.Lost.Count, plan.Continuations.Count));
+        Assert.DoesNotContain(plan.Writes, w => w.Why == "return address");
+    }
+
+    /// <summary>What it has kept on its stack was wrong, too.</summary>
+    [Fact]
+    public void Its_stack_is_put_right()
+    {
+        using CrashedGuest g = Crashed("ct_again_local", m => m[Pointer] = m.Base + Target);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        Span<byte> slot = stackalloc byte[8];
+        BinaryPrimitives.WriteUInt64LittleEndian(slot, g.Guest.ReadU64(g.Crash.FaultSp));
+        foreach (PlannedWrite write in plan.Writes.Where(w => w.Why == "stack as the code leaves it"))
+            write.Bytes.Span.CopyTo(slot[(int)(write.Address.Value - g.Crash.FaultSp)..]);
+        Assert.Equal(g.Evidence.Crash.Gpr[Gpr.R12] + Target, BinaryPrimitives.ReadUInt64LittleEndian(slot));
+        Assert.NotEqual(g.Guest.ReadU64(g.Crash.FaultSp), BinaryPrimitives.ReadUInt64LittleEndian(slot));
+    }
+
+    /// <summary>The branch to a BUG() would not be taken now: it goes on behind it.</summary>
+    [Fact]
+    public void A_BUG_whose_condition_has_passed_is_gone_by()
+    {
+        using CrashedGuest g = Crashed("ct_again_bug", m => m[Pointer] = m.Base + Target, entry: "asm_exc_invalid_op");
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PlannedContinuation last = plan.Continuations[^1];
+        Dictionary<WritableRegister, ulong> set = last.Registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal((g.Guest["ct_again_bug:whole"], g.Evidence.Crash.Gpr[Gpr.R12] + Target), (set[WritableRegister.Rip], set[WritableRegister.Rax]));
+        using CrashedGuest still = Crashed("ct_again_bug", m => m[Pointer] = 0, entry: "asm_exc_invalid_op");
+        Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
+    }
+
+    /// <summary>It had called what is no code: the pointer leads to a function now.</summary>
+    [Fact]
+    public void A_call_that_led_nowhere_is_made_where_it_leads()
+    {
+        const ulong nowhere = 0xffff_8880_0200_0000;
+        ulong function = 0;
+        using CrashedGuest g = Crashed("ct_again_call", m => m[Pointer] = function, badCall: nowhere, prepare: (kernel, _) => function = kernel["mutex_unlock"]);
+        Assert.Null(new RetryStrategy().Evaluate(g.Evidence).WhyNot);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["ct_again_call:call"], g.Guest["mutex_unlock"], g.Evidence.Crash.Sp + 8), (next.Ip, next.Gpr[Gpr.Rax], next.Sp));
+        using CrashedGuest still = Crashed("ct_again_call", m => m[Pointer] = nowhere, badCall: nowhere);
+        Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
+    }
+
+    /// <summary>It comes by the place three times; what the loop counts says in which it has crashed, or nothing does.</summary>
+    [Theory]
+    [InlineData(2UL, true)]
+    [InlineData(9UL, false)]
+    public void Of_a_loop_it_is_the_time_that_fits(ulong counter, bool fits)
+    {
+        using CrashedGuest g = Crashed("ct_again_loop", m => m[Pointer] = m.Base + Target, wrong: new Dictionary<Gpr, ulong>(Argument) { [Gpr.Rsi] = counter });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        RepairPlan? plan = verdict.Plan;
+        Assert.Equal(fits, plan?.Explanation.Contains(" goes on with rax ", StringComparison.Ordinal) == true);
+        if (fits)
+            Assert.Equal(counter, PtRegs.Read(plan!.Writes[^1].Bytes.Span).Gpr[Gpr.Rsi]);
     }
 
     /// <summary>The rung stands behind those that put something right, and before those that lose something.</summary>
@@ -148,9 +224,18 @@ public sealed class RetryStrategyTests
         Assert.Equal(RepairKind.Retry, Ladder.Choose(g.Evidence, (_, _) => null, out _)?.Kind);
     }
 
-    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null) => new(new CrashSpec
+    /// <summary>The plan that makes the call again, whatever else there is.</summary>
+    private static RepairPlan? Again(CrashedGuest g)
+    {
+        var strategy = new RetryStrategy();
+        return ((IEnumerable<StrategyVerdict>)[strategy.Evaluate(g.Evidence), .. strategy.Alternatives(g.Evidence)]).Select(v => v.Plan).FirstOrDefault(p => p?.Explanation.Contains(" is called again, for ", StringComparison.Ordinal) == true);
+    }
+
+    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null, string entry = "asm_exc_page_fault", ulong? badCall = null, IReadOnlyDictionary<Gpr, ulong>? wrong = null) => new(new CrashSpec
     {
         Function = function,
+        Entry = entry,
+        BadCall = badCall,
         Preempt = preempt,
         Chain = chain ?? new CrashSpec().Chain,
         Prepare = (kernel, task) =>
@@ -158,7 +243,10 @@ public sealed class RetryStrategyTests
             prepare?.Invoke(kernel, task);
             var memory = new Memory(kernel, kernel.Allocate(256));
             fill(memory);
-            return new Dictionary<Gpr, ulong> { [Gpr.Rax] = 0, [Gpr.R12] = memory.Base, [Gpr.R13] = memory.Base + Lock, [Gpr.Rdi] = Kept };
+            var registers = new Dictionary<Gpr, ulong> { [Gpr.Rax] = 0, [Gpr.R12] = memory.Base, [Gpr.R13] = memory.Base + Lock, [Gpr.Rdi] = Kept };
+            foreach ((Gpr register, ulong value) in wrong ?? new Dictionary<Gpr, ulong>())
+                registers[register] = value;
+            return registers;
         },
     });
 

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -83,6 +83,49 @@ internal static class KernelFunctions
             w.A.mov(__dword_ptr[r12 + 16], 0);
             Again(w);
             w.A.Label(ref done);
+            w.A.nop();
+        }));
+        text.Add("ct_again_bug", w => w.Frame(() =>
+        {
+            Label whole = w.A.CreateLabel();
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.A.test(rax, rax);
+            w.A.jne(whole);
+            w.At("fault");
+            w.A.ud2();
+            w.A.Label(ref whole);
+            w.At("whole");
+            w.A.mov(ecx, __dword_ptr[rax + 8]);
+        }));
+        text.Add("ct_again_call", w => w.Frame(() =>
+        {
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.At("call");
+            w.A.call(rax);
+            w.At("back:0");
+            w.A.nop();
+        }));
+        text.Add("ct_again_local", w =>
+        {
+            w.Depth(8);
+            w.A.sub(rsp, 8);
+            w.Depth(16);
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.A.mov(__qword_ptr[rsp], rax);
+            w.At("fault");
+            w.A.mov(ecx, __dword_ptr[rax + 8]);
+            w.A.add(rsp, 8);
+            w.Depth(8);
+            w.A.ret();
+        });
+        text.Add("ct_again_loop", w => w.Frame(() =>
+        {
+            Label next = w.A.CreateLabel();
+            w.A.mov(esi, 3);
+            w.A.Label(ref next);
+            Again(w);
+            w.A.dec(esi);
+            w.A.jne(next);
             w.A.nop();
         }));
         text.Add("ct_again_maybe", w => w.Frame(() =>

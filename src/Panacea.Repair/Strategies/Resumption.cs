@@ -1,0 +1,165 @@
+using Iced.Intel;
+using Panacea.Diagnosis;
+using Panacea.Kernel.Code;
+using Panacea.Kernel.Replay;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+using Panacea.Target;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>
+/// The crashed function goes on where it crashed, with the registers that it should have had. A replay of the call from its entry, over a copy of memory, comes by the place of the crash: what it has in registers and on
+/// its stack there is what the code makes of memory as it is now. Where that differs from what the CPU had, the CPU was wrong (a register that a mistake has changed, a value read while it was wrong). Nothing
+/// is done twice, nothing is given back, nothing is lost.
+/// </summary>
+internal static class Resumption
+{
+    /// <summary>Values that may differ where the code comes by the place of the crash more often than once: a mistake changes one, and what was computed from it.</summary>
+    private const int MaxDifferences = 2;
+
+    /// <summary>Instructions looked at for one that reads a flag.</summary>
+    private const int MaxFlagReach = 32;
+
+    /// <summary>Differences that are named.</summary>
+    private const int MaxShown = 4;
+
+    /// <summary>Replays the call of one frame's function up to the place of the crash.</summary>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="index">The frame.</param>
+    /// <param name="most">Instructions that may be executed.</param>
+    /// <param name="left">Takes off those that were.</param>
+    /// <returns>A plan, or why there is none: then the call may still be made again.</returns>
+    public static StrategyVerdict Evaluate(CrashEvidence evidence, int index, int most, ref int left)
+    {
+        string function = evidence.LocationOf(evidence.Stack.Frames[index])?.Name ?? $"the function at 0x{evidence.Stack.Frames[index].Ip:x}";
+        if (evidence.Hang is not null || evidence.Point.Symbol != "oops_end")
+            return StrategyVerdict.Declines("no instruction has trapped");
+        if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
+            return StrategyVerdict.Declines($"the state in which {function} was called can't be proved: {decline}");
+        var input = new ReplayInput
+        {
+            Analysis = evidence.Analysis,
+            Frames = evidence.Stack.Frames,
+            Index = index,
+            Return = state,
+            Space = evidence.Kernel.Space,
+            GsBase = evidence.Vcpu.GsBase,
+            Interrupts = null,
+            NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
+            KeepsLocks = true,
+            Task = evidence.Task?.Address ?? 0,
+            TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
+            Blamed = evidence.FaultyFrame ?? 0,
+            MaxInstructions = most,
+        };
+        if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
+        left -= replay.Instructions + 1;
+        if (replay.Verdict != ReplayVerdict.Passes)
+            return StrategyVerdict.Declines($"{function}, replayed from its entry, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
+        if (Choose(evidence, replay) is not { } point)
+            return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times: which of them the crash was in can't be told");
+        return NeedsFlags(evidence, point.Ip) ? StrategyVerdict.Declines($"{function} looks at flags that were lost") : Plan(evidence, function, point, replay);
+    }
+
+    /// <summary>The time that it came by which was the one that crashed.</summary>
+    private static ReplayPoint? Choose(CrashEvidence evidence, ReplayResult replay)
+    {
+        if (!replay.IsRepeated)
+            return replay.Points.Count == 1 ? replay.Points[0] : null;
+        var ordered = replay.Points.Select(p => (Point: p, Differences: Differences(evidence, p).Count)).OrderBy(p => p.Differences).Take(2).ToList();
+        return ordered.Count > 0 && ordered[0].Differences <= MaxDifferences && (ordered.Count == 1 || ordered[1].Differences > ordered[0].Differences) ? ordered[0].Point : null;
+    }
+
+    /// <summary>What differs, for a person: registers, and words of the stack.</summary>
+    private static List<string> Differences(CrashEvidence evidence, ReplayPoint point)
+    {
+        var differences = new List<string>();
+        for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
+        {
+            if (register != Gpr.Rsp && Compares(evidence, point, register) && point.Registers.TryGet(register, out ulong value) && value != evidence.Crash.Gpr[register])
+                differences.Add($"{register.ToString().ToLowerInvariant()} 0x{value:x} instead of 0x{evidence.Crash.Gpr[register]:x}");
+        }
+
+        differences.AddRange(point.Stack.Select(s => $"{s.Bytes.Length} bytes of its stack at 0x{s.Address:x} as they should be"));
+        return differences;
+    }
+
+    /// <summary>Between a branch and the trap behind it a message may have been printed: what a call may change tells nothing there.</summary>
+    private static bool Compares(CrashEvidence evidence, ReplayPoint point, Gpr register) => point.Ip == evidence.Crash.Ip || KnownRegisters.CalleeSaved.Contains(register);
+
+    private static StrategyVerdict Plan(CrashEvidence evidence, string function, ReplayPoint point, ReplayResult replay)
+    {
+        var registers = new List<(Gpr, ulong)>();
+        for (Gpr register = Gpr.Rcx; register <= Gpr.R15; register++)
+        {
+            if (register != Gpr.Rsp)
+                registers.Add((register, point.Registers[register] ?? evidence.Crash.Gpr[register]));
+        }
+
+        var landing = new Landing(
+            point.Ip, point.StackPointer, registers, WritableRegister.Rax, point.Registers[Gpr.Rax] ?? evidence.Crash.Gpr[Gpr.Rax], evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []));
+        if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
+            return StrategyVerdict.Declines(whyNot);
+        string where = evidence.Kernel.Image.Symbolize(point.Ip)?.ToString() ?? $"0x{point.Ip:x}";
+        List<string> differences = Differences(evidence, point);
+        string with = differences.Count == 0 ? "" : $" with {string.Join(", ", differences.Take(MaxShown))}{(differences.Count > MaxShown ? $" and {differences.Count - MaxShown} more" : "")}";
+        var risks = new List<string> { "what wrong values had led to elsewhere before the crash stays" };
+        if (!replay.HasReturned)
+            risks.Add($"the replay ends behind the place of the crash, where it {replay.Why}");
+        return StrategyVerdict.Applies(plan with
+        {
+            Kind = RepairKind.Retry,
+            Confidence = replay.HasReturned ? Confidence.High : Confidence.Medium,
+            Explanation = $"{where} goes on{with}: over a copy of memory {function}, from its entry, comes by so ({replay.Instructions} instructions)",
+            Writes = [.. point.Stack.Select(s => new PlannedWrite(new VirtualAddress(s.Address), s.Bytes, "stack as the code leaves it")), .. plan.Writes],
+            Lost = [],
+            Risks = risks,
+        });
+    }
+
+    /// <summary>What is executed from there on may look at an arithmetic flag that was set before; also where that can't be told. AF nothing looks at in 64-bit mode.</summary>
+    private static bool NeedsFlags(CrashEvidence evidence, ulong from)
+    {
+        var pending = new Stack<(ulong At, RflagsBits Old)>([(from, RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.CF | RflagsBits.PF)]);
+        var seen = new HashSet<(ulong, RflagsBits)>();
+        byte[] code = new byte[15];
+        for (int step = 0; pending.TryPop(out (ulong At, RflagsBits Old) here); step++)
+        {
+            if (!seen.Add(here))
+                continue;
+            int length = code.Length;
+            while (length > 0 && !evidence.Kernel.Image.TryReadCode(here.At, code.AsSpan(..length)))
+                length--;
+            var decoder = Decoder.Create(64, new ByteArrayCodeReader(code, 0, length));
+            decoder.IP = here.At;
+            decoder.Decode(out Instruction instruction);
+            if (step >= MaxFlagReach || instruction.IsInvalid || (instruction.RflagsRead & here.Old) != 0)
+                return true;
+            RflagsBits old = here.Old & ~instruction.RflagsModified;
+            switch (instruction.FlowControl)
+            {
+                // No function passes flags on (System V ABI).
+                case FlowControl.Call or FlowControl.IndirectCall or FlowControl.Return:
+                    break;
+                case var _ when old == RflagsBits.None:
+                    break;
+                case FlowControl.Next:
+                    pending.Push((instruction.NextIP, old));
+                    break;
+                case FlowControl.UnconditionalBranch:
+                    pending.Push((instruction.NearBranchTarget, old));
+                    break;
+                case FlowControl.ConditionalBranch:
+                    pending.Push((instruction.NextIP, old));
+                    pending.Push((instruction.NearBranchTarget, old));
+                    break;
+                default:
+                    return true;
+            }
+        }
+
+        return false;
+    }
+}
