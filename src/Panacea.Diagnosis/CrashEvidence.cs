@@ -112,6 +112,10 @@ public sealed record CrashEvidence
     /// <summary>Guest-virtual ranges of code that somebody experiments with: what stands there counts as what the kernel was built with.</summary>
     public IReadOnlyList<(ulong Start, int Length)> Injected { get; init; } = [];
 
+    /// <summary>Guest-virtual address of the instruction of its function at which the CPU is taken to have gone on in bytes that are none (<see cref="Kernel.Code.Derailment"/>): the innermost frame stands there. Null as a
+    /// rule: then it stands where it trapped.</summary>
+    public ulong? LeftCodeAt { get; init; }
+
     /// <summary>What could not be read, and why.</summary>
     public required IReadOnlyList<string> Unavailable { get; init; }
 

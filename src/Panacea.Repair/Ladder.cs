@@ -65,7 +65,7 @@ public static class Ladder
         const int most = 8;
         try
         {
-            return [.. strategy.Alternatives(evidence).Take(most)];
+            return [.. strategy.Alternatives(evidence).Take(most).Select(v => OnTrack.Warn(evidence, v))];
         }
         catch (Exception e) when (IsConfusion(e))
         {
@@ -81,7 +81,7 @@ public static class Ladder
     {
         try
         {
-            return strategy.Evaluate(evidence);
+            return OnTrack.Warn(evidence, strategy.Evaluate(evidence));
         }
         catch (Exception e) when (IsConfusion(e))
         {
@@ -95,6 +95,7 @@ public static class Ladder
 /// <param name="bars">Which rungs may not be used, and why; see <see cref="Ladder.Choose"/>.</param>
 public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> bars)
 {
+    private readonly CrashEvidence _evidence = OnTrack.Of(evidence);
     private readonly List<LadderVerdict> _said = new(Ladder.All.Count);
     private IReadOnlyList<StrategyVerdict> _alternatives = [];
     private int _next, _alternative = -1;
@@ -110,14 +111,14 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
         while (_next < Ladder.All.Count)
         {
             IRepairStrategy strategy = Ladder.All[_next++];
-            if (bars(strategy.Kind, evidence) is { } bar)
+            if (bars(strategy.Kind, _evidence) is { } bar)
             {
                 if (_said.Count == 0 || _said[^1].Kind != strategy.Kind)
                     _said.Add(new LadderVerdict(strategy.Kind, StrategyVerdict.Declines(bar.Why), bar));
                 continue;
             }
 
-            StrategyVerdict verdict = Ladder.Ask(strategy, evidence);
+            StrategyVerdict verdict = Ladder.Ask(strategy, _evidence);
             _said.Add(new LadderVerdict(strategy.Kind, verdict));
             if (verdict.Plan is null)
                 continue;
@@ -134,7 +135,7 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
         if (_said.Count == 0 || _said[^1].Verdict.Plan is null)
             return null;
         if (_alternative < 0)
-            (_alternatives, _alternative) = (Ladder.AskMore(Ladder.All[_next - 1], evidence), 0);
+            (_alternatives, _alternative) = (Ladder.AskMore(Ladder.All[_next - 1], _evidence), 0);
         if (_alternative >= _alternatives.Count)
             return null;
         StrategyVerdict verdict = _alternatives[_alternative++];

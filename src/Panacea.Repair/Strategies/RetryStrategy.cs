@@ -19,6 +19,9 @@ public sealed class RetryStrategy : IRepairStrategy
     /// <summary>Functions from the faulty one outwards that are tried, and what all replays of one crash may execute: some microseconds each hundred.</summary>
     private const int MaxFrames = 10, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
 
+    /// <summary>Places at which a CPU may have left its function's code.</summary>
+    private const int MaxPlaces = 4;
+
     /// <summary>It came back to the same place so often although it was made again.</summary>
     private const int MostRetries = 2;
 
@@ -51,8 +54,11 @@ public sealed class RetryStrategy : IRepairStrategy
         : evidence.EarlierRepairs >= MostRetries ? $"the guest has come back to this place {evidence.EarlierRepairs} times"
         : null;
 
+    /// <summary>The same for each place at which the CPU may have left its function's code, where it has.</summary>
+    private static IEnumerable<StrategyVerdict> Calls(CrashEvidence evidence) => evidence.LeftCodeAt is null ? CallsOf(evidence) : OnTrack.Places(evidence).Take(MaxPlaces).SelectMany(CallsOf);
+
     /// <summary>The calls on the stack, from the faulty function's outwards, as far as they can be made again.</summary>
-    private static IEnumerable<StrategyVerdict> Calls(CrashEvidence evidence)
+    private static IEnumerable<StrategyVerdict> CallsOf(CrashEvidence evidence)
     {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;

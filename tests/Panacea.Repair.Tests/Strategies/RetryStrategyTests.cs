@@ -202,6 +202,21 @@ public sealed class RetryStrategyTests
         Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
     }
 
+    /// <summary>A flipped bit has made another instruction of one, and the CPU went on in bytes that are none: behind a return, or within an instruction. It goes on where it has left the code.</summary>
+    [Theory]
+    [InlineData("ct_again_left", "asm_exc_int3")]
+    [InlineData("ct_again_within", "asm_exc_page_fault")]
+    public void A_CPU_that_has_left_the_code_goes_on_where_it_did(string function, string entry)
+    {
+        using CrashedGuest g = Crashed(function, m => m[Pointer] = m.Base + Target, entry: entry);
+        RepairPlan? plan = Ladder.Choose(g.Evidence, (_, _) => null, out IReadOnlyList<LadderVerdict> verdicts);
+        Assert.True(plan is not null, string.Join("; ", verdicts.Select(v => v.Verdict.WhyNot)));
+        Assert.Equal((RepairKind.Retry, Confidence.Low), (plan.Kind, plan.Confidence));
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest[$"{function}:left"], g.Evidence.Crash.Sp, g.Evidence.Crash.Gpr[Gpr.R12] + Target), (next.Ip, next.Sp, next.Gpr[Gpr.Rax]));
+        Assert.Contains(plan.Risks, r => r.Contains($"at {function}+", StringComparison.Ordinal) && r.EndsWith("what it did there can't be told", StringComparison.Ordinal));
+    }
+
     /// <summary>It comes by the place three times; what the loop counts says in which it has crashed, or nothing does.</summary>
     [Theory]
     [InlineData(2UL, true)]
