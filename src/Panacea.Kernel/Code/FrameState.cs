@@ -15,7 +15,7 @@ internal enum SymbolKind : byte
     /// <summary>A stack address: a base and an offset.</summary>
     Frame,
 
-    /// <summary>The lower half of what a register held when the function was entered; the upper half is zero.</summary>
+    /// <summary>The lower half of what a register held when the function was entered; the upper half is zero, or its sign.</summary>
     EntryLow,
 }
 

@@ -47,7 +47,7 @@ internal sealed class FrameTransfer
                 return true;
             case Iced.Intel.Code.Mov_r64_rm64 or Iced.Intel.Code.Mov_rm64_r64:
                 return TryApplyMov(instruction, state);
-            case Iced.Intel.Code.Mov_r32_rm32 or Iced.Intel.Code.Mov_rm32_r32 when instruction.Op0Kind == OpKind.Register && instruction.Op1Kind == OpKind.Register:
+            case Iced.Intel.Code.Mov_r32_rm32 or Iced.Intel.Code.Mov_rm32_r32 or Iced.Intel.Code.Movsxd_r64_rm32 when instruction.Op0Kind == OpKind.Register && instruction.Op1Kind == OpKind.Register:
                 Symbol half = RegisterValue(state, instruction.Op1Register.GetFullRegister());
                 Set(state, instruction.Op0Register.GetFullRegister(), half.Kind is SymbolKind.Entry or SymbolKind.EntryLow ? Symbol.EntryLow((Gpr)half.Which) : Symbol.Unknown);
                 return true;

@@ -137,6 +137,8 @@ public sealed class RetryStrategyTests
     {
         using CrashedGuest kept = Crashed("ct_again", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
         Assert.Equal(Kept, PtRegs.Read(Again(kept)!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
+        using CrashedGuest signed = Crashed("ct_again_signed", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
+        Assert.Equal(Kept, PtRegs.Read(Again(signed)!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
         using CrashedGuest lost = Crashed("ct_again_lost", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
         Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(lost.Evidence).WhyNot, StringComparison.Ordinal);
     }
