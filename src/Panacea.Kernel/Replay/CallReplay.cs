@@ -93,6 +93,9 @@ public sealed record ReplayResult(
     /// <summary>The state in which it came by the place of the crash, each time, as long as what it had stored until then was in memory already.</summary>
     public IReadOnlyList<ReplayPoint> Points { get; init; } = [];
 
+    /// <summary>How often it came by that place in all.</summary>
+    public int Arrivals { get; init; }
+
     /// <summary>Its code may come by that place more often than once: which of <see cref="Points"/> the crash was in, only the registers tell.</summary>
     public bool IsRepeated { get; init; }
 }
@@ -115,8 +118,11 @@ public sealed class CallReplay
     private static readonly HashSet<string> Deaths =
     [
         "panic", "vpanic", "nmi_panic", "die", "oops_begin", "oops_end", "do_exit", "make_task_dead", "rewind_stack_and_make_dead", "__stack_chk_fail", "fortify_panic", "__fortify_panic", "usercopy_abort", "__warn", "__warn_printk",
-        "warn_slowpath_fmt", "refcount_warn_saturate", "__list_add_valid_or_report", "__list_del_entry_valid_or_report",
+        "warn_slowpath_fmt", "refcount_warn_saturate",
     ];
+
+    /// <summary>Where the kernel lets others run if it is time to (kernel/sched/core.c): it comes back.</summary>
+    private static readonly HashSet<string> Yields = ["__cond_resched", "__cond_resched_lock", "__cond_resched_rwlock_read", "__cond_resched_rwlock_write", "cond_resched", "yield"];
 
     /// <summary>Times that it comes by the place of the crash which are kept.</summary>
     private const int MaxPoints = 64;
@@ -134,7 +140,7 @@ public sealed class CallReplay
     private readonly Dictionary<ulong, string?> _names = [];
 
     // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
-    private int _level, _deepest;
+    private int _level, _deepest, _arrivals;
     private (ulong Ip, ulong Next, ulong Sp)? _call;
     private bool _hasPassed, _isCalling;
 
@@ -209,6 +215,7 @@ public sealed class CallReplay
             if (!goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
             _cpu.Repeats = MayHaveRun(_call?.Ip ?? at);
+            _cpu.AssumesDone = _input.KeepsLocks && !_hasPassed;
             bool isPlace = IsPlace(at, instruction);
             if (isPlace && _place.Kind != CrashPlaceKind.Branch)
                 Note();
@@ -236,7 +243,7 @@ public sealed class CallReplay
                 (verdict, why) = (ReplayVerdict.Unknown, "comes back without coming by the place where it crashed, so that what it had to do may be lost");
             if (verdict == ReplayVerdict.Passes && (_input.KeepsLocks ? _points.Count == 0 : true) && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
-            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, IsRepeated = _place.IsRepeated };
+            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, Arrivals = _arrivals, IsRepeated = _place.IsRepeated };
         }
     }
 
@@ -312,6 +319,7 @@ public sealed class CallReplay
     /// <summary>Keeps the state as it is, where it could be that of the crash: what it has stored is there.</summary>
     private void Note()
     {
+        _arrivals++;
         if (_points.Count >= MaxPoints || !_input.KeepsLocks || _locks.HasOneThatIsFree || _memory.Conflict() is not null)
             return;
         KnownRegisters registers = default;
@@ -382,14 +390,27 @@ public sealed class CallReplay
         Arrive(_cpu.Ip);
         if (Deaths.Contains(name))
             return (ReplayVerdict.Crashes, $"calls {name}");
-        if (name is "schedule" or "__schedule" or "io_schedule" || name.StartsWith("schedule_", StringComparison.Ordinal) || name.StartsWith("preempt_schedule", StringComparison.Ordinal))
+
+        // What the crashed call has slept for has come, and what a register held across it was kept.
+        if (_call is not null && (Yields.Contains(name) || (IsOnItsWay && IsSleep(name))))
+            return Skip();
+        if (IsSleep(name))
             return (ReplayVerdict.Unknown, $"goes to sleep in {name}");
         if (name is "_printk" or "printk" or "_printk_deferred")
-        {
-            _cpu.ForgetCallerSaved();
-            return _cpu.Return() == StepEnd.Done ? null : (ReplayVerdict.Unknown, _cpu.Why);
-        }
-
+            return Skip();
         return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
+    }
+
+    /// <summary>It has not come by the place of the crash, and does what the crashed call has done.</summary>
+    private bool IsOnItsWay => _input.KeepsLocks && !_hasPassed && _cpu.Repeats;
+
+    private static bool IsSleep(string name) =>
+        name is "schedule" or "__schedule" or "io_schedule" || name.StartsWith("schedule_", StringComparison.Ordinal) || name.StartsWith("preempt_schedule", StringComparison.Ordinal);
+
+    /// <summary>Comes back from a function that is not executed.</summary>
+    private (ReplayVerdict Verdict, string Why)? Skip()
+    {
+        _cpu.ForgetCallerSaved();
+        return _cpu.Return() == StepEnd.Done ? null : (ReplayVerdict.Unknown, _cpu.Why);
     }
 }

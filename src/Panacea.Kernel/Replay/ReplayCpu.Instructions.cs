@@ -120,6 +120,8 @@ internal sealed partial class ReplayCpu
 
         if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
             return loaded;
+        if (instruction.Mnemonic is Mnemonic.Add or Mnemonic.Sub)
+            a = Before(instruction, a, instruction.Mnemonic == Mnemonic.Add ? b.Value : unchecked(0 - b.Value));
         bool usesCarry = instruction.Mnemonic is Mnemonic.Adc or Mnemonic.Sbb, carry = usesCarry && (_flags & Arithmetic.Carry) != 0;
         bool known = a.Knows(size) && b.Knows(size) && (!usesCarry || (_knownFlags & Arithmetic.Carry) != 0);
         Bits result;
@@ -157,6 +159,8 @@ internal sealed partial class ReplayCpu
         int size = SizeOf(instruction, 0);
         if (Load(instruction, 0, out Bits a) is var end and not StepEnd.Done)
             return end;
+        if (instruction.Mnemonic is Mnemonic.Inc or Mnemonic.Dec)
+            a = Before(instruction, a, instruction.Mnemonic == Mnemonic.Inc ? 1 : ulong.MaxValue);
         bool known = a.Knows(size);
         switch (instruction.Mnemonic)
         {
@@ -402,6 +406,7 @@ internal sealed partial class ReplayCpu
         Bits into = b;
         if (instruction.Mnemonic == Mnemonic.Xadd)
         {
+            a = Before(instruction, a, b.Value);
             bool known = a.Knows(size) && b.Knows(size);
             (ulong sum, uint flags) = Arithmetic.Add(a.Value, b.Value, false, size);
             into = known ? Bits.Of(sum) : Bits.None;

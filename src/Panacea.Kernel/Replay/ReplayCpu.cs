@@ -48,6 +48,9 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     /// <summary>The instruction executed last may have been executed by the crashed code: what it stores must make no difference.</summary>
     public bool Repeats { get; set; }
 
+    /// <summary>What may have been executed was: a counter in memory that it counts holds the result already, and a device has been told what it was told.</summary>
+    public bool AssumesDone { get; set; }
+
     /// <summary>The last step did not end because something is not known that the code works with.</summary>
     public bool LacksValue { get; private set; }
 
@@ -240,6 +243,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     {
         ReplayAccess.Done => StepEnd.Done,
         ReplayAccess.Faults => Traps($"{does} 0x{at:x}"),
+        ReplayAccess.Device when AssumesDone && Repeats => StepEnd.Done,
         _ => Unknown($"{does} 0x{at:x}, which is not the kernel's memory"),
     };
 
@@ -356,6 +360,11 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
                 return Unsupported(instruction);
         }
     }
+
+    /// <summary>What a counter in memory held before it was counted, where that is done: what is there is the result, and comes out again.</summary>
+    private Bits Before(in Instruction instruction, Bits now, ulong change) =>
+        AssumesDone && Repeats && instruction.Op0Kind == OpKind.Memory && TryAddress(instruction, out ulong address) && !memory.IsScratch(unchecked(address + (instruction.MemorySegment == Register.GS ? gsBase : 0)))
+            ? new Bits(unchecked(now.Value - change), now.Known) : now;
 
     private StepEnd Load(in Instruction instruction, out Bits first, out Bits second)
     {

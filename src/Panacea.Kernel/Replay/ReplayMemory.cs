@@ -13,7 +13,10 @@ internal enum ReplayAccess
     /// <summary>A CPU would trap.</summary>
     Faults,
 
-    /// <summary>What is there can't be told: a device, memory that can't be read, user memory.</summary>
+    /// <summary>No RAM stands behind it: a device.</summary>
+    Device,
+
+    /// <summary>What is there can't be told: memory that can't be read, user memory.</summary>
     Unreadable,
 }
 
@@ -46,6 +49,9 @@ internal sealed class ReplayMemory(AddressSpace space)
 
     /// <summary>User memory may be accessed: between STAC and CLAC.</summary>
     public bool AllowsUser { get; set; }
+
+    /// <summary>It lies in <see cref="Scratch"/>.</summary>
+    public bool IsScratch(ulong address) => Scratch.Exists(s => address >= s.Start && address < s.End);
 
     /// <summary>Reads up to eight bytes.</summary>
     public ReplayAccess Read(ulong address, int size, out Bits value)
@@ -85,7 +91,7 @@ internal sealed class ReplayMemory(AddressSpace space)
                 return ReplayAccess.Faults;
         }
 
-        bool isScratch = Scratch.Exists(s => address >= s.Start && address < s.End);
+        bool isScratch = IsScratch(address);
         repeats &= !isScratch;
         for (int i = 0; i < size; i++)
         {
@@ -198,7 +204,15 @@ internal sealed class ReplayMemory(AddressSpace space)
             return ReplayAccess.Unreadable;
         byte[] bytes = new byte[PageSize];
         if (!space.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || !space.TryRead(new VirtualAddress(start), bytes, out fault))
-            return fault.Kind is MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical ? ReplayAccess.Faults : ReplayAccess.Unreadable;
+        {
+            return fault.Kind switch
+            {
+                MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical => ReplayAccess.Faults,
+                MemoryFaultKind.NotBacked => ReplayAccess.Device,
+                _ => ReplayAccess.Unreadable,
+            };
+        }
+
         page = new Page(bytes, translation.Writable, !translation.NoExecute);
         _pages.Add(start, page);
         return ReplayAccess.Done;

@@ -59,15 +59,16 @@ internal static class Resumption
         if (replay.Verdict != ReplayVerdict.Passes)
             return StrategyVerdict.Declines($"{function}, replayed from its entry, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
         if (Choose(evidence, replay) is not { } point)
-            return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times: which of them the crash was in can't be told");
+            return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times or more ({(replay.HasReturned ? "returned" : replay.Why)}; {string.Join(" / ", replay.Points.Take(3).Select(p => string.Join(", ", Differences(evidence, p))))}): which of them the crash was in can't be told");
         return NeedsFlags(evidence, point.Ip) ? StrategyVerdict.Declines($"{function} looks at flags that were lost") : Plan(evidence, function, point, replay);
     }
 
     /// <summary>The time that it came by which was the one that crashed.</summary>
     private static ReplayPoint? Choose(CrashEvidence evidence, ReplayResult replay)
     {
-        if (!replay.IsRepeated)
-            return replay.Points.Count == 1 ? replay.Points[0] : null;
+        // Where it had come by there before, what it stored then would be there the second time, too.
+        if (replay.Points.Count == 1 && (!replay.IsRepeated || replay.HasReturned || replay.Arrivals > 1))
+            return replay.Points[0];
         var ordered = replay.Points.Select(p => (Point: p, Differences: Differences(evidence, p).Count)).OrderBy(p => p.Differences).Take(2).ToList();
         return ordered.Count > 0 && ordered[0].Differences <= MaxDifferences && (ordered.Count == 1 || ordered[1].Differences > ordered[0].Differences) ? ordered[0].Point : null;
     }
