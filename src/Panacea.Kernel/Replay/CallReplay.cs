@@ -144,6 +144,9 @@ public sealed class CallReplay
     private (ulong Ip, ulong Next, ulong Sp)? _call;
     private bool _hasPassed, _isCalling;
 
+    // The stack pointer with which a call of the stack has led to another function than the stack's.
+    private ulong? _goesOnAt;
+
     private CallReplay(ReplayInput input)
     {
         _input = input;
@@ -224,8 +227,10 @@ public sealed class CallReplay
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
             if (isPlace)
                 Pass();
-            if (goesIn && !Descend(at, instruction))
-                return End(ReplayVerdict.Unknown, at, "calls another function than that of the stack");
+            if (goesIn)
+                Descend(at, instruction);
+            else if (instruction.Mnemonic == Mnemonic.Jmp)
+                GoOn();
             if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
                 return End(verdict, at, why);
         }
@@ -336,7 +341,7 @@ public sealed class CallReplay
     private void Follow(ulong at)
     {
         if (_call is { } call && at == call.Next && _cpu.StackPointer == call.Sp)
-            _call = null;
+            (_call, _goesOnAt) = (null, null);
         while (_call is null && _level < _input.Index && at == _input.Frames[_level + 1].Ip && _cpu.StackPointer == _input.Frames[_level].Cfa)
             _level++;
     }
@@ -345,18 +350,35 @@ public sealed class CallReplay
     private bool IsCallOfStack(in Instruction call) =>
         _level > 0 && !_input.Frames[_level].IsTrap && call.NextIP == _input.Frames[_level].Ip && (_input.Frames[_level - 1].Cfa ?? _input.Frames[_level].Sp) == _cpu.StackPointer;
 
-    /// <summary>Goes to the next frame inwards. A pointer may lead to another function now; a direct call has led to the same one before, which went on to that of the stack by a jump, and what it did on the way can't be told.</summary>
-    private bool Descend(ulong at, in Instruction call)
+    /// <summary>Goes to the next frame inwards. A pointer may lead to another function now; a direct call has led to the same one before, which went on to that of the stack by a jump.</summary>
+    private void Descend(ulong at, in Instruction call)
     {
-        if (_input.Analysis.Functions.TryFindFunction(_input.Frames[_level - 1].Point.LookupAddress, out FunctionParts function) && function.Main.Start == _cpu.Ip)
+        if (IsNextOfStack())
         {
-            _level--;
-            _deepest = Math.Min(_deepest, _level);
-            return true;
+            Deepen();
+            return;
         }
 
         _call = (at, call.NextIP, unchecked(_cpu.StackPointer + 8));
-        return call.FlowControl == FlowControl.IndirectCall || NameOf(_cpu.Ip)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
+        _goesOnAt = _cpu.StackPointer;
+    }
+
+    /// <summary>A function that the stack's call leads to has gone on to that of the stack by a jump, its return address where it was.</summary>
+    private void GoOn()
+    {
+        if (_call is null || _goesOnAt != _cpu.StackPointer || !IsNextOfStack())
+            return;
+        _call = null;
+        Deepen();
+    }
+
+    private bool IsNextOfStack() => _level > 0 && _input.Analysis.Functions.TryFindFunction(_input.Frames[_level - 1].Point.LookupAddress, out FunctionParts function) && function.Main.Start == _cpu.Ip;
+
+    private void Deepen()
+    {
+        _level--;
+        _deepest = Math.Min(_deepest, _level);
+        _goesOnAt = null;
     }
 
     /// <summary>The crashed call may have come by this instruction of the function at the current level.</summary>
@@ -398,6 +420,8 @@ public sealed class CallReplay
             return (ReplayVerdict.Unknown, $"goes to sleep in {name}");
         if (name is "_printk" or "printk" or "_printk_deferred")
             return Skip();
+        if (_call is not null && _cpu.TryBlock(name, out StepEnd block))
+            return block == StepEnd.Done ? null : (block == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, _cpu.Why);
         return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
     }
 

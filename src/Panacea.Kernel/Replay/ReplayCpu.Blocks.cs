@@ -1,0 +1,59 @@
+using Panacea.Target;
+
+namespace Panacea.Kernel.Replay;
+
+/// <summary>The kernel's functions that fill and copy blocks of memory (arch/x86/lib/memset_64.S, memcpy_64.S, clear_page_64.S, copy_page_64.S), done at once: which of their variants a kernel has patched in makes no
+/// difference to what they do, and their loops would use up a replay's instructions.</summary>
+internal sealed partial class ReplayCpu
+{
+    private const ulong PageBytes = 4096;
+
+    /// <summary>Executes such a function as a whole, up to its return.</summary>
+    /// <param name="name">The function that begins at <see cref="Ip"/>.</param>
+    /// <param name="end">What became of it.</param>
+    /// <returns>False where it is another function.</returns>
+    public bool TryBlock(string name, out StepEnd end)
+    {
+        Bits into = this[Gpr.Rdi], from = this[Gpr.Rsi];
+        (bool isCopy, Bits length) = name switch
+        {
+            "memset" or "__memset" or "memset_orig" or "memset_erms" => (false, this[Gpr.Rdx]),
+            "memcpy" or "__memcpy" or "memcpy_orig" or "memcpy_erms" => (true, this[Gpr.Rdx]),
+            "clear_page_orig" or "clear_page_rep" or "clear_page_erms" => (false, Bits.Of(PageBytes)),
+            "copy_page" or "copy_page_regs" => (true, Bits.Of(PageBytes)),
+            _ => (false, Bits.None),
+        };
+        end = StepEnd.Done;
+        if (length == Bits.None)
+            return false;
+        if (!into.Knows(8) || !length.Knows(8) || (isCopy && !from.Knows(8)))
+            end = Missing($"does {name} with what is not known");
+        else if (length.Value > MaxStringBytes)
+            end = Unknown($"does {name} of {length.Value} bytes");
+        else
+            end = Block(into.Value, isCopy ? from.Value : null, name.StartsWith("clear", StringComparison.Ordinal) ? Bits.Of(0) : from, length.Value);
+        if (end != StepEnd.Done)
+            return true;
+        ForgetCallerSaved();
+        this[Gpr.Rax] = into;
+        end = Return();
+        return true;
+    }
+
+    private StepEnd Block(ulong into, ulong? from, Bits filler, ulong length)
+    {
+        Bits fill = filler.Knows(1) ? Bits.Of(unchecked((filler.Value & 0xff) * 0x0101_0101_0101_0101)) : Bits.None;
+        for (ulong done = 0; done < length;)
+        {
+            int size = length - done >= 8 ? 8 : 1;
+            Bits value = fill;
+            if (from is { } source && Access(memory.Read(unchecked(source + done), size, out value), unchecked(source + done), "reads") is var read and not StepEnd.Done)
+                return read;
+            if (Access(memory.Write(unchecked(into + done), size, value, Ip, Repeats), unchecked(into + done), "writes to") is var written and not StepEnd.Done)
+                return written;
+            done += (ulong)size;
+        }
+
+        return StepEnd.Done;
+    }
+}
