@@ -142,7 +142,7 @@ public sealed class CallReplay
     // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
     private int _level, _deepest, _arrivals;
     private (ulong Ip, ulong Next, ulong Sp)? _call;
-    private bool _hasPassed, _isCalling;
+    private bool _hasPassed, _isCalling, _isPart;
 
     // The stack pointer with which a call of the stack has led to another function than the stack's.
     private ulong? _goesOnAt;
@@ -183,27 +183,48 @@ public sealed class CallReplay
         return true;
     }
 
+    /// <summary>Executes a part of the crashed function again, from where it sets up a call that has come back before it crashed: the call is made once more.</summary>
+    /// <param name="input">What it is made of; <see cref="ReplayInput.Index"/> is 0, and nothing has to be given back.</param>
+    /// <param name="start">Guest-virtual address of the first instruction.</param>
+    /// <param name="saved">RBX, RBP, R12 to R15 there.</param>
+    /// <param name="result">What came of it; no arguments and no points.</param>
+    public static void RunPart(ReplayInput input, ulong start, in KnownRegisters saved, out ReplayResult result)
+    {
+        var replay = new CallReplay(input) { _isPart = true };
+        replay.Begin(saved, input.Frames[0].Sp);
+        replay._cpu.ForgetCallerSaved();
+        result = replay.Run(start, []);
+    }
+
     private ReplayResult Run(CallSetup setup, in FunctionParts callee)
     {
+        Begin(_input.Return.CalleeSaved, _input.Return.Rsp);
+        List<(Gpr, ulong)> arguments = SetUp(setup, callee);
+        _cpu.StackPointer = unchecked(_input.Return.Rsp - 8);
+        return Run(callee.Main.Start, arguments);
+    }
+
+    private void Begin(in KnownRegisters saved, ulong stackPointer)
+    {
         foreach (Gpr register in KnownRegisters.CalleeSaved)
-            _cpu[register] = _input.Return.CalleeSaved[register] is { } value ? Bits.Of(value) : Bits.None;
-        _cpu.StackPointer = _input.Return.Rsp;
+            _cpu[register] = saved[register] is { } value ? Bits.Of(value) : Bits.None;
+        _cpu.StackPointer = stackPointer;
         _cpu.Interrupts = _input.Interrupts;
 
-        // What lies below the caller's frame is nobody's.
+        // What lies below is nobody's.
         const ulong stack = 16 * 1024;
-        _memory.Scratch.Add((unchecked(_input.Return.Rsp - stack), _input.Return.Rsp));
+        _memory.Scratch.Add((unchecked(stackPointer - stack), stackPointer));
         if (_input.PreemptCount is { } count)
         {
             _memory.Scratch.Add((count.Address, count.Address + 4));
             _memory.Preset(count.Address, 4, count.Value);
         }
+    }
 
-        List<(Gpr, ulong)> arguments = SetUp(setup, callee);
-        _cpu.StackPointer = unchecked(_input.Return.Rsp - 8);
-        _cpu.Ip = callee.Main.Start;
+    private ReplayResult Run(ulong entry, IReadOnlyList<(Gpr, ulong)> arguments)
+    {
+        _cpu.Ip = entry;
         _cpu.Enter();
-        ulong entry = _cpu.Ip;
         int done = 0;
         for (; done < _input.MaxInstructions; done++)
         {
@@ -217,7 +238,7 @@ public sealed class CallReplay
             bool goesIn = _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
             if (!goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
-            _cpu.Repeats = MayHaveRun(_call?.Ip ?? at);
+            _cpu.Repeats = !_isPart && MayHaveRun(_call?.Ip ?? at);
             _cpu.AssumesDone = _input.KeepsLocks && !_hasPassed;
             bool isPlace = IsPlace(at, instruction);
             if (isPlace && _place.Kind != CrashPlaceKind.Branch)

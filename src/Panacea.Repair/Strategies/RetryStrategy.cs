@@ -68,6 +68,9 @@ public sealed class RetryStrategy : IRepairStrategy
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
                 yield break;
 
+            if (i == faulty && NullAgain.Evaluate(evidence, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } once)
+                yield return once;
+
             // Where it can go on, it can from every function further out, in the same way.
             if (!goesOn && Resumption.Evaluate(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } resumed)
             {

@@ -229,6 +229,23 @@ public sealed class RetryStrategyTests
         Assert.Contains(plan.Risks, r => r.Contains($"at {function}+", StringComparison.Ordinal) && r.EndsWith("what it did there can't be told", StringComparison.Ordinal));
     }
 
+    /// <summary>What a call returned was NULL, as an allocation's that has failed, and is something now: the call is made once more, whatever the function had done before it.</summary>
+    [Fact]
+    public void A_call_that_returned_NULL_is_made_once_more()
+    {
+        using CrashedGuest g = Crashed("ct_again_null", m => m[Pointer] = m.Base + Target);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["ct_again_null:again"] - 3, g.Crash.FaultSp, g.Evidence.Crash.Gpr[Gpr.R12]), (next.Ip, next.Sp, next.Gpr[Gpr.R12]));
+        Assert.Matches(@"^ct_get, which had returned NULL to ct_again_null\+0x\w+/0x\w+, is called once more: over a copy of memory ct_again_null gets past the crash \(\d+ instructions\)$", plan.Explanation);
+
+        // It would return NULL again; or its result has been kept where others may have seen it.
+        using CrashedGuest still = Crashed("ct_again_null", m => m[Pointer] = 0);
+        Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
+        using CrashedGuest stored = Crashed("ct_again_null_stored", m => m[Pointer] = m.Base + Target);
+        Assert.DoesNotContain("once more", new RetryStrategy().Evaluate(stored.Evidence).Plan?.Explanation ?? "", StringComparison.Ordinal);
+    }
+
     /// <summary>It comes by the place three times; what the loop counts says in which it has crashed, or nothing does.</summary>
     [Theory]
     [InlineData(2UL, true)]
