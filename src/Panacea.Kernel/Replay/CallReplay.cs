@@ -142,7 +142,7 @@ public sealed class CallReplay
     // The innermost frame of the crashed stack whose activation the replay has come to, and the call out of it that has not come back: where it began, and where it comes back to with which stack pointer.
     private int _level, _deepest, _arrivals;
     private (ulong Ip, ulong Next, ulong Sp)? _call;
-    private bool _hasPassed, _isCalling, _isPart;
+    private bool _hasPassed, _isCalling, _isNew;
 
     // The stack pointer with which a call of the stack has led to another function than the stack's.
     private ulong? _goesOnAt;
@@ -183,17 +183,20 @@ public sealed class CallReplay
         return true;
     }
 
-    /// <summary>Executes a part of the crashed function again, from where it sets up a call that has come back before it crashed: the call is made once more.</summary>
-    /// <param name="input">What it is made of; <see cref="ReplayInput.Index"/> is 0, and nothing has to be given back.</param>
+    /// <summary>Executes a part of one of the stack's functions again.</summary>
+    /// <param name="input">What it is made of; <see cref="ReplayInput.Index"/> is the function's frame.</param>
     /// <param name="start">Guest-virtual address of the first instruction.</param>
-    /// <param name="saved">RBX, RBP, R12 to R15 there.</param>
-    /// <param name="result">What came of it; no arguments and no points.</param>
-    public static void RunPart(ReplayInput input, ulong start, in KnownRegisters saved, out ReplayResult result)
+    /// <param name="registers">Registers there, as far as they are known; its stack pointer is the frame's.</param>
+    /// <param name="isDone">The crashed code has come by here; else it is something new that is executed, which may store what it likes.</param>
+    public static ReplayResult RunPart(ReplayInput input, ulong start, in KnownRegisters registers, bool isDone)
     {
-        var replay = new CallReplay(input) { _isPart = true };
-        replay.Begin(saved, input.Frames[0].Sp);
-        replay._cpu.ForgetCallerSaved();
-        result = replay.Run(start, []);
+        var replay = new CallReplay(input) { _isNew = !isDone };
+        ulong stackPointer = input.Frames[input.Index].Sp;
+        replay.Begin(registers, stackPointer);
+
+        // What it keeps in its own frame it keeps there again.
+        replay._memory.Scratch.Add((stackPointer, input.Return.Rsp - 8));
+        return replay.Run(start, []);
     }
 
     private ReplayResult Run(CallSetup setup, in FunctionParts callee)
@@ -204,10 +207,10 @@ public sealed class CallReplay
         return Run(callee.Main.Start, arguments);
     }
 
-    private void Begin(in KnownRegisters saved, ulong stackPointer)
+    private void Begin(in KnownRegisters registers, ulong stackPointer)
     {
-        foreach (Gpr register in KnownRegisters.CalleeSaved)
-            _cpu[register] = saved[register] is { } value ? Bits.Of(value) : Bits.None;
+        for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
+            _cpu[register] = registers[register] is { } value ? Bits.Of(value) : Bits.None;
         _cpu.StackPointer = stackPointer;
         _cpu.Interrupts = _input.Interrupts;
 
@@ -238,7 +241,7 @@ public sealed class CallReplay
             bool goesIn = _call is null && instruction.Mnemonic == Mnemonic.Call && IsCallOfStack(instruction);
             if (!goesIn && _call is null && instruction.Mnemonic == Mnemonic.Call)
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
-            _cpu.Repeats = !_isPart && MayHaveRun(_call?.Ip ?? at);
+            _cpu.Repeats = !_isNew && MayHaveRun(_call?.Ip ?? at);
             _cpu.AssumesDone = _input.KeepsLocks && !_hasPassed;
             bool isPlace = IsPlace(at, instruction);
             if (isPlace && _place.Kind != CrashPlaceKind.Branch)

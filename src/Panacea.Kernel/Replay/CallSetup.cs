@@ -49,28 +49,8 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
             && (IsRepeatable(factory, instruction) || instruction.FlowControl is FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch); step++)
             first = instruction.IP;
 
-        // A jump from outside brings registers with it that are not known: the stretch begins behind the last place that one leads to, or there.
-        if (graph.HasUnknownTargets)
-            return call;
-        var into = new List<(ulong From, ulong To)>();
-        var edges = new List<FlowEdge>(4);
-        foreach (Instruction instruction in graph.Instructions.Values)
-        {
-            graph.EdgesOf(instruction, edges);
-            into.AddRange(edges.Where(e => e.To > first && e.To <= call).Select(e => (instruction.IP, e.To)));
-        }
-
-        for (bool isWhole = false; !isWhole;)
-        {
-            isWhole = true;
-            foreach ((ulong from, ulong to) in into)
-            {
-                if (to > first && (from < first || from >= call))
-                    (first, isWhole) = (to, false);
-            }
-        }
-
-        return first;
+        // A jump from outside brings registers with it that are not known.
+        return graph.HasUnknownTargets ? call : LastStretch.SingleEntry(graph, first, call);
     }
 
     /// <summary>Registers of arguments that a function never writes on its way to another to which it goes on by a jump: it has passed them on as it got them.</summary>

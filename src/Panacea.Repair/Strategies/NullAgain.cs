@@ -31,7 +31,7 @@ internal static class NullAgain
         KnownRegisters saved = default;
         foreach (Gpr register in KnownRegisters.CalleeSaved)
             saved[register] = evidence.Crash.Gpr[register];
-        CallReplay.RunPart(
+        ReplayResult replay = CallReplay.RunPart(
             new ReplayInput
             {
                 Analysis = evidence.Analysis,
@@ -45,7 +45,7 @@ internal static class NullAgain
                 PreemptCount = evidence is { PreemptCountAddress: { } count, PreemptWord: { } word } ? (count, word) : null,
                 TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
                 MaxInstructions = most,
-            }, call.Start, saved, out ReplayResult replay);
+            }, call.Start, saved, isDone: false);
         left -= replay.Instructions + 1;
         string callee = call.Callee is { } target && evidence.Kernel.Image.Symbolize(target) is { } symbol ? symbol.Name : "a function called through a pointer";
         string where = evidence.Kernel.Image.Symbolize(call.Call)?.ToString() ?? $"0x{call.Call:x}";

@@ -37,31 +37,60 @@ internal static class Resumption
             return StrategyVerdict.Declines("no instruction has trapped");
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
             return StrategyVerdict.Declines($"the state in which {function} was called can't be proved: {decline}");
-        var input = new ReplayInput
-        {
-            Analysis = evidence.Analysis,
-            Frames = evidence.Stack.Frames,
-            Index = index,
-            Return = state,
-            Space = evidence.Kernel.Space,
-            GsBase = evidence.Vcpu.GsBase,
-            Interrupts = null,
-            NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
-            KeepsLocks = true,
-            Task = evidence.Task?.Address ?? 0,
-            TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
-            Blamed = evidence.FaultyFrame ?? 0,
-            MaxInstructions = most,
-        };
-        if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
+        if (!CallReplay.TryRun(Input(evidence, index, state, most), out ReplayResult replay, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         left -= replay.Instructions + 1;
         if (replay.Verdict != ReplayVerdict.Passes)
             return StrategyVerdict.Declines($"{function}, replayed from its entry, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
         if (Choose(evidence, replay) is not { } point)
-            return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times or more ({(replay.HasReturned ? "returned" : replay.Why)}; {string.Join(" / ", replay.Points.Take(3).Select(p => string.Join(", ", Differences(evidence, p))))}): which of them the crash was in can't be told");
-        return NeedsFlags(evidence, point.Ip) ? StrategyVerdict.Declines($"{function} looks at flags that were lost") : Plan(evidence, function, point, replay);
+            return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times or more: which of them the crash was in can't be told");
+        return Plan(evidence, point, replay, $"{function}, from its entry");
     }
+
+    /// <summary>Replays what one frame's function has done since its last call: that is less, and needs to know less.</summary>
+    /// <inheritdoc cref="Evaluate"/>
+    public static StrategyVerdict EvaluateLast(CrashEvidence evidence, int index, int most, ref int left)
+    {
+        StackFrame frame = evidence.Stack.Frames[index];
+        if (evidence.Hang is not null || evidence.Point.Symbol != "oops_end" || !evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
+            return StrategyVerdict.Declines("no instruction has trapped");
+        ulong end = frame.Ip;
+        if (!frame.IsTrap && (!CallSites.TryFindCallBefore(evidence.Analysis.Code, function, frame.Ip, out CallSite call) || (end = call.Address) == 0))
+            return StrategyVerdict.Declines("the call can't be found in its caller's code");
+        if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
+            return StrategyVerdict.Declines($"where {function.Main.Name} returns to can't be told: {decline}");
+        if (!LastStretch.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, end, out LastStretch stretch))
+            return StrategyVerdict.Declines($"{function.Main.Name} has done nothing since its last call");
+        KnownRegisters registers = default;
+        if (frame.IsTrap)
+            registers = KnownRegisters.All(evidence.Crash.Gpr);
+        else
+            FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, index, out registers, out _);
+        foreach (Gpr written in stretch.Written)
+            registers[written] = null;
+        ReplayResult replay = CallReplay.RunPart(Input(evidence, index, state, most), stretch.Start, registers, isDone: true);
+        left -= replay.Instructions + 1;
+        if (replay.Verdict != ReplayVerdict.Passes || replay.Points.Count == 0)
+            return StrategyVerdict.Declines($"{function.Main.Name}, replayed from its last call, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
+        return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");
+    }
+
+    private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => new()
+    {
+        Analysis = evidence.Analysis,
+        Frames = evidence.Stack.Frames,
+        Index = index,
+        Return = state,
+        Space = evidence.Kernel.Space,
+        GsBase = evidence.Vcpu.GsBase,
+        Interrupts = null,
+        NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
+        KeepsLocks = true,
+        Task = evidence.Task?.Address ?? 0,
+        TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
+        Blamed = evidence.FaultyFrame ?? 0,
+        MaxInstructions = most,
+    };
 
     /// <summary>The time that it came by which was the one that crashed.</summary>
     private static ReplayPoint? Choose(CrashEvidence evidence, ReplayResult replay)
@@ -90,8 +119,10 @@ internal static class Resumption
     /// <summary>Between a branch and the trap behind it a message may have been printed: what a call may change tells nothing there.</summary>
     private static bool Compares(CrashEvidence evidence, ReplayPoint point, Gpr register) => point.Ip == evidence.Crash.Ip || KnownRegisters.CalleeSaved.Contains(register);
 
-    private static StrategyVerdict Plan(CrashEvidence evidence, string function, ReplayPoint point, ReplayResult replay)
+    private static StrategyVerdict Plan(CrashEvidence evidence, ReplayPoint point, ReplayResult replay, string how)
     {
+        if (NeedsFlags(evidence, point.Ip))
+            return StrategyVerdict.Declines("flags that were lost are looked at");
         var registers = new List<(Gpr, ulong)>();
         for (Gpr register = Gpr.Rcx; register <= Gpr.R15; register++)
         {
@@ -113,7 +144,7 @@ internal static class Resumption
         {
             Kind = RepairKind.Retry,
             Confidence = replay.HasReturned ? Confidence.High : Confidence.Medium,
-            Explanation = $"{where} goes on{with}: over a copy of memory {function}, from its entry, comes by so ({replay.Instructions} instructions)",
+            Explanation = $"{where} goes on{with}: over a copy of memory {how}, comes by so ({replay.Instructions} instructions)",
             Writes = [.. point.Stack.Select(s => new PlannedWrite(new VirtualAddress(s.Address), s.Bytes, "stack as the code leaves it")), .. plan.Writes],
             Lost = [],
             Risks = risks,

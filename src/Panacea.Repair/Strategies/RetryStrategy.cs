@@ -78,6 +78,12 @@ public sealed class RetryStrategy : IRepairStrategy
                 yield return resumed;
             }
 
+            if (!goesOn && i <= faulty + 1 && Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } last)
+            {
+                goesOn = true;
+                yield return last;
+            }
+
             // A switch of tasks is done by half, a task that ends is half gone: what they call can be called again, they can't.
             string name = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");
             if (name is "__schedule" or "do_exit" or "make_task_dead" or "kthread" || evidence.LocationOf(frames[i + 1])?.Name is "ret_from_fork" or "ret_from_fork_asm")
