@@ -6,107 +6,6 @@ using Panacea.Target;
 
 namespace Panacea.Kernel.Replay;
 
-/// <summary>What a replay is made of.</summary>
-public sealed record ReplayInput
-{
-    /// <summary>Text, functions, stacks.</summary>
-    public required FrameAnalysis Analysis { get; init; }
-
-    /// <summary>The crashed stack, innermost frame first.</summary>
-    public required IReadOnlyList<StackFrame> Frames { get; init; }
-
-    /// <summary>The frame whose function is to be called again, by the next one outwards.</summary>
-    public required int Index { get; init; }
-
-    /// <summary>The state in which that function has returned.</summary>
-    public required ReturnState Return { get; init; }
-
-    /// <summary>The kernel's address space, over memory that does not change meanwhile.</summary>
-    public required AddressSpace Space { get; init; }
-
-    /// <summary>Base of GS of the crashed CPU.</summary>
-    public required ulong GsBase { get; init; }
-
-    /// <summary>The interrupt flag where the call is made; null where it is not known.</summary>
-    public required bool? Interrupts { get; init; }
-
-    /// <summary>The function that begins at an address; null where none does.</summary>
-    public required Func<ulong, string?> NameOf { get; init; }
-
-    /// <summary>Locks that are given back before the call is made again.</summary>
-    public IReadOnlyCollection<ulong> Released { get; init; } = [];
-
-    /// <summary>Calls that took a lock in a frame, of which nobody could tell which it was.</summary>
-    public IReadOnlyCollection<(int Frame, ulong Call)> Unproved { get; init; } = [];
-
-    /// <summary>Guest-virtual address of the CPU's preempt count, and what it is when the call is made again; null where it is not known.</summary>
-    public (ulong Address, uint Value)? PreemptCount { get; init; }
-
-    /// <summary>The call is not to be made again: the replay is to tell how it would have come to the place of the crash (<see cref="ReplayResult.Points"/>). What the crashed call holds stays held, and a lock that
-    /// it comes by on its way, and that is held, is its own.</summary>
-    public bool KeepsLocks { get; init; }
-
-    /// <summary>Guest-virtual address of the task_struct that mutexes are taken for; 0 where there is none.</summary>
-    public ulong Task { get; init; }
-
-    /// <summary>The time stamp counter; null, or a result of null, where it is not known.</summary>
-    public Func<ulong?>? TimeStamp { get; init; }
-
-    /// <summary>The frame that is to blame: of what did not get on, the call has to come to it again.</summary>
-    public int Blamed { get; init; }
-
-    /// <summary>What did not get on may stand anywhere: only a call that comes back has got past it.</summary>
-    public bool MustReturn { get; init; }
-
-    /// <summary>Instructions that may be executed.</summary>
-    public required int MaxInstructions { get; init; }
-}
-
-/// <summary>What came of a replay.</summary>
-public enum ReplayVerdict
-{
-    /// <summary>It gets past the place of the crash, and does nothing twice.</summary>
-    Passes,
-
-    /// <summary>It crashes again.</summary>
-    Crashes,
-
-    /// <summary>Something would be done a second time, and come out otherwise.</summary>
-    DoneAlready,
-
-    /// <summary>It ends before the place of the crash, at something that can't be told.</summary>
-    Unknown,
-}
-
-/// <summary>The result of a replay.</summary>
-/// <param name="Verdict">What came of it.</param>
-/// <param name="Entry">Guest-virtual address of the function that is called again.</param>
-/// <param name="Arguments">The registers that carry its arguments, as far as the call's code tells them; the function has looked at no others.</param>
-/// <param name="At">Guest-virtual address of the instruction at which it ended.</param>
-/// <param name="Why">What it did there: completes "it …".</param>
-/// <param name="HasReturned">The function came back.</param>
-/// <param name="Instructions">Instructions executed.</param>
-/// <param name="Locks">Of the calls that took a lock of which nobody could tell which: those that the replay came by, with the lock's guest-virtual address; <c>IsHeld</c> says that somebody holds it.</param>
-public sealed record ReplayResult(
-    ReplayVerdict Verdict, ulong Entry, IReadOnlyList<(Gpr Register, ulong Value)> Arguments, ulong At, string Why, bool HasReturned, int Instructions, IReadOnlyList<(int Frame, ulong Call, ulong Address, bool IsHeld)> Locks)
-{
-    /// <summary>The state in which it came by the place of the crash, each time, as long as what it had stored until then was in memory already.</summary>
-    public IReadOnlyList<ReplayPoint> Points { get; init; } = [];
-
-    /// <summary>How often it came by that place in all.</summary>
-    public int Arrivals { get; init; }
-
-    /// <summary>Its code may come by that place more often than once: which of <see cref="Points"/> the crash was in, only the registers tell.</summary>
-    public bool IsRepeated { get; init; }
-}
-
-/// <summary>The state in which a replay came by the place of a crash.</summary>
-/// <param name="Ip">Guest-virtual address of the instruction that is next: the one that trapped, the call that led nowhere, or what follows the branch that led to the trap.</param>
-/// <param name="StackPointer">Stack pointer.</param>
-/// <param name="Registers">The general registers, as far as they are known.</param>
-/// <param name="Stack">What lies otherwise than it should on the stack from the stack pointer to where the replayed call began: guest-virtual addresses, and the bytes that belong there.</param>
-public sealed record ReplayPoint(ulong Ip, ulong StackPointer, KnownRegisters Registers, IReadOnlyList<(ulong Address, byte[] Bytes)> Stack);
-
 /// <summary>
 /// A call that crashed, made again on paper: the code of the guest is executed over a copy of its memory as it is now. Where what made it crash is still there, it crashes again. Where it is gone (a race
 /// that is over, a register that had a flipped bit), the call can be made again in the guest, and nothing is lost. What the crashed call has already done must not be done twice: whatever it may have stored before
@@ -272,7 +171,7 @@ public sealed class CallReplay
                 (verdict, why) = (ReplayVerdict.Unknown, "comes back without coming by the place where it crashed, so that what it had to do may be lost");
             if (verdict == ReplayVerdict.Passes && (_input.KeepsLocks ? _points.Count == 0 : true) && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
-            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, Arrivals = _arrivals, IsRepeated = _place.IsRepeated };
+            return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, Arrivals = _arrivals, IsRepeated = _points.Count > 0 && _place.IsRepeated(_input) };
         }
     }
 

@@ -25,43 +25,41 @@ internal enum CrashPlaceKind
 /// <param name="Level">Index of the frame in whose function it lies.</param>
 /// <param name="Ip">Guest-virtual address of the instruction, the branch or the call; of a call, the one that it returns to.</param>
 /// <param name="Avoids">Of a branch: where the trap is.</param>
-/// <param name="IsRepeated">One replay may come by it more than once: in its function, or in one further out, there is a way from it back to it.</param>
-internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong Ip, ulong Avoids, bool IsRepeated)
+internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong Ip, ulong Avoids)
 {
     /// <summary>Instructions looked at before a trap.</summary>
     private const int MaxBack = 32;
 
-    /// <summary>The place of a crash that began with a trap.</summary>
-    public static CrashPlace Of(ReplayInput input)
+    /// <summary>One replay may come by it more than once: in its function, or in one further out, there is a way from it back to it, or one that is not known.</summary>
+    public bool IsRepeated(ReplayInput input)
     {
-        CrashPlace place = Innermost(input);
-        for (int level = place.Level + 1; place.Kind != CrashPlaceKind.None && !place.IsRepeated && level <= input.Index; level++)
+        for (int level = Level; level <= input.Index; level++)
         {
             StackFrame frame = input.Frames[level];
-            bool isOnce = input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function)
-                && FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _) && !IsCyclic(graph, frame.Ip);
-            place = place with { IsRepeated = !isOnce };
+            if (!input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function)
+                || !FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _) || IsCyclic(graph, level == Level ? Ip : frame.Ip))
+                return true;
         }
 
-        return place;
+        return false;
     }
 
-    private static CrashPlace Innermost(ReplayInput input)
+    /// <summary>The place of a crash that began with a trap.</summary>
+    public static CrashPlace Of(ReplayInput input)
     {
         StackFrame first = input.Frames[0];
         if (!first.IsTrap || input.MustReturn)
             return default;
         if (!input.Analysis.Functions.TryFindFunction(first.Point.LookupAddress, out FunctionParts function))
         {
-            return input.Frames.Count > 1 && input.Frames[1] is { IsTrap: false, Reliability: FrameReliability.Exact } caller && input.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out function)
-                && FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph calling, out _)
-                ? new CrashPlace(CrashPlaceKind.Call, 1, caller.Ip, 0, IsCyclic(calling, caller.Ip)) : default;
+            return input.Frames.Count > 1 && input.Frames[1] is { IsTrap: false, Reliability: FrameReliability.Exact } caller && input.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out _)
+                ? new CrashPlace(CrashPlaceKind.Call, 1, caller.Ip, 0) : default;
         }
 
         if (!FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _) || !graph.Instructions.TryGetValue(first.Ip, out Instruction trapped))
             return default;
         if (trapped.FlowControl is not (FlowControl.Exception or FlowControl.Interrupt))
-            return new CrashPlace(CrashPlaceKind.Instruction, 0, first.Ip, 0, IsCyclic(graph, first.Ip));
+            return new CrashPlace(CrashPlaceKind.Instruction, 0, first.Ip, 0);
         return Branch(graph, first.Ip);
     }
 
@@ -73,7 +71,7 @@ internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong
         for (int step = 0; step < MaxBack && before.TryGetValue(at, out List<ulong>? from) && from.Count == 1; step++)
         {
             if (graph.Instructions[from[0]].FlowControl == FlowControl.ConditionalBranch)
-                return new CrashPlace(CrashPlaceKind.Branch, 0, from[0], at, IsCyclic(graph, from[0]));
+                return new CrashPlace(CrashPlaceKind.Branch, 0, from[0], at);
             at = from[0];
         }
 
