@@ -154,7 +154,7 @@ public sealed class CallReplay
                 Descend(at, instruction);
             else if (instruction.Mnemonic == Mnemonic.Jmp)
                 GoOn();
-            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at) is var (verdict, why))
+            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at, goesIn && _call is null) is var (verdict, why))
                 return End(verdict, at, why);
         }
 
@@ -327,8 +327,10 @@ public sealed class CallReplay
     }
 
     /// <summary>Functions that are not executed: those that take and give back locks, those that only write to the log, and those that nothing comes back from as it went in.</summary>
+    /// <param name="from">The instruction that has led there.</param>
+    /// <param name="isOfStack">The crashed stack stands in it: it is executed, whatever it does.</param>
     /// <returns>How the replay ends there; null where it goes on.</returns>
-    private (ReplayVerdict Verdict, string Why)? Enter(ulong from)
+    private (ReplayVerdict Verdict, string Why)? Enter(ulong from, bool isOfStack)
     {
         if (NameOf(_cpu.Ip) is not { } name)
             return null;
@@ -345,7 +347,7 @@ public sealed class CallReplay
             return Skip();
         if (_call is not null && _cpu.TryBlock(name, out StepEnd block))
             return block == StepEnd.Done ? null : (block == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, _cpu.Why);
-        return LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
+        return !isOfStack && LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
     }
 
     /// <summary>It has not come by the place of the crash, and does what the crashed call has done.</summary>

@@ -246,6 +246,26 @@ public sealed class RetryStrategyTests
         Assert.DoesNotContain("once more", new RetryStrategy().Evaluate(stored.Evidence).Plan?.Explanation ?? "", StringComparison.Ordinal);
     }
 
+    /// <summary>The lock's address was wrong: the kernel's own function, which a replay does not execute elsewhere, goes on with the right one.</summary>
+    [Fact]
+    public void A_function_that_takes_a_lock_goes_on_like_any_other()
+    {
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_lock",
+            Inner = ["_raw_spin_lock_irq"],
+            Prepare = (kernel, _) =>
+            {
+                ulong start = kernel.Allocate(256);
+                kernel.WriteU64(start, start + Lock);
+                return new Dictionary<Gpr, ulong>(Argument) { [Gpr.R12] = start, [Gpr.Rdx] = 1, [Gpr.Rdi] = 0x30 };
+            },
+        });
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["_raw_spin_lock_irq:fault"], g.Evidence.Crash.Gpr[Gpr.R12] + Lock), (next.Ip, next.Gpr[Gpr.Rdi]));
+    }
+
     /// <summary>It comes by the place three times: what the loop counts says in which it has crashed. Where nothing does, what it has done since its last call is enough.</summary>
     [Theory]
     [InlineData(2UL, "from its entry")]
