@@ -40,6 +40,12 @@ public sealed class MatrixDocumentTests
         string document = Of(new KernelMatrix("6.1", [Result(Timer), Result(Syscall, "failed"), Result(Warn, "recovered", false)], 1, without));
         Assert.Equal(["without Panacea, panic_on_oops=1: guest lives as before | 0 of 3 (0.0 %)", "without Panacea, panic_on_oops=0: guest lives as before | 2 of 3 (66.7 %)"], Row(document, "without Panacea"));
         Assert.Equal(["cells worse than without Panacea | 2: panic@syscall, warn@mutex"], Row(document, "cells worse"));
+
+        // A process that is taken out for what may be an attack is not worse off by mistake.
+        var smash = new MatrixCell("stack-smash", "mutex");
+        document = Of(new KernelMatrix("6.1", [Result(Timer), Result(smash, "recovered", false)], 1, [.. without, new(smash, false, false, true, [])]));
+        Assert.Equal(["cells worse than without Panacea | 0 (in 1 more the process is taken out for what may be an attack, and lives without: stack-smash@mutex)"], Row(document, "cells worse"));
+        document = Of(new KernelMatrix("6.1", [Result(Timer), Result(Syscall, "failed"), Result(Warn, "recovered", false)], 1, without));
         Assert.EndsWith("| panic | left in D state: x", Assert.Single(Row(document, "null-write@timer")), StringComparison.Ordinal);
         Assert.EndsWith("| panic | lives, process killed", Assert.Single(Row(document, "panic@syscall")), StringComparison.Ordinal);
     }

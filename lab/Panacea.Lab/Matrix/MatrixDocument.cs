@@ -67,13 +67,16 @@ public static class MatrixDocument
 
     private static string Unguarded(IReadOnlyList<BaselineResult> cells) => cells.Count == 0 ? "–" : $"{cells.Count(b => b.Lives)} of {cells.Count} ({Percent(cells.Count(b => b.Lives), cells.Count)})";
 
-    /// <summary>The guest lives without Panacea, in either way, and does not with it; or the process lives without and not with it.</summary>
+    /// <summary>The guest lives without Panacea, in either way, and does not with it; or the process lives without and not with it. Where what happened may be an attack, and the process is taken out for it, that is said
+    /// by itself: it is meant.</summary>
     private static string Worse(KernelMatrix kernel)
     {
         if (kernel.Baseline.Count == 0)
             return "–";
-        List<string> worse = [.. kernel.Results.Where(r => kernel.Baseline.Any(b => b.Cell == r.Cell && b.Lives && (!r.IsRecovered || (b.ProcessSurvived == true && r.ProcessSurvived == false)))).Select(r => r.Cell.Name)];
-        return worse.Count == 0 ? "0" : $"{worse.Count}: {string.Join(", ", worse)}";
+        List<MatrixResult> worse = [.. kernel.Results.Where(r => kernel.Baseline.Any(b => b.Cell == r.Cell && b.Lives && (!r.IsRecovered || (b.ProcessSurvived == true && r.ProcessSurvived == false))))];
+        List<string> meant = [.. worse.Where(r => r.IsRecovered && !r.Cell.MaySurvive).Select(r => r.Cell.Name)], bad = [.. worse.Select(r => r.Cell.Name).Except(meant)];
+        string also = meant.Count == 0 ? "" : $" (in {meant.Count} more the process is taken out for what may be an attack, and lives without: {string.Join(", ", meant)})";
+        return bad.Count == 0 ? $"0{also}" : $"{bad.Count}: {string.Join(", ", bad)}{also}";
     }
 
     private static string Without(KernelMatrix kernel, MatrixCell cell, bool panics) => kernel.Baseline.FirstOrDefault(b => b.Cell == cell && b.PanicOnOops == panics) switch
