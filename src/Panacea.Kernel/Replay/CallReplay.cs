@@ -26,6 +26,9 @@ public sealed class CallReplay
     /// <summary>Times that it comes by the place of the crash which are kept.</summary>
     private const int MaxPoints = 64;
 
+    /// <summary>Words and the like that its string instructions may move, all together: what takes a CPU no time takes a replay some.</summary>
+    private const ulong MaxMoved = 64 * 1024;
+
     /// <summary>Instructions that set up a call.</summary>
     private const int MaxSetUp = 64;
 
@@ -128,7 +131,7 @@ public sealed class CallReplay
         _cpu.Ip = entry;
         _cpu.Enter();
         int done = 0;
-        for (; done < _input.MaxInstructions; done++)
+        for (; done < _input.MaxInstructions && _cpu.Moved <= MaxMoved; done++)
         {
             ulong at = _cpu.Ip;
             if (at == _input.Return.Rip && _cpu.StackPointer == _input.Return.Rsp)
@@ -158,7 +161,7 @@ public sealed class CallReplay
                 return End(verdict, at, why);
         }
 
-        return End(ReplayVerdict.Unknown, _cpu.Ip, $"has not come back after {_input.MaxInstructions} instructions");
+        return End(ReplayVerdict.Unknown, _cpu.Ip, _cpu.Moved > MaxMoved ? "has moved more memory than a replay does" : $"has not come back after {_input.MaxInstructions} instructions");
 
         ReplayResult End(ReplayVerdict verdict, ulong at, string why, bool hasReturned = false)
         {

@@ -42,6 +42,7 @@ internal sealed partial class ReplayCpu
 
     private StepEnd Block(ulong into, ulong? from, Bits filler, ulong length)
     {
+        Moved += length / 8;
         Bits fill = filler.Knows(1) ? Bits.Of(unchecked((filler.Value & 0xff) * 0x0101_0101_0101_0101)) : Bits.None;
         for (ulong done = 0; done < length;)
         {

@@ -471,6 +471,7 @@ internal sealed partial class ReplayCpu
             return Missing("moves what is not known");
         if (count.Value > MaxStringBytes / (ulong)size)
             return Unknown($"moves {count.Value} times {size} bytes");
+        Moved += count.Value;
         (ulong to, ulong from) = (this[Gpr.Rdi].Value, this[Gpr.Rsi].Value);
         for (ulong i = 0; i < count.Value; i++)
         {

@@ -54,6 +54,9 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     /// <summary>The last step did not end because something is not known that the code works with.</summary>
     public bool LacksValue { get; private set; }
 
+    /// <summary>Units that string instructions and blocks have moved so far: they take their time like instructions.</summary>
+    public ulong Moved { get; private set; }
+
     /// <summary>Why the last step did not end with <see cref="StepEnd.Done"/>: completes "it …".</summary>
     public string Why { get; private set; } = "";
 

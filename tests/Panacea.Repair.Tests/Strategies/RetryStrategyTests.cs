@@ -266,6 +266,16 @@ public sealed class RetryStrategyTests
         Assert.Equal((g.Guest["_raw_spin_lock_irq:fault"], g.Evidence.Crash.Gpr[Gpr.R12] + Lock), (next.Ip, next.Gpr[Gpr.Rdi]));
     }
 
+    /// <summary>What a loop of string instructions moves has a bound of its own: the guest stands still meanwhile.</summary>
+    [Fact]
+    public void Moving_memory_takes_its_time_too()
+    {
+        using CrashedGuest g = Crashed("ct_again_moving", m => m[Pointer] = m.Base + Target);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Equal(Confidence.Medium, plan.Confidence);
+        Assert.Contains("the replay ends behind the place of the crash, where it has moved more memory than a replay does", plan.Risks);
+    }
+
     /// <summary>It comes by the place three times: what the loop counts says in which it has crashed. Where nothing does, what it has done since its last call is enough.</summary>
     [Theory]
     [InlineData(2UL, "from its entry")]
