@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Holdings;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -34,6 +35,7 @@ public sealed class CallReplay
 
     private readonly ReplayInput _input;
     private readonly CrashPlace _place;
+    private readonly Lazy<ClockReading?> _clock;
     private readonly List<ReplayPoint> _points = [];
     private readonly ReplayMemory _memory;
     private readonly ReplayCpu _cpu;
@@ -53,8 +55,9 @@ public sealed class CallReplay
     {
         _input = input;
         _place = CrashPlace.Of(input);
+        _clock = new Lazy<ClockReading?>(() => input.Clock?.Invoke());
         _memory = new ReplayMemory(input.Space);
-        _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = input.TimeStamp };
+        _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = () => _clock.Value is { IsTimeStamp: true } clock ? clock.Cycles : null };
         _locks = new ReplayLocks(input, _memory, _cpu);
         _level = _deepest = input.Index;
     }
@@ -157,7 +160,9 @@ public sealed class CallReplay
                 Descend(at, instruction);
             else if (instruction.Mnemonic == Mnemonic.Jmp)
                 GoOn();
-            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch && Enter(at, goesIn && _call is null) is var (verdict, why))
+
+            // A retpoline goes to its function by a return.
+            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch or FlowControl.Return && Enter(at, goesIn && _call is null) is var (verdict, why))
                 return End(verdict, at, why);
         }
 
@@ -348,6 +353,12 @@ public sealed class CallReplay
             return (ReplayVerdict.Unknown, $"goes to sleep in {name}");
         if (name is "_printk" or "printk" or "_printk_deferred")
             return Skip();
+        if (!isOfStack && _clock.Value is { } clock && clock.Function == _cpu.Ip && Skip() is var read)
+        {
+            _cpu[Gpr.Rax] = Bits.Of(clock.Cycles);
+            return read;
+        }
+
         if (_call is not null && _cpu.TryBlock(name, out StepEnd block))
             return block == StepEnd.Done ? null : (block == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, _cpu.Why);
         return !isOfStack && LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;

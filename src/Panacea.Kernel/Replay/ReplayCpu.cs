@@ -131,7 +131,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     /// <summary>Executes one instruction.</summary>
     public StepEnd Step(in Instruction instruction)
     {
-        _missing = Register.None;
+        (_missing, LacksValue) = (Register.None, false);
         StepEnd end = Run(instruction);
         if (end != StepEnd.Done || _missing == Register.None || instruction.Mnemonic == Mnemonic.Push)
             return end;

@@ -1,3 +1,4 @@
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -46,8 +47,8 @@ public sealed record ReplayInput
     /// <summary>Guest-virtual address of the task_struct that mutexes are taken for; 0 where there is none.</summary>
     public ulong Task { get; init; }
 
-    /// <summary>The time stamp counter; null, or a result of null, where it is not known.</summary>
-    public Func<ulong?>? TimeStamp { get; init; }
+    /// <summary>The clock that the kernel keeps its time by, which stands still in a replay; null, or a result of null, where it is not known.</summary>
+    public Func<ClockReading?>? Clock { get; init; }
 
     /// <summary>The frame that is to blame: of what did not get on, the call has to come to it again.</summary>
     public int Blamed { get; init; }

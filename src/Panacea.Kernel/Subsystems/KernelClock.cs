@@ -48,15 +48,15 @@ public sealed record KernelClock(ulong Jiffies, int? Hz, ulong? MonotonicNs, ulo
     /// <summary>A span of jiffies in nanoseconds; null where the tick is unknown.</summary>
     public ulong? ToNs(ulong jiffies) => Hz is { } hz ? (ulong)((UInt128)jiffies * 1_000_000_000 / (ulong)hz) : null;
 
-    /// <summary>The time stamp counter as the timekeeper read it last, at most some ticks ago; null where the kernel keeps its time by another clock, or can't be asked.</summary>
-    public static ulong? LastTimeStamp(LinuxKernel kernel)
+    /// <summary>The clock that the kernel keeps its time by, as the timekeeper read it last, at most some ticks ago; null where it can't be asked.</summary>
+    public static ClockReading? LastReading(LinuxKernel kernel)
     {
         const int longest = 32;
         try
         {
             return TryFindTimekeeper(kernel, out ulong timekeeper) && kernel.Read(timekeeper, "timekeeper.tkr_mono.clock") is > 0 and var clock
-                && kernel.Space.TryReadString(new VirtualAddress(kernel.Read(clock, "clocksource.name")), longest, out string name, out _) && name.StartsWith("tsc", StringComparison.Ordinal)
-                ? kernel.Read(timekeeper, "timekeeper.tkr_mono.cycle_last") : null;
+                && kernel.Space.TryReadString(new VirtualAddress(kernel.Read(clock, "clocksource.name")), longest, out string name, out _)
+                ? new ClockReading(kernel.Read(clock, "clocksource.read"), kernel.Read(timekeeper, "timekeeper.tkr_mono.cycle_last"), name.StartsWith("tsc", StringComparison.Ordinal)) : null;
         }
         catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
         {

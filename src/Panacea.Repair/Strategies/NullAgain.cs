@@ -43,7 +43,7 @@ internal static class NullAgain
                 Interrupts = evidence.Crash.InterruptsEnabled,
                 NameOf = NameOf,
                 PreemptCount = evidence is { PreemptCountAddress: { } count, PreemptWord: { } word } ? (count, word) : null,
-                TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
+                Clock = () => KernelClock.LastReading(evidence.Kernel),
                 MaxInstructions = most,
             }, call.Start, saved, isDone: false);
         left -= replay.Instructions + 1;

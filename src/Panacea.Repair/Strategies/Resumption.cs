@@ -87,7 +87,7 @@ internal static class Resumption
         NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
         KeepsLocks = true,
         Task = evidence.Task?.Address ?? 0,
-        TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
+        Clock = () => KernelClock.LastReading(evidence.Kernel),
         Blamed = evidence.FaultyFrame ?? 0,
         MaxInstructions = most,
     };

@@ -123,7 +123,7 @@ public sealed class RetryStrategy : IRepairStrategy
             Released = [.. abandoned.Locks.Select(l => l.Address)],
             Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
-            TimeStamp = () => KernelClock.LastTimeStamp(evidence.Kernel),
+            Clock = () => KernelClock.LastReading(evidence.Kernel),
             MustReturn = evidence.Hang is not null,
             Blamed = evidence.FaultyFrame ?? 0,
             MaxInstructions = Math.Min(left, MaxInstructionsOfOne),

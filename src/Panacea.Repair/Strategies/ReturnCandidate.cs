@@ -200,6 +200,7 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
                 return new Surroundings(interrupts ?? boundary.Interrupts, count is { } s && boundary.PreemptCount is { } b ? (uint)Math.Max(0, s + b) : null);
         }
 
-        return new Surroundings(interrupts, null);
+        // Handlers of interrupts are called with interrupts off (kernel/irq/handle.c; commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), and one that had turned them on would show.
+        return new Surroundings(interrupts ?? (evidence is { Context: CrashContext.Hardirq, Crash.InterruptsEnabled: false } ? false : null), null);
     }
 }

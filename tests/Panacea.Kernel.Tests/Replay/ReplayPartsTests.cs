@@ -109,6 +109,17 @@ public sealed class ReplayPartsTests
         Assert.Equal(StepEnd.Unknown, end);
     }
 
+    /// <summary>That something was not known is said of the step that needed it, and of no later one: a replay goes on after having tried to set up a call in one way.</summary>
+    [Fact]
+    public void What_was_not_known_once_is_not_held_against_later_steps()
+    {
+        var f = new AssembledFunction((a, _) => { a.mov(eax, __dword_ptr[rsi]); a.mov(eax, __dword_ptr[rdi]); a.ret(); });
+        (ReplayCpu cpu, _) = Machine(f, 5);
+        Assert.Equal((StepEnd.Unknown, true), (Step(cpu), cpu.LacksValue));
+        cpu.Ip += 2;
+        Assert.Equal((StepEnd.Done, false), (Step(cpu), cpu.LacksValue));
+    }
+
     [Fact]
     public void The_last_stretch_goes_back_to_the_last_call_over_branches()
     {

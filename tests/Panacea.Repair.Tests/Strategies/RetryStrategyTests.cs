@@ -141,6 +141,18 @@ public sealed class RetryStrategyTests
         Assert.Equal((g.Guest["ct_again_bare"], g.Crash.ReturnSp - 8, false), (next.Ip, next.Sp, next.InterruptsEnabled));
     }
 
+    /// <summary>It has turned interrupts off, and nobody on the stack says what they were before: in an interrupt they were off.</summary>
+    [Theory]
+    [InlineData(0x1_0000u, true)]
+    [InlineData(0u, false)]
+    public void In_an_interrupt_interrupts_were_off(uint preempt, bool isKnown)
+    {
+        using CrashedGuest g = Crashed("ct_again_off", m => m[Pointer] = m.Base + Target, preempt: preempt, chain: ["ct_outer"], flags: 0x1_0046);
+        Assert.Equal(isKnown, Again(g) is not null);
+        if (isKnown)
+            Assert.False(PtRegs.Read(Again(g)!.Writes[^1].Bytes.Span).InterruptsEnabled);
+    }
+
     /// <summary>An argument that the code of the call does not tell is where the function has kept it; one that it has not kept nobody guesses.</summary>
     [Fact]
     public void An_argument_is_where_it_was_kept_or_is_not_known()
@@ -304,8 +316,9 @@ public sealed class RetryStrategyTests
         return ((IEnumerable<StrategyVerdict>)[strategy.Evaluate(g.Evidence), .. strategy.Alternatives(g.Evidence)]).Select(v => v.Plan).FirstOrDefault(p => p?.Explanation.Contains(" is called again, for ", StringComparison.Ordinal) == true);
     }
 
-    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null, string entry = "asm_exc_page_fault", ulong? badCall = null, IReadOnlyDictionary<Gpr, ulong>? wrong = null) => new(new CrashSpec
+    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null, string entry = "asm_exc_page_fault", ulong? badCall = null, IReadOnlyDictionary<Gpr, ulong>? wrong = null, ulong flags = 0x1_0246) => new(new CrashSpec
     {
+        Flags = flags,
         Function = function,
         Entry = entry,
         BadCall = badCall,
