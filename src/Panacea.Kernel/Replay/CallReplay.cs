@@ -162,7 +162,7 @@ public sealed class CallReplay
                 GoOn();
 
             // A retpoline goes to its function by a return.
-            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch or FlowControl.Return && Enter(at, goesIn && _call is null) is var (verdict, why))
+            if (instruction.FlowControl is FlowControl.Call or FlowControl.IndirectCall or FlowControl.UnconditionalBranch or FlowControl.IndirectBranch or FlowControl.Return && Enter(at, goesIn) is var (verdict, why))
                 return End(verdict, at, why);
         }
 
@@ -336,7 +336,7 @@ public sealed class CallReplay
 
     /// <summary>Functions that are not executed: those that take and give back locks, those that only write to the log, and those that nothing comes back from as it went in.</summary>
     /// <param name="from">The instruction that has led there.</param>
-    /// <param name="isOfStack">The crashed stack stands in it: it is executed, whatever it does.</param>
+    /// <param name="isOfStack">The crashed stack stands in it, or in what it goes on to by a jump: it is executed, whatever it does.</param>
     /// <returns>How the replay ends there; null where it goes on.</returns>
     private (ReplayVerdict Verdict, string Why)? Enter(ulong from, bool isOfStack)
     {
@@ -359,7 +359,7 @@ public sealed class CallReplay
             return read;
         }
 
-        if (_call is not null && _cpu.TryBlock(name, out StepEnd block))
+        if (!isOfStack && _call is not null && _cpu.TryBlock(name, out StepEnd block))
             return block == StepEnd.Done ? null : (block == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, _cpu.Why);
         return !isOfStack && LockFunctions.Find(name) is { } function && _locks.Handle(function, _level, _call?.Ip ?? from, !_hasPassed && MayHaveRun(_call?.Ip ?? from)) == CallEnd.Waits ? (ReplayVerdict.Unknown, _locks.Why) : null;
     }

@@ -288,6 +288,26 @@ public sealed class RetryStrategyTests
         Assert.Contains("the replay ends behind the place of the crash, where it has moved more memory than a replay does", plan.Risks);
     }
 
+    /// <summary>A copy that was too long, in the variant of memcpy() that the one that was called has gone on to by a jump: it is made again with the right length.</summary>
+    [Fact]
+    public void A_call_that_went_on_by_a_jump_is_followed()
+    {
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_copy",
+            Inner = ["memcpy_erms"],
+            Prepare = (kernel, _) =>
+            {
+                ulong start = kernel.Allocate(256);
+                kernel.WriteU64(start + Number, 8);
+                return new Dictionary<Gpr, ulong>(Argument) { [Gpr.R12] = start, [Gpr.Rdi] = 0xffff_c900_0000_0000, [Gpr.Rsi] = start + 0x200, [Gpr.Rdx] = 0x4001, [Gpr.Rcx] = 0x3f00 };
+            },
+        });
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["memcpy_erms:fault"], g.Evidence.Crash.Gpr[Gpr.R12], 8UL), (next.Ip, next.Gpr[Gpr.Rdi], next.Gpr[Gpr.Rcx]));
+    }
+
     /// <summary>It comes by the place three times: what the loop counts says in which it has crashed. Where nothing does, what it has done since its last call is enough.</summary>
     [Theory]
     [InlineData(2UL, "from its entry")]

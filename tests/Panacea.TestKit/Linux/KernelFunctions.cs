@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -92,6 +92,9 @@ internal static class KernelFunctions
             w.A.ud2();
         }));
         text.Add("ct_again_off", w => w.Frame(() => { w.A.cli(); Again(w); }));
+        text.Add("memcpy_erms", w => { w.Depth(8); w.A.mov(rax, rdi); w.A.mov(rcx, rdx); w.At("fault"); w.A.rep.movsb(); w.A.ret(); });
+        text.Add("memcpy_orig", w => { w.Depth(8); w.Jump("memcpy_erms"); });
+        text.Add("ct_again_copy", w => w.Frame(() => { w.A.mov(rdi, r12); w.A.mov(rsi, r12); w.A.mov(rdx, __qword_ptr[r12 + 24]); w.Call("memcpy_orig"); w.At("back:memcpy_erms"); w.A.nop(); }));
         text.Add("ct_get", w => { w.Depth(8); w.A.mov(rax, __qword_ptr[rdi]); w.A.ret(); });
         text.Add("ct_again_null", w => w.Frame(() => { w.A.mov(__dword_ptr[r12 + 16], 7); w.A.mov(rdi, r12); w.At("again"); w.Call("ct_get"); w.A.mov(rbx, rax); w.At("fault"); w.A.mov(ecx, __dword_ptr[rax + 8]); }));
         text.Add("ct_again_null_stored", w => w.Frame(() => { w.A.mov(rdi, r12); w.Call("ct_get"); w.A.mov(__qword_ptr[r12 + 16], rax); w.At("fault"); w.A.mov(ecx, __dword_ptr[rax + 8]); }));

@@ -40,6 +40,9 @@ public sealed class FunctionWriter
         return At($"back:{function}");
     }
 
+    /// <summary>Goes on with another function, whose return is this one's.</summary>
+    public void Jump(string function) => A.jmp(_addressOf(function));
+
     /// <summary>A frame that saves RBX around <paramref name="body"/>.</summary>
     public FunctionWriter Frame(Action body)
     {
