@@ -1,7 +1,6 @@
 using Panacea.Diagnosis;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Replay;
-using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -23,8 +22,7 @@ internal static class NullAgain
         if (evidence.FaultyFrame != 0 || evidence.Hang is not null || evidence.LeftCodeAt is not null || !frame.IsTrap || evidence.Fault?.BadRegister is not { Value: 0 } bad
             || !evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
             return StrategyVerdict.Declines("the crash is no use of a NULL pointer");
-        string? NameOf(ulong address) => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null;
-        if (!ReturnedNull.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, frame.Ip, bad.Register, NameOf, out ReturnedNull call, out string whyNot))
+        if (!ReturnedNull.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, frame.Ip, bad.Register, address => Replays.NameOf(evidence, address), out ReturnedNull call, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, 0, out ReturnState state, out Decline decline))
             return StrategyVerdict.Declines($"where {function.Main.Name} returns to can't be told: {decline}");
@@ -32,19 +30,10 @@ internal static class NullAgain
         foreach (Gpr register in KnownRegisters.CalleeSaved)
             saved[register] = evidence.Crash.Gpr[register];
         ReplayResult replay = CallReplay.RunPart(
-            new ReplayInput
+            Replays.Of(evidence, 0, state, most) with
             {
-                Analysis = evidence.Analysis,
-                Frames = evidence.Stack.Frames,
-                Index = 0,
-                Return = state,
-                Space = evidence.Kernel.Space,
-                GsBase = evidence.Vcpu.GsBase,
                 Interrupts = evidence.Crash.InterruptsEnabled,
-                NameOf = NameOf,
                 PreemptCount = evidence is { PreemptCountAddress: { } count, PreemptWord: { } word } ? (count, word) : null,
-                Clock = () => KernelClock.LastReading(evidence.Kernel),
-                MaxInstructions = most,
             }, call.Start, saved, isDone: false);
         left -= replay.Instructions + 1;
         string callee = call.Callee is { } target && evidence.Kernel.Image.Symbolize(target) is { } symbol ? symbol.Name : "a function called through a pointer";

@@ -2,7 +2,6 @@ using Iced.Intel;
 using Panacea.Diagnosis;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Replay;
-using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -75,22 +74,7 @@ internal static class Resumption
         return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");
     }
 
-    private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => new()
-    {
-        Analysis = evidence.Analysis,
-        Frames = evidence.Stack.Frames,
-        Index = index,
-        Return = state,
-        Space = evidence.Kernel.Space,
-        GsBase = evidence.Vcpu.GsBase,
-        Interrupts = null,
-        NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
-        KeepsLocks = true,
-        Task = evidence.Task?.Address ?? 0,
-        Clock = () => KernelClock.LastReading(evidence.Kernel),
-        Blamed = evidence.FaultyFrame ?? 0,
-        MaxInstructions = most,
-    };
+    private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => Replays.Of(evidence, index, state, most) with { KeepsLocks = true, Task = evidence.Task?.Address ?? 0 };
 
     /// <summary>The time that it came by which was the one that crashed.</summary>
     private static ReplayPoint? Choose(CrashEvidence evidence, ReplayResult replay)

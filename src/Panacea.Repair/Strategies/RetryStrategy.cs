@@ -2,7 +2,6 @@ using Panacea.Diagnosis;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Replay;
-using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -88,7 +87,10 @@ public sealed class RetryStrategy : IRepairStrategy
             string name = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");
             if (name is "__schedule" or "do_exit" or "make_task_dead" or "kthread" || evidence.LocationOf(frames[i + 1])?.Name is "ret_from_fork" or "ret_from_fork_asm")
                 yield break;
-            yield return Call(evidence, i, ref left);
+
+            // What was replayed to go on may have used up what may be executed.
+            if (left > 0)
+                yield return Call(evidence, i, ref left);
         }
     }
 
@@ -110,23 +112,13 @@ public sealed class RetryStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"{doubt}, which nobody would give back");
         int held = abandoned.PreemptCount + abandoned.PreemptCountOfLocks + unnamed.Sum(u => LockFunctions.PreemptCountOf(u.Holding.Kind));
         uint? outside = evidence.PreemptWord is { } word && word >= held && unnamed.TrueForAll(u => u.IsSure) ? (uint)(word - held) : null;
-        var input = new ReplayInput
+        ReplayInput input = Replays.Of(evidence, index, state, Math.Min(left, MaxInstructionsOfOne)) with
         {
-            Analysis = evidence.Analysis,
-            Frames = evidence.Stack.Frames,
-            Index = index,
-            Return = state,
-            Space = evidence.Kernel.Space,
-            GsBase = evidence.Vcpu.GsBase,
             Interrupts = interrupts,
-            NameOf = address => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null,
             Released = [.. abandoned.Locks.Select(l => l.Address)],
             Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
-            Clock = () => KernelClock.LastReading(evidence.Kernel),
             MustReturn = evidence.Hang is not null,
-            Blamed = evidence.FaultyFrame ?? 0,
-            MaxInstructions = Math.Min(left, MaxInstructionsOfOne),
         };
         if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
             return StrategyVerdict.Declines(whyNot);

@@ -1,0 +1,29 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Replay;
+using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Unwind;
+
+namespace Panacea.Repair.Strategies;
+
+/// <summary>What every replay of a crash is made of; what is particular to one is added by who makes it.</summary>
+internal static class Replays
+{
+    /// <summary>Of one frame's function, with the interrupt flag not known.</summary>
+    public static ReplayInput Of(CrashEvidence evidence, int index, ReturnState state, int most) => new()
+    {
+        Analysis = evidence.Analysis,
+        Frames = evidence.Stack.Frames,
+        Index = index,
+        Return = state,
+        Space = evidence.Kernel.Space,
+        GsBase = evidence.Vcpu.GsBase,
+        Interrupts = null,
+        NameOf = address => NameOf(evidence, address),
+        Clock = () => KernelClock.LastReading(evidence.Kernel),
+        Blamed = evidence.FaultyFrame ?? 0,
+        MaxInstructions = most,
+    };
+
+    /// <summary>The function that begins at an address; null where none does.</summary>
+    public static string? NameOf(CrashEvidence evidence, ulong address) => evidence.Kernel.Image.Symbolize(address) is { Offset: 0 } at ? at.Name : null;
+}
