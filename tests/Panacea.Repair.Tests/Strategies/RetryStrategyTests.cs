@@ -91,6 +91,9 @@ public sealed class RetryStrategyTests
     {
         using CrashedGuest g = Crashed("ct_again_unnamed", m => (m[Pointer], m[Number]) = (m.Base + Target, 1), preempt: 1);
         Assert.Null(Again(g));
+
+        // Nor is what the whole call would have in its registers believed: it has gone another way.
+        Assert.Contains("ct_again_unnamed, from its last call,", new RetryStrategy().Evaluate(g.Evidence).Plan!.Explanation, StringComparison.Ordinal);
     }
 
     /// <summary>One that it has taken on some ways only: on the way that it goes now it takes it, so it had it, or does not come by it, and nobody knows.</summary>
