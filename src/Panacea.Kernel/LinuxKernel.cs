@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Types;
 using Panacea.Target;
 
 namespace Panacea.Kernel;
@@ -45,7 +46,13 @@ public sealed class LinuxKernel(RepairImage image, AddressSpace space)
         return ReadInteger(address, member, path);
     }
 
-    /// <summary>As <see cref="Read"/>, for what is 32 bits wide in every kernel.</summary>
+    /// <summary>As <see cref="Read(ulong, string)"/>, of a type that only a module knows.</summary>
+    /// <param name="address">Guest-virtual address of the object.</param>
+    /// <param name="path">The member.</param>
+    /// <param name="types">The module's types.</param>
+    public ulong Read(ulong address, string path, TypeCatalog types) => ReadInteger(address, types.Member(path), path);
+
+    /// <summary>As <see cref="Read(ulong, string)"/>, for what is 32 bits wide in every kernel.</summary>
     /// <exception cref="KernelShapeException">It does not fit: BTF says it is wider.</exception>
     public uint ReadU32(ulong address, string path) => Read(address, path) is var value && value <= uint.MaxValue
         ? (uint)value : throw new KernelShapeException($"{path} is 0x{value:x}, more than 32 bits hold");
@@ -54,7 +61,7 @@ public sealed class LinuxKernel(RepairImage image, AddressSpace space)
     public int ReadS32(ulong address, string path) => ReadSigned(address, path) is var value && value is >= int.MinValue and <= int.MaxValue
         ? (int)value : throw new KernelShapeException($"{path} is {value}, more than 32 bits hold");
 
-    /// <summary>As <see cref="Read"/>, signed.</summary>
+    /// <summary>As <see cref="Read(ulong, string)"/>, signed.</summary>
     public long ReadSigned(ulong address, string path)
     {
         MemberInfo member = Image.Types.Member(path);

@@ -56,6 +56,19 @@ public static class RunQueues
     /// <summary>MAX_RT_PRIO: queues of the real-time class, and one bit more as a stop (struct rt_prio_array).</summary>
     private const int MaxPriorities = 1024;
 
+    /// <summary>How many tasks sleep uninterruptibly. Each run queue counts those that fell asleep on it and takes off those that wake on it: only the sum means something (kernel/sched/loadavg.c).</summary>
+    /// <param name="kernel">The kernel, which may run.</param>
+    /// <param name="cpus">Number of CPUs.</param>
+    /// <exception cref="KernelShapeException">The kernel has no run queues of the known shape.</exception>
+    /// <exception cref="GuestMemoryException">One can't be read.</exception>
+    public static long Uninterruptible(LinuxKernel kernel, int cpus)
+    {
+        long sum = 0;
+        for (int cpu = 0; cpu < cpus; cpu++)
+            sum += unchecked((int)kernel.Read(PerCpu.Address(kernel, "runqueues", cpu), "rq.nr_uninterruptible"));
+        return sum;
+    }
+
     /// <summary>The run queues of all CPUs that run tasks, or did until a panic (<see cref="Cpus.Scheduled"/>). A queue that changes while it is read says so in <see cref="RunQueue.Tasks"/>: read again.</summary>
     /// <exception cref="KernelShapeException">The kernel has no run queues of the known shape.</exception>
     /// <exception cref="GuestMemoryException">A queue's own numbers can't be read.</exception>

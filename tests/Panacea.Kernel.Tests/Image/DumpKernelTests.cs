@@ -117,7 +117,7 @@ public sealed class DumpKernelTests
         using var cache = new TemporaryDirectory();
         using DumpKernel dump = DumpKernel.Open(Capture.Of(guest), TargetLimits.Default);
         Assert.Equal([new TextGap(lost, 0x2000), new TextGap(lost + 0x5000, 0x1000)], dump.Image.Meta.TextGaps);
-        Assert.Contains("12 of 96 KiB of the kernel's code", Assert.Single(dump.Missing));
+        Assert.Contains("12 of 128 KiB of the kernel's code", Assert.Single(dump.Missing));
         byte[] code = new byte[16];
         foreach (ulong at in (ulong[])[lost, lost + 0x1fff, lost - 15, lost + 0x4ff1, lost + 0x5800])
             Assert.False(dump.Image.TryReadCode(at, code));

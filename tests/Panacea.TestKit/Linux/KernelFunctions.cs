@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -259,8 +259,13 @@ internal static class KernelFunctions
         Through(text, "mutex_lock", "__mutex_lock.constprop.0");
         WithLocals(text, "__mutex_lock.constprop.0", "schedule");
         WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule", "msleep"]);
-        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work"])
+        foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work", "wake_bit_function", "wake_page_function",
+                     "tick_sched_timer", "hrtimer_start_range_ns", "virtio_queue_rq", "virtblk_done", "vring_interrupt", "virtqueue_notify", "blk_mq_requeue_request", "blk_mq_start_stopped_hw_queues", "update_process_times", "irq_enter_rcu"])
             text.Add(function, w => { w.Depth(8); w.A.pause(); w.A.ret(); });
+        text.Add("memset", w => { w.Depth(8); w.A.mov(rax, rdi); w.A.mov(__byte_ptr[rdi], sil); w.At("fault"); w.A.mov(__byte_ptr[rdi + rdx - 1], sil); w.A.ret(); });
+        text.Add("ct_again_filled", w => w.Frame(() => { w.A.mov(rdi, __qword_ptr[r12]); w.A.xor(esi, esi); w.A.mov(edx, 16); w.Call("memset"); w.A.nop(); }));
+        text.Add("ct_again_halted", w => w.Frame(() => { w.A.sti(); w.A.mov(rbx, __qword_ptr[r12]); w.At("fault"); w.A.hlt(); w.At("woken"); w.A.nop(); }));
+        text.Add("ct_lost_stack", w => w.Frame(() => { w.A.mov(rcx, rdx); w.At("sets"); w.A.mov(rsp, rax); w.A.mov(rdi, rsp); w.At("fault"); w.A.mov(__qword_ptr[rsp - 8], rdi); }));
         text.Add("native_queued_spin_lock_slowpath", w =>
         {
             Label again = w.A.CreateLabel();

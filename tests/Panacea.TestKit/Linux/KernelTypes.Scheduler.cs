@@ -51,6 +51,9 @@ internal static partial class KernelTypes
         CType writer = t.Struct("rcuwait", ("task", t.Pointer));
         t.Struct("percpu_rw_semaphore", ("read_count", t.Pointer), ("writer", writer), ("waiters", queue), ("block", atomic));
         CType swait = t.Struct("swait_queue_head", ("lock", t.U32), ("task_list", list));
+        CType key = t.Struct("wait_bit_key", ("flags", t.Pointer), ("bit_nr", t.S32), ("timeout", t.U64));
+        t.Struct("wait_bit_queue_entry", ("key", key), ("wq_entry", t.Known("wait_queue_entry")));
+        t.Struct("wait_page_queue", ("folio", t.Pointer), ("bit_nr", t.S32), ("wait", t.Known("wait_queue_entry")));
         t.Struct("swait_queue", ("task", t.Pointer), ("task_list", list));
         t.Struct("completion", ("done", t.U32), ("wait", swait));
         t.Struct("rt_mutex_base", ("wait_lock", t.U32), ("waiters", cached), ("owner", t.Pointer));
@@ -92,7 +95,8 @@ internal static partial class KernelTypes
         t.Variable("timer_bases", t.Array(wheel, shape == KernelShape.Linux612 ? 3 : 2));
         CType node = t.Struct("timerqueue_node", ("node", rb), ("expires", t.S64));
         CType head = t.Struct("timerqueue_head", ("rb_root", cached));
-        CType timer = t.Struct("hrtimer", ("node", node), ("_softexpires", t.S64), ("function", t.Pointer));
+        CType timer = t.Struct("hrtimer", ("node", node), ("_softexpires", t.S64), ("function", t.Pointer), ("state", t.U8));
+        t.Struct("tick_sched", ("sched_timer", timer), shape == KernelShape.Linux612 ? ("flags", t.U64) : ("tick_stopped", t.U32 with { Bits = 1 }));
         t.Struct("hrtimer_sleeper", ("timer", timer), ("task", t.Pointer));
         CType clock = t.Struct("hrtimer_clock_base", ("cpu_base", t.Pointer), ("index", t.U32), ("active", head));
         t.Struct("hrtimer_cpu_base",

@@ -121,7 +121,7 @@ public sealed partial class SyntheticKernel
         WriteU64(timer + 8, head);
         WriteU64(wheel + Types.Offset("timer_base.pending_map") + (bucket / 64 * 8), 1UL << (bucket % 64));
 
-        ulong[] precise = [.. new[] { 100UL, 200UL }.Select(at => New("hrtimer_sleeper", ("timer.node.expires", at), ("timer._softexpires", at), ("timer.function", this["hrtimer_wakeup"]), ("task", Kthread.Address)))];
+        ulong[] precise = [.. new[] { 100UL, 200UL }.Select(at => New("hrtimer_sleeper", ("timer.node.expires", at), ("timer._softexpires", at), ("timer.function", this["hrtimer_wakeup"]), ("timer.state", 1), ("task", Kthread.Address)))];
         ulong clock = PerCpu("hrtimer_bases", 0) + Types.Offset("hrtimer_cpu_base.clock_base") + Types.Offset("hrtimer_clock_base.active") + Types.Offset("timerqueue_head.rb_root");
         Tree(clock, precise, cached: true);
 

@@ -59,7 +59,7 @@ public sealed record SyntheticKernelOptions
 /// </summary>
 public sealed partial class SyntheticKernel
 {
-    private const ulong ImagePhysical = 0x100_0000, TextBytes = 0x40_0000, TextUsed = 0x1_8000, RodataBytes = 0x10_0000, DataAt = 0x60_0000, DataBytes = 0x2_0000;
+    private const ulong ImagePhysical = 0x100_0000, TextBytes = 0x40_0000, TextUsed = 0x2_0000, RodataBytes = 0x10_0000, DataAt = 0x60_0000, DataBytes = 0x2_0000;
     private const ulong HeapPhysical = 0x200_0000, RamBytes = 64UL << 20;
     private readonly Dictionary<string, ulong> _data = new(StringComparer.Ordinal);
     private readonly List<SyntheticSymbol> _perCpu = [];
@@ -369,7 +369,7 @@ public sealed partial class SyntheticKernel
 
         // A kernel has tens of thousands of symbols; fewer than some hundred are taken for an accident.
         for (ulong i = 0; i < 520; i++)
-            yield return new SyntheticSymbol(TextBase + 0x1_0000 + (i * 0x20), 't', $"filler_{i}");
+            yield return new SyntheticSymbol(TextBase + 0x1_8000 + (i * 0x20), 't', $"filler_{i}");
         foreach ((string name, ulong address) in _data)
             yield return new SyntheticSymbol(address, address < TextBase + TextBytes ? 'T' : address < TextBase + DataAt ? 'R' : 'D', name);
     }
