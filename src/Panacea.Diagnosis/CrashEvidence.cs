@@ -4,6 +4,7 @@ using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
+using Panacea.Kernel.Replay;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -84,6 +85,9 @@ public sealed record CrashEvidence
 
     /// <summary>What the trap's entry and its handler have added to the preempt count by the death point, and take off again when they return.</summary>
     public uint HandlerPreemptCount { get; init; }
+
+    /// <summary>What replays of it have in common; filled by whoever makes some.</summary>
+    public ReplayCache Replays { get; } = new();
 
     /// <summary>The current task, where readable.</summary>
     public CrashedTask? Task { get; init; }

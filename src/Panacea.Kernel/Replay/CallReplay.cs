@@ -56,8 +56,8 @@ public sealed class CallReplay
         _input = input;
         _place = CrashPlace.Of(input);
         _clock = new Lazy<ClockReading?>(() => input.Clock?.Invoke());
-        _memory = new ReplayMemory(input.Space);
-        _cpu = new ReplayCpu(_memory, input.GsBase) { TimeStamp = () => _clock.Value is { IsTimeStamp: true } clock ? clock.Cycles : null };
+        _memory = new ReplayMemory(input.Space, input.Cache);
+        _cpu = new ReplayCpu(_memory, input.GsBase, input.Cache) { TimeStamp = () => _clock.Value is { IsTimeStamp: true } clock ? clock.Cycles : null };
         _locks = new ReplayLocks(input, _memory, _cpu);
         _level = _deepest = input.Index;
     }
@@ -148,14 +148,14 @@ public sealed class CallReplay
                 _call = (at, instruction.NextIP, _cpu.StackPointer);
             _cpu.Repeats = !_isNew && MayHaveRun(_call?.Ip ?? at);
             _cpu.AssumesDone = _input.KeepsLocks && !_hasPassed;
-            bool isPlace = IsPlace(at, instruction);
-            if (isPlace && _place.Kind != CrashPlaceKind.Branch)
+            bool isPlace = IsPlace(at, instruction), isBehind = _place.Kind == CrashPlaceKind.Branch || instruction.Mnemonic == Mnemonic.Hlt;
+            if (isPlace && !isBehind)
                 Note();
             StepEnd step = _cpu.Step(instruction);
             if (step != StepEnd.Done)
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
             if (isPlace)
-                Pass();
+                Pass(isBehind);
             if (goesIn)
                 Descend(at, instruction);
             else if (instruction.Mnemonic == Mnemonic.Jmp)
@@ -175,9 +175,9 @@ public sealed class CallReplay
                 verdict = ReplayVerdict.Passes;
 
             // Coming back is not enough: a list that the crashed call had emptied already is empty, and its work would be lost.
-            if (verdict == ReplayVerdict.Passes && !(_input.MustReturn ? _deepest <= _input.Blamed : _hasPassed))
+            if (verdict == ReplayVerdict.Passes && !(_input.IsRepeatable && hasReturned) && !(_input.MustReturn ? _deepest <= _input.Blamed : _hasPassed))
                 (verdict, why) = (ReplayVerdict.Unknown, "comes back without coming by the place where it crashed, so that what it had to do may be lost");
-            if (verdict == ReplayVerdict.Passes && (_input.KeepsLocks ? _points.Count == 0 : true) && _memory.Conflict() is { } store)
+            if (verdict == ReplayVerdict.Passes && !_input.IsRepeatable && (_input.KeepsLocks ? _points.Count == 0 : true) && _memory.Conflict() is { } store)
                 (verdict, at, why) = (ReplayVerdict.DoneAlready, store.Ip, $"writes to 0x{store.Address:x} what is not there yet");
             return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, Arrivals = _arrivals, IsRepeated = _points.Count > 0 && _place.IsRepeated(_input) };
         }
@@ -227,7 +227,8 @@ public sealed class CallReplay
     };
 
     /// <summary>It has executed what lies there.</summary>
-    private void Pass()
+    /// <param name="isBehind">It goes on behind it: a branch, or what waits for an interrupt, which has waited.</param>
+    private void Pass(bool isBehind)
     {
         if (_place.Kind == CrashPlaceKind.Call)
         {
@@ -235,13 +236,10 @@ public sealed class CallReplay
             return;
         }
 
-        if (_place.Kind == CrashPlaceKind.Branch)
-        {
-            if (_cpu.Ip == _place.Avoids)
-                return;
+        if (_place.Kind == CrashPlaceKind.Branch && _cpu.Ip == _place.Avoids)
+            return;
+        if (isBehind)
             Note();
-        }
-
         _hasPassed = true;
     }
 

@@ -15,17 +15,10 @@ internal sealed partial class ReplayCpu
     public bool TryBlock(string name, out StepEnd end)
     {
         Bits into = this[Gpr.Rdi], from = this[Gpr.Rsi];
-        (bool? copies, Bits length) = name switch
-        {
-            "memset" or "__memset" or "memset_orig" or "memset_erms" => (false, this[Gpr.Rdx]),
-            "memcpy" or "__memcpy" or "memcpy_orig" or "memcpy_erms" => (true, this[Gpr.Rdx]),
-            "clear_page_orig" or "clear_page_rep" or "clear_page_erms" => (false, Bits.Of(PageBytes)),
-            "copy_page" or "copy_page_regs" => (true, Bits.Of(PageBytes)),
-            _ => ((bool?)null, Bits.None),
-        };
         end = StepEnd.Done;
-        if (copies is not { } isCopy)
+        if (BlockFunctions.Find(name) is not { } function)
             return false;
+        (bool isCopy, Bits length) = (function.Copies, function.IsPage ? Bits.Of(PageBytes) : this[Gpr.Rdx]);
         if (!into.Knows(8) || !length.Knows(8) || (isCopy && !from.Knows(8)))
             end = Missing($"does {name} with what is not known");
         else if (length.Value > MaxStringBytes)

@@ -66,6 +66,10 @@ internal sealed partial class ReplayCpu
             case Mnemonic.Sti:
                 Interrupts = true;
                 return StepEnd.Done;
+
+            // An interrupt has come.
+            case Mnemonic.Hlt when Interrupts == true:
+                return StepEnd.Done;
             case Mnemonic.Stac:
                 memory.AllowsUser = true;
                 return StepEnd.Done;

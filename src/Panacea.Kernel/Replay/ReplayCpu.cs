@@ -23,14 +23,15 @@ internal enum StepEnd
 /// <remarks>Not safe for concurrent use. Each step is bounded, string instructions by <see cref="MaxStringBytes"/>.</remarks>
 /// <param name="memory">Memory.</param>
 /// <param name="gsBase">Base of GS: the CPU's per-CPU area.</param>
-internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
+/// <param name="cache">What other replays over the same memory have decoded.</param>
+internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, ReplayCache? cache = null)
 {
     /// <summary>Bound on what one string instruction moves.</summary>
     public const ulong MaxStringBytes = 64 * 1024;
 
     private const int LongestInstruction = 15;
 
-    private readonly Dictionary<ulong, Instruction> _decoded = [];
+    private readonly ReplayCache _decoded = cache ?? new ReplayCache();
     private readonly Bits[] _registers = new Bits[16];
     private uint _flags, _knownFlags;
     private uint _undefined;
@@ -105,7 +106,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
     /// <returns>False where there is no code, or none that can be read.</returns>
     public bool TryDecode(out Instruction instruction)
     {
-        if (_decoded.TryGetValue(Ip, out instruction))
+        if (_decoded.TryInstruction(Ip, out instruction))
             return true;
         byte[] bytes = new byte[LongestInstruction];
         int length = memory.ReadCode(Ip, bytes);
@@ -116,7 +117,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase)
         decoder.Decode(out instruction);
         if (instruction.IsInvalid)
             return false;
-        _decoded.Add(Ip, instruction);
+        _decoded.Keep(instruction);
         return true;
     }
 

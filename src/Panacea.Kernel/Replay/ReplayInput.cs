@@ -22,6 +22,9 @@ public sealed record ReplayInput
     /// <summary>The kernel's address space, over memory that does not change meanwhile.</summary>
     public required AddressSpace Space { get; init; }
 
+    /// <summary>What replays over the same memory have in common.</summary>
+    public ReplayCache Cache { get; init; } = new();
+
     /// <summary>Base of GS of the crashed CPU.</summary>
     public required ulong GsBase { get; init; }
 
@@ -52,6 +55,9 @@ public sealed record ReplayInput
 
     /// <summary>The frame that is to blame: of what did not get on, the call has to come to it again.</summary>
     public int Blamed { get; init; }
+
+    /// <summary>What the call does it can do twice (<see cref="BlockFunctions"/>): it need not come by the place of the crash, nor find what it writes in memory.</summary>
+    public bool IsRepeatable { get; init; }
 
     /// <summary>What did not get on may stand anywhere: only a call that comes back has got past it.</summary>
     public bool MustReturn { get; init; }

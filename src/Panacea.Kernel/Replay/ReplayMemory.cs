@@ -29,7 +29,8 @@ internal readonly record struct RepeatedStore(ulong Ip, ulong Address, int Size)
 /// <summary>Guest memory as a replay of code sees it: what it writes stays here, and the guest has none of it.</summary>
 /// <remarks>Not safe for concurrent use. Bounded by <see cref="MaxPages"/>.</remarks>
 /// <param name="space">The kernel's address space, over memory that does not change meanwhile.</param>
-internal sealed class ReplayMemory(AddressSpace space)
+/// <param name="cache">What other replays over the same memory have read.</param>
+internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null)
 {
     /// <summary>Bound on pages that are kept.</summary>
     public const int MaxPages = 512;
@@ -60,14 +61,15 @@ internal sealed class ReplayMemory(AddressSpace space)
         Span<byte> bytes = stackalloc byte[8];
         ulong known = 0;
         bytes.Clear();
+        Page page = null!;
         for (int i = 0; i < size; i++)
         {
             ulong at = unchecked(address + (ulong)i);
-            if (Find(at, out Page page) is var access and not ReplayAccess.Done)
-                return access;
             int offset = (int)(at & (PageSize - 1));
+            if ((i == 0 || offset == 0) && Find(at, out page) is var access and not ReplayAccess.Done)
+                return access;
             bytes[i] = page.Now[offset];
-            if ((page.State[offset] & IsUnknown) == 0)
+            if (!page.Is(offset, IsUnknown))
                 known |= 0xffUL << (i * 8);
         }
 
@@ -83,9 +85,13 @@ internal sealed class ReplayMemory(AddressSpace space)
     /// <param name="repeats">The crashed code may have come by this instruction: it must not make a difference.</param>
     public ReplayAccess Write(ulong address, int size, Bits value, ulong ip, bool repeats)
     {
+        Page page = null!;
         for (int i = 0; i < size; i++)
         {
-            if (Find(unchecked(address + (ulong)i), out Page page) is var access and not ReplayAccess.Done)
+            ulong at = unchecked(address + (ulong)i);
+            if (i > 0 && (at & (PageSize - 1)) != 0)
+                continue;
+            if (Find(at, out page) is var access and not ReplayAccess.Done)
                 return access;
             if (!page.IsWritable)
                 return ReplayAccess.Faults;
@@ -96,12 +102,12 @@ internal sealed class ReplayMemory(AddressSpace space)
         for (int i = 0; i < size; i++)
         {
             ulong at = unchecked(address + (ulong)i);
-            Find(at, out Page page);
             int offset = (int)(at & (PageSize - 1));
-            if (!isScratch && !repeats && (page.State[offset] & IsRepeated) != 0 && IsChanged(page, offset))
+            if (i == 0 || offset == 0)
+                Find(at, out page);
+            if (!isScratch && !repeats && page.Is(offset, IsRepeated) && IsChanged(page, offset))
                 _conflict ??= _repeated.Find(r => unchecked(at - r.Address) < (ulong)r.Size);
-            page.Now[offset] = unchecked((byte)(value.Value >> (i * 8)));
-            page.State[offset] = (byte)((((value.Known >> (i * 8)) & 0xff) == 0xff ? 0 : IsUnknown) | (repeats ? IsRepeated : 0));
+            page.Set(offset, unchecked((byte)(value.Value >> (i * 8))), (byte)((((value.Known >> (i * 8)) & 0xff) == 0xff ? 0 : IsUnknown) | (repeats ? IsRepeated : 0)));
         }
 
         if (!repeats)
@@ -122,7 +128,7 @@ internal sealed class ReplayMemory(AddressSpace space)
             ulong at = unchecked(address + (ulong)i);
             if (Find(at, out Page page) != ReplayAccess.Done)
                 return false;
-            page.Now[at & (PageSize - 1)] = unchecked((byte)(value >> (i * 8)));
+            page.Set((int)(at & (PageSize - 1)), unchecked((byte)(value >> (i * 8))), 0);
         }
 
         return true;
@@ -137,7 +143,7 @@ internal sealed class ReplayMemory(AddressSpace space)
             {
                 ulong at = unchecked(store.Address + (ulong)i);
                 int offset = (int)(at & (PageSize - 1));
-                if (Find(at, out Page page) == ReplayAccess.Done && (page.State[offset] & IsRepeated) != 0 && IsChanged(page, offset))
+                if (Find(at, out Page page) == ReplayAccess.Done && page.Is(offset, IsRepeated) && IsChanged(page, offset))
                     return store;
             }
         }
@@ -155,7 +161,7 @@ internal sealed class ReplayMemory(AddressSpace space)
         for (ulong at = start; at < end; at++)
         {
             int offset = (int)(at & (PageSize - 1));
-            if (_pages.TryGetValue(at - (ulong)offset, out Page? page) && page.Now[offset] != page.Original[offset] && (page.State[offset] & IsUnknown) == 0)
+            if (_pages.TryGetValue(at - (ulong)offset, out Page? page) && page.Now[offset] != page.Original[offset] && !page.Is(offset, IsUnknown))
             {
                 run.Add(page.Now[offset]);
                 continue;
@@ -175,18 +181,20 @@ internal sealed class ReplayMemory(AddressSpace space)
     /// <returns>Bytes read, up to the end of the readable.</returns>
     public int ReadCode(ulong address, Span<byte> destination)
     {
+        Page page = null!;
         for (int i = 0; i < destination.Length; i++)
         {
             ulong at = unchecked(address + (ulong)i);
-            if (Find(at, out Page page) != ReplayAccess.Done || !page.IsExecutable)
+            int offset = (int)(at & (PageSize - 1));
+            if ((i == 0 || offset == 0) && (Find(at, out page) != ReplayAccess.Done || !page.IsExecutable))
                 return i;
-            destination[i] = page.Now[at & (PageSize - 1)];
+            destination[i] = page.Now[offset];
         }
 
         return destination.Length;
     }
 
-    private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || (page.State[offset] & IsUnknown) != 0;
+    private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || page.Is(offset, IsUnknown);
 
     private ReplayAccess Find(ulong address, out Page page)
     {
@@ -202,32 +210,48 @@ internal sealed class ReplayMemory(AddressSpace space)
             return ReplayAccess.Unreadable;
         if (!new VirtualAddress(address).IsKernelHalf && AllowsUser)
             return ReplayAccess.Unreadable;
-        byte[] bytes = new byte[PageSize];
-        if (!space.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || !space.TryRead(new VirtualAddress(start), bytes, out fault))
+        if (cache is null || !cache.TryPage(start, out ReplayPage kept))
         {
-            return fault.Kind switch
+            byte[] bytes = new byte[PageSize];
+            if (!space.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || !space.TryRead(new VirtualAddress(start), bytes, out fault))
             {
-                MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical => ReplayAccess.Faults,
-                MemoryFaultKind.NotBacked => ReplayAccess.Device,
-                _ => ReplayAccess.Unreadable,
-            };
+                return fault.Kind switch
+                {
+                    MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical => ReplayAccess.Faults,
+                    MemoryFaultKind.NotBacked => ReplayAccess.Device,
+                    _ => ReplayAccess.Unreadable,
+                };
+            }
+
+            kept = new ReplayPage(bytes, translation.Writable, !translation.NoExecute);
+            cache?.Keep(start, kept);
         }
 
-        page = new Page(bytes, translation.Writable, !translation.NoExecute);
+        page = new Page(kept);
         _pages.Add(start, page);
         return ReplayAccess.Done;
     }
 
-    private sealed class Page(byte[] original, bool isWritable, bool isExecutable)
+    /// <summary>A page as the guest has it, until it is written to.</summary>
+    private sealed class Page(ReplayPage page)
     {
-        public byte[] Original { get; } = original;
+        private byte[]? _state;
 
-        public byte[] Now { get; } = (byte[])original.Clone();
+        public byte[] Original => page.Bytes;
 
-        public byte[] State { get; } = new byte[PageSize];
+        public byte[] Now { get; private set; } = page.Bytes;
 
-        public bool IsWritable { get; } = isWritable;
+        public bool IsWritable => page.IsWritable;
 
-        public bool IsExecutable { get; } = isExecutable;
+        public bool IsExecutable => page.IsExecutable;
+
+        public bool Is(int offset, byte state) => _state is not null && (_state[offset] & state) != 0;
+
+        public void Set(int offset, byte value, byte state)
+        {
+            if (_state is null)
+                (_state, Now) = (new byte[PageSize], (byte[])page.Bytes.Clone());
+            (Now[offset], _state[offset]) = (value, state);
+        }
     }
 }

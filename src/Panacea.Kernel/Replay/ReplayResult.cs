@@ -42,7 +42,7 @@ public sealed record ReplayResult(
 }
 
 /// <summary>The state in which a replay came by the place of a crash.</summary>
-/// <param name="Ip">Guest-virtual address of the instruction that is next: the one that trapped, the call that led nowhere, or what follows the branch that led to the trap.</param>
+/// <param name="Ip">Guest-virtual address of the instruction that is next: the one that trapped, the call that led nowhere, or what follows the branch that led to the trap, or an HLT that trapped.</param>
 /// <param name="StackPointer">Stack pointer.</param>
 /// <param name="Registers">The general registers, as far as they are known.</param>
 /// <param name="Stack">What lies otherwise than it should on the stack from the stack pointer to where the replayed call began: guest-virtual addresses, and the bytes that belong there.</param>

@@ -16,6 +16,7 @@ internal static class Replays
         Index = index,
         Return = state,
         Space = evidence.Kernel.Space,
+        Cache = evidence.Replays,
         GsBase = evidence.Vcpu.GsBase,
         Interrupts = null,
         NameOf = address => NameOf(evidence, address),

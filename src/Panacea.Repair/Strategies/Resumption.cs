@@ -28,9 +28,11 @@ internal static class Resumption
     /// <param name="index">The frame.</param>
     /// <param name="most">Instructions that may be executed.</param>
     /// <param name="left">Takes off those that were.</param>
+    /// <param name="isStillThere">The replay has crashed as the call did: so it would if it were made again.</param>
     /// <returns>A plan, or why there is none: then the call may still be made again.</returns>
-    public static StrategyVerdict Evaluate(CrashEvidence evidence, int index, int most, ref int left)
+    public static StrategyVerdict Evaluate(CrashEvidence evidence, int index, int most, ref int left, out bool isStillThere)
     {
+        isStillThere = false;
         string function = evidence.LocationOf(evidence.Stack.Frames[index])?.Name ?? $"the function at 0x{evidence.Stack.Frames[index].Ip:x}";
         if (evidence.Hang is not null || evidence.Point.Symbol != "oops_end")
             return StrategyVerdict.Declines("no instruction has trapped");
@@ -39,15 +41,20 @@ internal static class Resumption
         if (!CallReplay.TryRun(Input(evidence, index, state, most), out ReplayResult replay, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         left -= replay.Instructions + 1;
+        isStillThere = replay.Verdict == ReplayVerdict.Crashes && replay.At == evidence.Crash.Ip;
         if (replay.Verdict != ReplayVerdict.Passes)
-            return StrategyVerdict.Declines($"{function}, replayed from its entry, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
+            return StrategyVerdict.Declines($"{function}, called again over a copy of memory, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}{(isStillThere ? ": what made it crash is still there" : "")}");
         if (Choose(evidence, replay) is not { } point)
             return StrategyVerdict.Declines($"{function} comes by the place of the crash {replay.Points.Count} times or more: which of them the crash was in can't be told");
         return Plan(evidence, point, replay, $"{function}, from its entry");
     }
 
     /// <summary>Replays what one frame's function has done since its last call: that is less, and needs to know less.</summary>
-    /// <inheritdoc cref="Evaluate"/>
+    /// <param name="evidence">The crash.</param>
+    /// <param name="index">The frame.</param>
+    /// <param name="most">Instructions that may be executed.</param>
+    /// <param name="left">Takes off those that were.</param>
+    /// <returns>A plan, or why there is none.</returns>
     public static StrategyVerdict EvaluateLast(CrashEvidence evidence, int index, int most, ref int left)
     {
         StackFrame frame = evidence.Stack.Frames[index];

@@ -21,8 +21,9 @@ public sealed class RetryStrategy : IRepairStrategy
     /// <summary>Places at which a CPU may have left its function's code.</summary>
     private const int MaxPlaces = 4;
 
-    /// <summary>It came back to the same place so often although it was made again.</summary>
-    private const int MostRetries = 2;
+    /// <summary>It came back to the same place so often although it was made again: by other CPUs and tasks, as those may that were on their way there when what made them crash went. Of one task, that its repair did not hold
+    /// is another matter, which the session sees to.</summary>
+    private const int MostRetries = 8;
 
     /// <inheritdoc/>
     public RepairKind Kind => RepairKind.Retry;
@@ -32,6 +33,8 @@ public sealed class RetryStrategy : IRepairStrategy
     {
         if (WhyNot(evidence) is { } why)
             return StrategyVerdict.Declines(why);
+        if (LostStackPointer.Is(evidence))
+            return LostStackPointer.Evaluate(evidence);
         StrategyVerdict? first = null;
         foreach (StrategyVerdict verdict in Calls(evidence))
         {
@@ -44,11 +47,11 @@ public sealed class RetryStrategy : IRepairStrategy
     }
 
     /// <inheritdoc/>
-    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null ? [] : Calls(evidence).Where(v => v.Plan is not null).Skip(1);
+    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null || LostStackPointer.Is(evidence) ? [] : Calls(evidence).Where(v => v.Plan is not null).Skip(1);
 
     private static string? WhyNot(CrashEvidence evidence) =>
         UnwindStrategy.WhyNotLedAway(evidence) is { } why ? why
-        : UsedUpStack.Is(evidence) ? "the stack is used up: the same call would use it up again"
+        : UsedUpStack.Is(evidence) && !LostStackPointer.Is(evidence) ? "the stack is used up: the same call would use it up again"
         : evidence.Hang is { Wait: not null } ? "it waits for a lock: the same call would wait again"
         : evidence.EarlierRepairs >= MostRetries ? $"the guest has come back to this place {evidence.EarlierRepairs} times"
         : null;
@@ -71,10 +74,19 @@ public sealed class RetryStrategy : IRepairStrategy
                 yield return once;
 
             // Where it can go on, it can from every function further out, in the same way.
-            if (!goesOn && Resumption.Evaluate(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } resumed)
+            StrategyVerdict? still = null;
+            if (!goesOn)
             {
-                goesOn = true;
-                yield return resumed;
+                StrategyVerdict resumed = Resumption.Evaluate(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left, out bool isStillThere);
+                if (resumed.Plan is not null)
+                {
+                    goesOn = true;
+                    yield return resumed;
+                }
+                else if (isStillThere)
+                {
+                    still = resumed;
+                }
             }
 
             if (!goesOn && i <= faulty + 1 && Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } last)
@@ -83,16 +95,24 @@ public sealed class RetryStrategy : IRepairStrategy
                 yield return last;
             }
 
+            // Who fills or copies a block is not to blame, and can do so again: all of it, where it was to.
+            if (!goesOn && i == 1 && faulty == 1 && left > 0 && IsBlock(evidence, frames[0]) && frames[1].Stack == frames[0].Stack && Call(evidence, 0, ref left) is { Plan: not null } filled)
+                yield return filled;
+
             // A switch of tasks is done by half, a task that ends is half gone: what they call can be called again, they can't.
             string name = Boundaries.WithoutSuffix(evidence.LocationOf(frames[i])?.Name ?? "");
             if (name is "__schedule" or "do_exit" or "make_task_dead" or "kthread" || evidence.LocationOf(frames[i + 1])?.Name is "ret_from_fork" or "ret_from_fork_asm")
                 yield break;
 
-            // What was replayed to go on may have used up what may be executed.
-            if (left > 0)
+            // What has just crashed would again. What was replayed to go on may have used up what may be executed.
+            if (still is not null)
+                yield return still;
+            else if (left > 0)
                 yield return Call(evidence, i, ref left);
         }
     }
+
+    private static bool IsBlock(CrashEvidence evidence, StackFrame frame) => evidence.LocationOf(frame)?.Name is { } name && BlockFunctions.Find(name) is not null;
 
     private static StrategyVerdict Call(CrashEvidence evidence, int index, ref int left)
     {
@@ -119,6 +139,7 @@ public sealed class RetryStrategy : IRepairStrategy
             Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
             MustReturn = evidence.Hang is not null,
+            IsRepeatable = evidence.Hang is null && IsBlock(evidence, frame),
         };
         if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))
             return StrategyVerdict.Declines(whyNot);

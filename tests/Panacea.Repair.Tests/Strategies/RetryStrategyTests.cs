@@ -127,11 +127,45 @@ public sealed class RetryStrategyTests
 
     /// <summary>A bug that stays is not met for ever.</summary>
     [Fact]
-    public void Not_more_than_twice_at_one_place()
+    public void Not_more_than_some_times_at_one_place()
     {
         using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = m.Base + Target);
-        Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 1 }).Plan);
-        Assert.Equal("the guest has come back to this place 2 times", new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 2 }).WhyNot);
+        Assert.NotNull(new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 7 }).Plan);
+        Assert.Equal("the guest has come back to this place 8 times", new RetryStrategy().Evaluate(g.Evidence with { EarlierRepairs = 8 }).WhyNot);
+    }
+
+    /// <summary>It was to fill 16 bytes and has gone on until there was no more memory: it fills them once more, and not what comes after them.</summary>
+    [Fact]
+    public void A_block_is_filled_again_as_far_as_it_was_to_be()
+    {
+        ulong block = 0;
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Function = "ct_again_filled",
+            Inner = ["memset"],
+            Prepare = (kernel, _) =>
+            {
+                ulong memory = kernel.Allocate(256);
+                kernel.WriteU64(memory, block = memory + 64);
+                kernel.WriteU64(block, 0x1234);
+                return new Dictionary<Gpr, ulong> { [Gpr.R12] = memory, [Gpr.Rdi] = 0xdead_0000, [Gpr.Rdx] = 0x10_0000 };
+            },
+        });
+        Assert.Equal("ct_again_filled", g.Evidence.LocationOf(g.Evidence.Faulty!)?.Name);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["memset"], block, 0UL, 16UL), (next.Ip, next.Gpr[Gpr.Rdi], next.Gpr[Gpr.Rsi], next.Gpr[Gpr.Rdx]));
+        Assert.Equal(g.Guest["ct_again_filled:back:memset"], g.Guest.ReadU64(next.Sp));
+    }
+
+    /// <summary>Who waits for an interrupt has waited by the time that the crash is over: it goes on behind it.</summary>
+    [Fact]
+    public void What_waits_for_an_interrupt_goes_on_behind_it()
+    {
+        using CrashedGuest g = Crashed("ct_again_halted", m => m[Pointer] = m.Base + Target, entry: "asm_exc_invalid_op");
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Equal(g.Guest["ct_again_halted:woken"], plan.Continuations[^1].Registers.Single(r => r.Register == WritableRegister.Rip).Value);
+        Assert.StartsWith("ct_again_halted+", plan.Explanation, StringComparison.Ordinal);
     }
 
     /// <summary>In an interrupt as elsewhere: the handler is called again, whatever register its dispatch point called it through.</summary>
