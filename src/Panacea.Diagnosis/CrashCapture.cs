@@ -123,7 +123,8 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             kind = CrashKind.StackOverflow;
         var code = new AnalysedCode(image);
         ulong? preemptCountAt = PreemptCountAddress(cpu);
-        int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out string? whyNot) : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
+        string? whyNot = "what does not get on is no function of this stack";
+        int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out whyNot) : hang.IsOfNobody ? null : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
         return new CrashEvidence
         {
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,

@@ -62,6 +62,10 @@ public enum CrashKind
     SoftLockup,
     /// <summary>A processor that takes no interrupts.</summary>
     HardLockup,
+    /// <summary>A processor runs, and its timer tick has stopped.</summary>
+    LostTick,
+    /// <summary>Requests of a disk do not get on although its device does.</summary>
+    StalledIo,
     /// <summary>An RCU grace period that does not end.</summary>
     RcuStall,
     /// <summary>A reference count below zero, or taken again after it was zero.</summary>

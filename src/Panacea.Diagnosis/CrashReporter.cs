@@ -1,5 +1,6 @@
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Image;
+using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
 
@@ -65,7 +66,9 @@ public sealed class CrashReporter(TargetLimits limits)
     }
 
     private static CodeLocation Locate(CrashEvidence evidence) =>
-        evidence.Faulty is { } faulty ? Code(evidence, faulty)
+        (evidence.Hang?.Stall?.Queue.Callback ?? evidence.Hang?.Timer?.Function) is { } named
+            ? evidence.Kernel.Image.Symbolize(named) is { } l ? new CodeLocation(named, l.Name, l.Offset, l.Size, l.Module) : new CodeLocation(named, null, 0, 0, null)
+        : evidence.Faulty is { } faulty ? Code(evidence, faulty)
         : evidence.Stack.Frames.Count > 0 ? Code(evidence, evidence.Stack.Frames[0])
         : new CodeLocation(evidence.Crash.Ip, null, 0, 0, null);
 
@@ -115,13 +118,25 @@ public sealed class CrashReporter(TargetLimits limits)
         return registers;
     }
 
+    private static string Told(DiskStall stall) => stall.Kind switch
+    {
+        StallKind.AnswerUnheard => $"the device of {stall.Disk.Device.Name} has answered, and its driver has not looked",
+        StallKind.RequestUntold => $"the driver of {stall.Disk.Device.Name} has offered requests, and the device waits to be told of them",
+        StallKind.QueueStopped => $"the driver of {stall.Disk.Device.Name} has stopped its queue, and nothing is under way whose answer would start it",
+        _ => $"requests of {stall.Disk.Device.Name} are with its driver, and its device has none",
+    };
+
     private static List<Finding> Findings(CrashEvidence evidence)
     {
         var findings = new List<Finding>();
         if (evidence.Hang is { } hang)
         {
-            findings.Add(hang.Wait is not null
-                ? new Finding(hang.IsOwnerGone ? "hang.orphan" : "hang.deadlock", hang.IsOwnerGone ? "the owner of the lock is no task any more" : "the tasks wait for each other", hang.Evidence, Confidence.High)
+            findings.Add(hang.Stall is { } stall ? new Finding("hang.io", Told(stall), hang.Evidence, Confidence.High)
+                : hang.Timer is not null ? new Finding("hang.tick", "the timer of the CPU's tick is in no queue, and the CPU has not said that it does without", hang.Evidence, Confidence.High)
+                : hang.Wait is not null
+                ? new Finding(
+                    hang.HasCome ? "hang.lost-wake" : hang.IsOwnerGone ? "hang.orphan" : "hang.deadlock",
+                    hang.HasCome ? "what the task waits for has come, and nobody has woken it" : hang.IsOwnerGone ? "the owner of the lock is no task any more" : "the tasks wait for each other", hang.Evidence, Confidence.High)
                 : new Finding(hang.Kind == CrashKind.HardLockup ? "hang.irqs-off" : "hang.no-switch", $"the vCPU has run for {hang.Ran.TotalSeconds:0.0} s without getting on", hang.Evidence, Confidence.High));
         }
 

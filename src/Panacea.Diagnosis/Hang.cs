@@ -3,9 +3,9 @@ using Panacea.Kernel.Unwind;
 
 namespace Panacea.Diagnosis;
 
-/// <summary>What was seen from outside of a CPU or a task that does not get on.</summary>
+/// <summary>What was seen from outside of a CPU, a task or a disk that does not get on.</summary>
 /// <param name="Kind"><see cref="CrashKind.HardLockup"/>: interrupts are off and its timer does not tick. <see cref="CrashKind.SoftLockup"/>: it ticks, and nothing else gets to run.
-/// <see cref="CrashKind.HungTask"/>: the task sleeps for what it will never get.</param>
+/// <see cref="CrashKind.HungTask"/>: the task sleeps for what it will never get. <see cref="CrashKind.StalledIo"/>: requests of a disk are lost. <see cref="CrashKind.LostTick"/>: the CPU runs, and its timer does not.</param>
 /// <param name="Ran">Processor time that its vCPU has used on the host since it last got on; zero of a task, which uses none.</param>
 /// <param name="Evidence">What was measured, for the record.</param>
 public sealed record Hang(CrashKind Kind, TimeSpan Ran, IReadOnlyList<string> Evidence)
@@ -16,11 +16,23 @@ public sealed record Hang(CrashKind Kind, TimeSpan Ran, IReadOnlyList<string> Ev
     /// <summary>What the task sleeps for; null of a CPU.</summary>
     public LockWait? Wait { get; init; }
 
+    /// <summary>The queue of a disk whose requests do not get on; null of a CPU or a task.</summary>
+    public DiskStall? Stall { get; init; }
+
+    /// <summary>The timer of a CPU that has lost its tick; null of anything else.</summary>
+    public TickTimer? Timer { get; init; }
+
     /// <summary>Guest-virtual address of the spinlock that the CPU waits for, where no CPU can hold it; null where it waits for none, or somebody may hold it.</summary>
     public ulong? OrphanSpinlock { get; init; }
 
+    /// <summary>What it sleeps for has come, and nobody has woken it.</summary>
+    public bool HasCome { get; init; }
+
     /// <summary>What it sleeps for is held by somebody who is no task any more.</summary>
     public bool IsOwnerGone { get; init; }
+
+    /// <summary>No function of the CPU's stack is to blame: it is where it is to call what helps.</summary>
+    public bool IsOfNobody => Stall is not null || Timer is not null;
 
     /// <summary>The function that loops: the innermost activation that is on the stack at every moment. What it calls comes and goes.</summary>
     /// <param name="now">The stack.</param>

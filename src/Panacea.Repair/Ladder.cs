@@ -79,6 +79,9 @@ public static class Ladder
     /// <summary>A rung that guest memory has confused is no reason not to try the next.</summary>
     internal static StrategyVerdict Ask(IRepairStrategy strategy, CrashEvidence evidence)
     {
+        // The CPU stands where it is to call what helps: it is not to be led away from there.
+        if (evidence.Hang is { IsOfNobody: true } && strategy.Kind != RepairKind.Heal)
+            return StrategyVerdict.Declines("what does not get on is no function of this stack");
         try
         {
             return OnTrack.Warn(evidence, strategy.Evaluate(evidence));

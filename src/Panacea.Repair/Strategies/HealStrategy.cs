@@ -11,7 +11,8 @@ namespace Panacea.Repair.Strategies;
 /// The code of a function on the crashed stack is not what it was: a bit has flipped, or something has written over it. It is restored from the pristine copy in the repair image. Where the
 /// damaged instruction is the one that trapped, nothing wrong has been executed: it is tried again, and nothing is lost. Where it was executed, its function returns as the next rungs have it,
 /// and the next call finds it healed. The trap table, lists of which one pointer is wrong and mutexes whose owner is gone are healed likewise (<see cref="TrapGates"/>, <see cref="BrokenList"/>,
-/// <see cref="OrphanLock"/>).
+/// <see cref="OrphanLock"/>), and so are disks whose requests do not get on (<see cref="StalledDisk"/>), tasks that nobody has woken
+/// (<see cref="LostWake"/>) and CPUs that have lost their timer tick (<see cref="TickAgain"/>).
 /// </summary>
 public sealed class HealStrategy : IRepairStrategy
 {
@@ -30,6 +31,12 @@ public sealed class HealStrategy : IRepairStrategy
     /// <inheritdoc/>
     public StrategyVerdict Evaluate(CrashEvidence evidence)
     {
+        if (evidence.Hang is { Stall: { } stall })
+            return StalledDisk.Evaluate(evidence, stall);
+        if (evidence.Hang is { Timer: { } timer })
+            return TickAgain.Evaluate(evidence, timer);
+        if (evidence.Hang is { HasCome: true, Wait: { } wait })
+            return LostWake.Evaluate(evidence, wait);
         if (evidence.Hang is { IsOwnerGone: true } or { OrphanSpinlock: not null })
             return OrphanLock.Evaluate(evidence);
         if (evidence.Context is CrashContext.Nmi)
