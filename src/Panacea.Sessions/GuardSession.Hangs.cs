@@ -8,13 +8,15 @@ public sealed partial class GuardSession
 {
     private HangWatch? _hangs;
     private StuckWatch? _stuck;
+    private StallWatch? _stalls;
+    private TickWatch? _ticks;
 
     /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
     private void LookForHangs()
     {
         if (_hangs is not { } watch)
         {
-            LookForStuckTasks();
+            LookForWaits();
             return;
         }
 
@@ -22,7 +24,7 @@ public sealed partial class GuardSession
         bool isOverdue = hanging.Count == 0 && options.Hangs.Fallback && (hanging = watch.TakeOverdue()).Count > 0;
         if (hanging.Count == 0)
         {
-            LookForStuckTasks();
+            LookForWaits();
             return;
         }
 
@@ -50,20 +52,68 @@ public sealed partial class GuardSession
         TakeOutFaults();
     }
 
+    private void LookForWaits()
+    {
+        if (!LookForStuckTasks() && !LookForLostTicks())
+            LookForStalledDisks();
+    }
+
+    /// <summary>Looks for CPUs that have lost their timer tick, and starts one's again.</summary>
+    /// <returns>There was one.</returns>
+    private bool LookForLostTicks()
+    {
+        if (_ticks is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory)) is not { } lost)
+            return false;
+        Incidents.CancelCheckUps();
+        var at = DateTimeOffset.UtcNow;
+        string id = IncidentBuilder.NewId(at);
+        TakeOutFaults();
+        StopResult? stop = new StopWindow(_target, armed).HandleLostTick(lost, WhyNot, Stopwatch.GetTimestamp());
+        if (stop is null || stop.Applied is not null)
+            watch.Forget();
+        else
+            watch.Tell(lost);
+        if (stop is not null)
+            Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
+        return true;
+    }
+
+    /// <summary>Looks for disks whose requests do not get on, and helps one.</summary>
+    private void LookForStalledDisks()
+    {
+        if (_stalls is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), () => _target.HasNews) is not { } stall)
+            return;
+        Incidents.CancelCheckUps();
+        var at = DateTimeOffset.UtcNow;
+        string id = IncidentBuilder.NewId(at);
+
+        // What it has done shows already, and stays when it is gone.
+        TakeOutFaults();
+        StopResult? stop = new StopWindow(_target, armed).HandleStall(stall, _limits, WhyNot, Stopwatch.GetTimestamp());
+        if (stop is null || stop.Applied is not null)
+            watch.Forget(stall);
+        else
+            watch.Tell(stall);
+        if (stop is not null)
+            Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
+    }
+
     /// <summary>Looks for tasks that wait for each other, or for somebody who is gone, and leads one out of it.</summary>
-    private void LookForStuckTasks()
+    /// <returns>There was one.</returns>
+    private bool LookForStuckTasks()
     {
         if (_stuck is not { } watch || _armed is not { } armed || watch.Look(armed.Image.KernelOver(_target.Memory), armed.Capture.CodeMap, () => _target.HasNews) is not { } stuck)
-            return;
+            return false;
         Incidents.CancelCheckUps();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
         StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
         if (stop is null)
-            return;
+            return true;
         if (stop.Applied is null)
             watch.Tell(stuck);
         Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
         TakeOutFaults();
+        return true;
     }
 }

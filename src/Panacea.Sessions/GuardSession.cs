@@ -178,6 +178,8 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
         _hangs = options.Hangs is { Detect: true, After: var after } ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
         _stuck = options.Hangs is { Detect: true, After: var forLong } ? new StuckWatch(forLong, ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
+        _stalls = options.Hangs is { Detect: true, After: var stands } ? new StallWatch(stands, Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
+        _ticks = options.Hangs.Detect ? new TickWatch(Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp) : null;
         Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
@@ -294,7 +296,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         if (_target.Disarm() is { } stray)
             stray.Resume();
         _armed?.Dispose();
-        (_armed, _hangs, _stuck) = (null, null, null);
+        (_armed, _hangs, _stuck, _stalls, _ticks) = (null, null, null, null, null);
         _fuses.Clear();
         _untilCrash.Clear();
         DropRetired();

@@ -71,7 +71,7 @@ internal sealed partial class StopWindow
                 return End(guest, point, null, null, []);
             }
 
-            var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone };
+            var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone, HasCome = stuck.HasCome };
             evidence = kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(guest.StoppedVcpu), hang, []);
             Mark("diagnosed");
             // It stands in the middle of several steps: a copy would have to go through them too.

@@ -6,13 +6,17 @@ using Panacea.Target;
 
 namespace Panacea.Sessions.Hangs;
 
-/// <summary>A task that sleeps for a mutex that it will never get.</summary>
+/// <summary>A task that sleeps for what it will never get, or for what is there already.</summary>
 /// <param name="Wait">What it waits for.</param>
 /// <param name="Task">The task.</param>
 /// <param name="Switches">How often it had been switched to and from.</param>
 /// <param name="IsOwnerGone">The owner is no task any more; else it waits, over others or not, for itself.</param>
 /// <param name="Told">The chain, in words.</param>
-internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, bool IsOwnerGone, IReadOnlyList<string> Told);
+internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, bool IsOwnerGone, IReadOnlyList<string> Told)
+{
+    /// <summary>What it waits for has come, and nobody has woken it.</summary>
+    public bool HasCome { get; init; }
+}
 
 /// <summary>
 /// Sees from outside that tasks wait for each other, or for somebody who is gone. In the usual case only the run queues' counts of uninterruptible tasks are read; where there are some, as on every server that
@@ -41,6 +45,9 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
 
     private readonly Dictionary<ulong, (ulong Switches, long Since)> _sleepers = [];
     private readonly HashSet<(ulong Task, ulong Lock, ulong Switches)> _told = [];
+
+    /// <summary>Waits that were over at the last look.</summary>
+    private HashSet<(ulong Task, ulong Lock, ulong Switches)> _come = [];
     private long _lookedAt;
     private TimeSpan _pause = Step;
 
@@ -56,7 +63,7 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         _lookedAt = now();
         try
         {
-            if (PanicState.IsEnding(kernel) || Uninterruptibles(kernel) <= 0)
+            if (PanicState.IsEnding(kernel) || RunQueues.Uninterruptible(kernel, kernel.Image.Meta.PerCpuBases.Count) <= 0)
             {
                 _sleepers.Clear();
                 _told.Clear();
@@ -83,15 +90,6 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
 
     /// <summary>How often a task has been switched to and from.</summary>
     public static ulong SwitchesOf(LinuxKernel kernel, ulong task) => unchecked(kernel.Read(task, "task_struct.nvcsw") + kernel.Read(task, "task_struct.nivcsw"));
-
-    /// <summary>Each run queue counts those that fell asleep on it and takes off those that wake on it: only the sum means something (kernel/sched/loadavg.c).</summary>
-    private static long Uninterruptibles(LinuxKernel kernel)
-    {
-        long sum = 0;
-        for (int cpu = 0; cpu < kernel.Image.Meta.PerCpuBases.Count; cpu++)
-            sum += unchecked((int)kernel.Read(PerCpu.Address(kernel, "runqueues", cpu), "rq.nr_uninterruptible"));
-        return sum;
-    }
 
     /// <returns>True where some have slept for long enough; false also where it was left off.</returns>
     private bool Follow(LinuxKernel kernel, Func<bool> isWanted)
@@ -123,7 +121,10 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
     private StuckTask? Find(LinuxKernel kernel, List<LinuxTask> tasks, TaskBacktraces backtraces)
     {
         var byAddress = tasks.ToDictionary(t => t.Address);
-        foreach (WaitChain chain in WaitGraph.Build(kernel, tasks, backtraces, limits).Chains)
+        WaitGraph graph = WaitGraph.Build(kernel, tasks, backtraces, limits);
+        if (FindUnwoken(kernel, graph, byAddress) is { } unwoken)
+            return unwoken;
+        foreach (WaitChain chain in graph.Chains)
         {
             bool isRing = chain.End == ChainEnd.Deadlock && chain.Links.Any(l => l.Wait.Task == chain.Last);
             if ((!isRing && chain.End != ChainEnd.OwnerGone) || chain.Links.Any(l => !_sleepers.TryGetValue(l.Wait.Task, out var sleeper) || !IsLong(sleeper.Since)))
@@ -142,10 +143,47 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         return null;
     }
 
-    private static string Words(LockEdge edge, Dictionary<ulong, LinuxTask> tasks)
+    /// <summary>A task whose wait is over, and was at the look before: in between whoever has ended it would have woken it.</summary>
+    private StuckTask? FindUnwoken(LinuxKernel kernel, WaitGraph graph, Dictionary<ulong, LinuxTask> tasks)
     {
-        string Name(ulong task) => tasks.TryGetValue(task, out LinuxTask? t) ? $"task {t.Pid} ({t.Comm})" : $"0x{task:x}, which is no task any more";
-        string name = edge.Symbol?.ToString() ?? $"0x{edge.Wait.Lock:x}";
-        return $"{Name(edge.Wait.Task)} waits for {edge.Wait.Kind.ToString().ToLowerInvariant()} {name}, held by {Name(edge.State?.Owner ?? 0)}";
+        HashSet<(ulong, ulong, ulong)> before = _come;
+        _come = [];
+        foreach (LockEdge edge in graph.Edges)
+        {
+            if (!_sleepers.TryGetValue(edge.Wait.Task, out var sleeper) || !IsLong(sleeper.Since) || !HasCome(kernel, edge.Wait))
+                continue;
+            (ulong, ulong, ulong) key = (edge.Wait.Task, edge.Wait.Lock, sleeper.Switches);
+            _come.Add(key);
+            if (before.Contains(key) && !_told.Contains(key))
+                return new StuckTask(edge.Wait, tasks[edge.Wait.Task], sleeper.Switches, false, [$"{Waits(edge, tasks)}, which {Come(edge.Wait.Kind)}"]) { HasCome = true };
+        }
+
+        return null;
     }
+
+    private bool HasCome(LinuxKernel kernel, LockWait wait)
+    {
+        try
+        {
+            return LostWakes.HasCome(kernel, wait, limits);
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            return false;
+        }
+    }
+
+    private static string Words(LockEdge edge, Dictionary<ulong, LinuxTask> tasks) => $"{Waits(edge, tasks)}, held by {Name(edge.State?.Owner ?? 0, tasks)}";
+
+    private static string Waits(LockEdge edge, Dictionary<ulong, LinuxTask> tasks) =>
+        $"{Name(edge.Wait.Task, tasks)} waits for {edge.Wait.Kind.ToString().ToLowerInvariant()} {edge.Symbol?.ToString() ?? $"0x{edge.Wait.Lock:x}"}";
+
+    private static string Name(ulong task, Dictionary<ulong, LinuxTask> tasks) => tasks.TryGetValue(task, out LinuxTask? t) ? $"task {t.Pid} ({t.Comm})" : $"0x{task:x}, which is no task any more";
+
+    private static string Come(LockKind kind) => kind switch
+    {
+        LockKind.Completion => "is complete",
+        LockKind.WaitQueue => "is for a bit that is clear",
+        _ => "nobody holds",
+    };
 }

@@ -1,4 +1,5 @@
 using Panacea.Kernel;
+using Panacea.Kernel.Subsystems;
 using Panacea.Sessions.Hangs;
 using Panacea.Target;
 using Panacea.TestKit.Linux;
@@ -78,6 +79,53 @@ public sealed class StuckWatchTests : IDisposable
             if (what == "it is switched to now and then")
                 Kernel.Put(task.Address, "task_struct.nvcsw", switches++);
         }));
+    }
+
+    /// <summary>What it waits for is there at two looks, and it sleeps.</summary>
+    [Theory]
+    [InlineData("mutex", true)]
+    [InlineData("completion", true)]
+    [InlineData("bit", true)]
+    [InlineData("folio", true)]
+    [InlineData("completion", false)]
+    [InlineData("bit", false)]
+    [InlineData("folio", false)]
+    public void A_wait_whose_end_nobody_has_told_is_seen(string what, bool hasCome)
+    {
+        SyntheticTask task = Kernel.AddTask(600, "waits");
+        ulong word = Kernel.Allocate(8);
+        Kernel.WriteU64(word, hasCome ? ~(1UL << 3) : 1UL << 3);
+        switch (what)
+        {
+            case "mutex":
+                Kernel.HoldMutex(Kernel.Mutex(0), 0, task);
+                break;
+            case "completion":
+                ulong completion = Kernel.New("completion", ("done", hasCome ? 1UL : 0));
+                Kernel.Ring([completion + Kernel.Types.Offset("completion.wait.task_list"), Kernel.Wait(task, "__wait_for_common", "swait_queue.task") + Kernel.Types.Offset("swait_queue.task_list")]);
+                break;
+            default:
+                ulong entry = Kernel.Wait(task, "ct_sleeper", "wait_queue_entry.private"), head = Kernel.New("wait_queue_head");
+                Kernel.Put(entry, "wait_queue_entry.func", Kernel[what == "bit" ? "wake_bit_function" : "wake_page_function"]);
+                (string link, string bits, string number) = what == "bit"
+                    ? ("wait_bit_queue_entry.wq_entry", "wait_bit_queue_entry.key.flags", "wait_bit_queue_entry.key.bit_nr")
+                    : ("wait_page_queue.wait", "wait_page_queue.folio", "wait_page_queue.bit_nr");
+                ulong waiter = entry - Kernel.Types.Offset(link);
+                Kernel.Put(waiter, bits, word);
+                Kernel.Put(waiter, number, 3);
+                Kernel.Ring([head + Kernel.Types.Offset("wait_queue_head.head"), entry + Kernel.Types.Offset("wait_queue_entry.entry")]);
+                break;
+        }
+
+        Kernel.Link();
+        StuckTask? stuck = Watched(TimeSpan.FromSeconds(5));
+        Assert.Equal(hasCome, stuck is { HasCome: true });
+        if (!hasCome)
+            return;
+        Assert.Equal((task.Address, false), (stuck!.Wait.Task, stuck.IsOwnerGone));
+        _watch.Tell(stuck);
+        Assert.Null(Watched(TimeSpan.FromSeconds(5)));
+        Assert.Equal(what == "folio", LostWakes.Sign(Live, stuck.Wait) is (_, 2));
     }
 
     /// <summary>A guest with very many tasks that crashes may not have to wait for somebody who counts them.</summary>

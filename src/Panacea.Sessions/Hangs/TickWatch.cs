@@ -1,0 +1,97 @@
+using Panacea.Kernel;
+using Panacea.Kernel.Subsystems;
+using Panacea.Target;
+
+namespace Panacea.Sessions.Hangs;
+
+/// <summary>A CPU that has lost its timer tick.</summary>
+/// <param name="Cpu">The kernel's number of the CPU.</param>
+/// <param name="Timer">Its timer.</param>
+/// <param name="Told">What was seen.</param>
+internal sealed record LostTick(int Cpu, TickTimer Timer, IReadOnlyList<string> Told);
+
+/// <summary>
+/// Sees from outside that a CPU has lost its timer tick: nothing is going to tick. Its timers do not expire any more, nobody takes it away from who runs on it, and RCU waits for it. Where the tick is set up, its timer is
+/// queued but for the moment in which its function runs; a CPU that is idle for long or isolated says that it does without, before it takes it out.
+/// </summary>
+/// <param name="cpus">Number of CPUs.</param>
+/// <param name="elapsed">How long ago a moment of the session's clock was.</param>
+/// <param name="now">The session's clock.</param>
+internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<long> now)
+{
+    private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>Looks that count, those at a CPU that does not do without; and so many of them have to have found the timer out of its queue. The function of the timer takes a hundredth of the time or so.</summary>
+    private const int Looks = 16, Least = 12;
+
+    private readonly Track[] _tracks = [.. Enumerable.Range(0, cpus).Select(_ => new Track())];
+    private long _lookedAt;
+
+    private sealed class Track
+    {
+        /// <summary>It has been seen in its queue: the CPU ticks by it.</summary>
+        public bool IsUsed { get; set; }
+
+        public Queue<bool> Seen { get; } = new(Looks + 1);
+
+        public bool IsTold { get; set; }
+    }
+
+    /// <summary>Looks, where it is time to.</summary>
+    /// <param name="kernel">The kernel over the guest, which runs.</param>
+    /// <returns>A CPU that has lost its tick and was not told of before; null in the usual case.</returns>
+    public LostTick? Look(LinuxKernel kernel)
+    {
+        if (elapsed(_lookedAt) < Step)
+            return null;
+        _lookedAt = now();
+        try
+        {
+            if (PanicState.IsEnding(kernel))
+            {
+                Forget();
+                return null;
+            }
+
+            LostTick? found = null;
+            for (int cpu = 0; cpu < cpus; cpu++)
+                found ??= Follow(_tracks[cpu], kernel, cpu);
+            return found;
+        }
+        catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>It was told of, and nothing could be done: not again until it has ticked.</summary>
+    public void Tell(LostTick lost) => _tracks[lost.Cpu].IsTold = true;
+
+    /// <summary>What was seen was of another time.</summary>
+    public void Forget()
+    {
+        foreach (Track track in _tracks)
+            track.Seen.Clear();
+    }
+
+    /// <summary>Nothing is going to tick.</summary>
+    public static bool IsStill(LostTick lost, LinuxKernel kernel) => TickTimer.Read(kernel, lost.Cpu) is { IsQueued: false, IsStopped: false };
+
+    private static LostTick? Follow(Track track, LinuxKernel kernel, int cpu)
+    {
+        TickTimer timer = TickTimer.Read(kernel, cpu);
+        if (timer.Function == 0 || timer.IsStopped)
+            return null;
+        track.IsUsed |= timer.IsQueued;
+        track.Seen.Enqueue(!timer.IsQueued);
+        if (track.Seen.Count <= Looks)
+            return null;
+        track.Seen.Dequeue();
+        int missing = track.Seen.Count(m => m);
+        track.IsTold &= missing >= Least;
+
+        // What it is now, too, for a moment's sake.
+        return missing >= Least && !timer.IsQueued && track is { IsUsed: true, IsTold: false }
+            ? new LostTick(cpu, timer, [$"cpu{cpu}: at {missing} of {Looks} looks its tick's timer was in no queue, and it had not said that it does without"]) : null;
+    }
+}
