@@ -83,6 +83,9 @@ public enum FaultType
     /// <summary>The function never comes to an end.</summary>
     InfiniteLoop,
 
+    /// <summary>The function returns 0 at once, and has done nothing.</summary>
+    Return,
+
     /// <summary>The function takes a spinlock that is never given back.</summary>
     Deadlock,
 }
@@ -120,6 +123,7 @@ public static class FaultKinds
         Of(FaultType.Bug, FaultClass.Direct, "makes a function run into the instruction of BUG()"),
         Of(FaultType.Panic, FaultClass.Direct, "makes a function call panic()"),
         Of(FaultType.InfiniteLoop, FaultClass.Direct, "makes a function loop for ever"),
+        Of(FaultType.Return, FaultClass.Direct, "makes a function return 0 at once, with nothing done"),
         Of(FaultType.Deadlock, FaultClass.Direct, "makes a function wait for a spinlock that is never given back"),
     ];
 

@@ -37,6 +37,10 @@ internal static class DirectFaults
             case FaultType.InfiniteLoop:
                 writes = [Entry(place, [0xeb, 0xfe, 0x0f, 0x1f, 0x00], "a jump to itself")];
                 return true;
+            case FaultType.Return:
+                // xor %eax, %eax; ret; nop
+                writes = [Entry(place, [0x31, 0xc0, 0xc3, 0x66, 0x90], "a return of 0")];
+                return true;
             case FaultType.Panic:
                 // The text of the panic is the kernel's name, which has no conversions in it.
                 return TryCall(kernel, place, "linux_banner", "panic", [], out writes, out whyNot);
