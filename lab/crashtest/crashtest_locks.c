@@ -4,6 +4,7 @@
  *
  *	cat /dev/crashtest_locks			the names, one a line, with what each does; then "lock NAME ADDRESS"
  *	echo hold-mutex > /dev/crashtest_locks		starts that one's threads, and returns when they are on their way
+ *	echo end-silently > /dev/crashtest_locks	what is waited for comes, and nobody is woken
  *	echo release > /dev/crashtest_locks		ends all of them, deadlocks too
  *
  * Threads are named lk_*. One set at a time.
@@ -15,6 +16,7 @@
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pagemap.h>
 #include <linux/percpu-rwsem.h>
 #include <linux/rtmutex.h>
 #include <linux/rwsem.h>
@@ -27,6 +29,7 @@
 #include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
+#include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
 static DEFINE_MUTEX(locks_mutex_a);
@@ -38,6 +41,9 @@ static DEFINE_RT_MUTEX(locks_rtmutex);
 static DEFINE_SPINLOCK(locks_spinlock);
 static DECLARE_COMPLETION(locks_completion);
 static DECLARE_WAIT_QUEUE_HEAD(locks_queue);
+
+static unsigned long locks_word;
+static struct page *locks_page;
 
 static DEFINE_MUTEX(locks_control);
 static DECLARE_WAIT_QUEUE_HEAD(locks_gate);
@@ -92,6 +98,8 @@ LOCKS_THREAD(want_percpu_write, (percpu_down_write(&locks_percpu), 0), , percpu_
 LOCKS_THREAD(hold_rtmutex, (rt_mutex_lock(&locks_rtmutex), 0), locks_hold(), rt_mutex_unlock(&locks_rtmutex))
 LOCKS_THREAD(want_rtmutex, (rt_mutex_lock(&locks_rtmutex), 0), , rt_mutex_unlock(&locks_rtmutex))
 LOCKS_THREAD(want_completion, wait_for_completion_killable(&locks_completion), , )
+LOCKS_THREAD(want_bit, wait_on_bit(&locks_word, 0, TASK_KILLABLE), , )
+LOCKS_THREAD(want_page, folio_lock_killable(page_folio(locks_page)), , unlock_page(locks_page))
 LOCKS_THREAD(want_event, wait_event_killable(locks_queue, READ_ONCE(locks_released)), , )
 
 /* Each takes its own lock, waits until both have one, and wants the other's. */
@@ -194,6 +202,8 @@ static const struct locks_set locks_sets[] = {
 	{ "hold-percpu-rwsem-read", "a per-CPU rwsem is held for reading, a writer waits", { { "lk_holder", locks_read_percpu }, { "lk_writer", locks_want_percpu_write } } },
 	{ "hold-rtmutex", "an rt_mutex is held, one waits", { { "lk_holder", locks_hold_rtmutex }, { "lk_want1", locks_want_rtmutex } } },
 	{ "wait-completion", "a completion that nobody completes", { { "lk_want1", locks_want_completion } }, .keeps_nobody = true },
+	{ "wait-bit", "a bit that nobody clears", { { "lk_want1", locks_want_bit } }, .keeps_nobody = true },
+	{ "wait-page", "a page that nobody unlocks", { { "lk_want1", locks_want_page } }, .keeps_nobody = true },
 	{ "wait-event", "a wait queue that nobody wakes", { { "lk_want1", locks_want_event } }, .keeps_nobody = true },
 	{ "deadlock-abba-mutex", "two take two mutexes in opposite order", { { "lk_a", locks_a_then_b }, { "lk_b", locks_b_then_a } } },
 	{ "deadlock-self-mutex", "one takes a mutex twice", { { "lk_a", locks_twice } } },
@@ -211,6 +221,12 @@ static int locks_start(const struct locks_set *set)
 	locks_released = false;
 	reinit_completion(&locks_held);
 	reinit_completion(&locks_completion);
+	set_bit(0, &locks_word);
+	if (!locks_page)
+		locks_page = alloc_page(GFP_KERNEL);
+	if (!locks_page)
+		return -ENOMEM;
+	set_bit(PG_locked, &locks_page->flags);
 	for (i = 0; i < ARRAY_SIZE(set->threads) && set->threads[i].run; i++) {
 		struct task_struct *task = kthread_create(set->threads[i].run, NULL, "%s", set->threads[i].name);
 
@@ -229,6 +245,14 @@ static int locks_start(const struct locks_set *set)
 			wait_for_completion(&locks_held);
 	}
 	return 0;
+}
+
+/* As when whoever should have woken somebody died on the way. */
+static void locks_end_silently(void)
+{
+	WRITE_ONCE(locks_completion.done, 1);
+	clear_bit_unlock(0, &locks_word);
+	clear_bit_unlock(PG_locked, &locks_page->flags);
 }
 
 static void locks_release(void)
@@ -275,6 +299,10 @@ static ssize_t locks_write(struct file *file, const char __user *buf, size_t cou
 	mutex_lock(&locks_control);
 	if (!strcmp(name, "release")) {
 		locks_release();
+		err = 0;
+	}
+	if (!strcmp(name, "end-silently") && locks_page) {
+		locks_end_silently();
 		err = 0;
 	}
 	if (!strcmp(name, "hold-work"))
