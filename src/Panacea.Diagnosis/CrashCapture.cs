@@ -23,7 +23,11 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
     /// <summary>Frames of a whole stack: on one of 16 KiB there is no room for more return addresses.</summary>
     private const int WholeStackFrames = 2048;
 
+    /// <summary>Decoded instructions that are kept from one crash to the next: the functions by which crashes come are the same, as a rule.</summary>
+    private const int KeptInstructions = 30_000;
+
     private readonly CodeMap _codeMap = new(image);
+    private AnalysedCode _code = new(image);
 
     /// <summary>The map of the kernel's code.</summary>
     public CodeMap CodeMap => _codeMap;
@@ -121,7 +125,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => image.IsText(f.Ip) ? image.Symbolize(f.Point.LookupAddress)?.Name : null));
         if (overflowed)
             kind = CrashKind.StackOverflow;
-        var code = new AnalysedCode(image);
+        AnalysedCode code = Code();
         ulong? preemptCountAt = PreemptCountAddress(cpu);
         string? whyNot = "what does not get on is no function of this stack";
         int? faulty = hang is null ? FaultyFrames.Find(image, stack, isTrap, out whyNot) : hang.IsOfNobody ? null : FaultyFrames.FindHanging(image, stack, kind, out whyNot);
@@ -134,6 +138,15 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             Analysis = new FrameAnalysis(code, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
             FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang, IsGuardHit = overflowed,
         };
+    }
+
+    /// <summary>The pristine code, which does not change as long as the image is the same.</summary>
+    private AnalysedCode Code()
+    {
+        AnalysedCode code = Volatile.Read(ref _code);
+        if (code.Instructions > KeptInstructions)
+            Volatile.Write(ref _code, code = new AnalysedCode(image));
+        return code;
     }
 
     private static ulong? PreemptCountAddress(CapturedCpu cpu)

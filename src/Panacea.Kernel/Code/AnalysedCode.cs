@@ -13,7 +13,11 @@ public sealed class AnalysedCode(ICodeSource code) : ICodeSource
     private readonly Lock _lock = new();
     private readonly Dictionary<(ulong Entry, IControlFlowHints Hints), FlowGraph> _graphs = [];
     private readonly Dictionary<(ulong Entry, IControlFlowHints Hints, IOrcLookup Orc), FunctionFrames> _frames = [];
+    private readonly Dictionary<(ulong Entry, CodePoint Point, IControlFlowHints? Hints), HashSet<ulong>?> _ways = [];
     private int _instructions;
+
+    /// <summary>Instructions that are kept.</summary>
+    public int Instructions => Volatile.Read(ref _instructions);
 
     /// <summary>Functions decoded so far, those that were not kept each time.</summary>
     public int Decoded { get; private set; }
@@ -67,6 +71,32 @@ public sealed class AnalysedCode(ICodeSource code) : ICodeSource
             return frames.TryLocate(point, out locations, out why);
         }
     }
+
+    /// <summary>Instructions that lie on a way from the entry of a function to a place in it.</summary>
+    /// <returns>Null where they can't be told.</returns>
+    internal static HashSet<ulong>? WaysTo(ICodeSource code, in FunctionParts function, CodePoint point, IControlFlowHints? hints) =>
+        code is AnalysedCode kept ? kept.WaysTo(function, point, hints) : FindWays(code, function, point, hints);
+
+    private HashSet<ulong>? WaysTo(in FunctionParts function, CodePoint point, IControlFlowHints? hints)
+    {
+        lock (_lock)
+        {
+            if (_ways.TryGetValue((function.Main.Start, point, hints), out HashSet<ulong>? ways))
+                return ways;
+            ways = FindWays(this, function, point, hints);
+            int size = 1 + (ways?.Count ?? 0);
+            if (_instructions + size <= MaxInstructions)
+            {
+                _instructions += size;
+                _ways.Add((function.Main.Start, point, hints), ways);
+            }
+
+            return ways;
+        }
+    }
+
+    private static HashSet<ulong>? FindWays(ICodeSource code, in FunctionParts function, CodePoint point, IControlFlowHints? hints) =>
+        CallSites.TryFind(code, function, function.Main.Start, point, hints, out CallsOnPaths paths, out _) && paths.IsComplete ? [.. paths.Instructions.Select(i => i.IP)] : null;
 
     private static bool IsSame(in FunctionParts one, in FunctionParts other) => one.Main == other.Main && (one.Fragments ?? []).SequenceEqual(other.Fragments ?? []);
 }

@@ -316,8 +316,7 @@ public sealed class CallReplay
         if (!_may.TryGetValue(_level, out HashSet<ulong>? may))
         {
             StackFrame frame = _input.Frames[_level];
-            may = _input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function) ? _input.Cache.WaysTo(function.Main.Start, frame.Point, () =>
-                CallSites.TryFind(_input.Analysis.Code, function, function.Main.Start, frame.Point, _input.Analysis.Hints, out CallsOnPaths paths, out _) && paths.IsComplete ? [.. paths.Instructions.Select(i => i.IP)] : null) : null;
+            may = _input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function) ? AnalysedCode.WaysTo(_input.Analysis.Code, function, frame.Point, _input.Analysis.Hints) : null;
             _may.Add(_level, may);
         }
 

@@ -1,5 +1,4 @@
 using Iced.Intel;
-using Panacea.Kernel.Code;
 
 namespace Panacea.Kernel.Replay;
 
@@ -12,16 +11,6 @@ public sealed class ReplayCache
 
     private readonly Dictionary<ulong, ReplayPage> _pages = [];
     private readonly Dictionary<ulong, Instruction> _instructions = [];
-
-    private readonly Dictionary<(ulong Function, CodePoint Point), HashSet<ulong>?> _ways = [];
-
-    /// <summary>Instructions that lie on a way from the entry of a function to a place in it; null where they can't be told.</summary>
-    internal HashSet<ulong>? WaysTo(ulong function, CodePoint point, Func<HashSet<ulong>?> find)
-    {
-        if (!_ways.TryGetValue((function, point), out HashSet<ulong>? ways))
-            _ways.Add((function, point), ways = find());
-        return ways;
-    }
 
     internal bool TryPage(ulong start, out ReplayPage page) => _pages.TryGetValue(start, out page);
 
