@@ -432,7 +432,7 @@ internal sealed partial class ReplayCpu
         if (!a.Knows(size) || !expected.Knows(size))
             return Missing("compares what is not known");
         (ulong difference, uint flags) = Arithmetic.Subtract(expected.Value, a.Value, false, size);
-        StepEnd end = difference == 0 ? Store(instruction, 0, b) : Write(size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, a);
+        StepEnd end = difference == 0 ? IsDone(instruction) ? StepEnd.Done : Store(instruction, 0, b) : Write(size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, a);
         SetFlags(flags, true);
         return end;
     }

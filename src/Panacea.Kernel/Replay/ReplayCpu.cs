@@ -366,9 +366,11 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
     }
 
     /// <summary>What a counter in memory held before it was counted, where that is done: what is there is the result, and comes out again.</summary>
-    private Bits Before(in Instruction instruction, Bits now, ulong change) =>
-        AssumesDone && Repeats && instruction.Op0Kind == OpKind.Memory && TryAddress(instruction, out ulong address) && !memory.IsScratch(unchecked(address + (instruction.MemorySegment == Register.GS ? gsBase : 0)))
-            ? new Bits(unchecked(now.Value - change), now.Known) : now;
+    private Bits Before(in Instruction instruction, Bits now, ulong change) => IsDone(instruction) ? new Bits(unchecked(now.Value - change), now.Known) : now;
+
+    /// <summary>What it does to memory was done, and may have been undone since: a counter that others count too.</summary>
+    private bool IsDone(in Instruction instruction) =>
+        AssumesDone && Repeats && instruction.Op0Kind == OpKind.Memory && TryAddress(instruction, out ulong address) && !memory.IsScratch(unchecked(address + (instruction.MemorySegment == Register.GS ? gsBase : 0)));
 
     private StepEnd Load(in Instruction instruction, out Bits first, out Bits second)
     {
