@@ -20,16 +20,20 @@ internal static class StalledDisk
         try
         {
             string name = stall.Disk.Device.Name;
-            bool isOne = stall.Requests.Count == 1;
+
+
+            // One that waits for another, as a write does for the flush before it, goes on with that one.
+            IReadOnlyList<BlockRequest> whole = [.. stall.Requests.Where(r => VirtioDisks.IsWhole(evidence.Kernel, r))];
+            bool isOne = whole.Count == 1;
             (string Function, string Done, string Risk, ulong[][] Calls) help = stall.Kind switch
             {
                 StallKind.AnswerUnheard => (Handler, $"{name}'s interrupt handler is called for the answers of its device that its driver has not looked at", "what its driver had half done of an answer stays half done", [[0, stall.Queue.Address]]),
                 StallKind.RequestUntold => (Notify, $"the device of {name} is notified of the requests that wait for it", "", [[stall.Queue.Address]]),
                 StallKind.QueueStopped => (Start, $"the queues of {name}, which its driver has stopped and nobody would start, are started", "", [[stall.Disk.Device.Queue, 1]]),
-                _ => (Requeue, $"{stall.Requests.Count} request{(isOne ? "" : "s")} of {name}, which {(isOne ? "is" : "are")} neither with its device nor done, {(isOne ? "is" : "are")} given to its driver again",
-                    "a request that the device had done already is done twice: the same data to or from the same sectors", [.. stall.Requests.Select(r => new ulong[] { r.Address, 1 })]),
+                _ => (Requeue, $"{whole.Count} request{(isOne ? "" : "s")} of {name}, which {(isOne ? "is" : "are")} neither with its device nor done, {(isOne ? "is" : "are")} given to its driver again",
+                    "a request that the device had done already is done twice: the same data to or from the same sectors", [.. whole.Select(r => new ulong[] { r.Address, 1 })]),
             };
-            if (stall.Kind == StallKind.RequestsLost && WhyNotAgain(evidence.Kernel, stall) is { } why)
+            if (stall.Kind == StallKind.RequestsLost && WhyNotAgain(evidence.Kernel, stall, whole) is { } why)
                 return StrategyVerdict.Declines(why);
             if (!evidence.Kernel.Image.TryFindSymbol(help.Function, out ulong address) && !evidence.Kernel.Image.TryFindModuleSymbol(Ring, help.Function, out address))
                 return StrategyVerdict.Declines($"this kernel has no {help.Function}()");
@@ -47,10 +51,14 @@ internal static class StalledDisk
         }
     }
 
-    private static string? WhyNotAgain(LinuxKernel kernel, DiskStall stall)
+    private static string? WhyNotAgain(LinuxKernel kernel, DiskStall stall, IReadOnlyList<BlockRequest> whole)
     {
-        if (stall.Requests.FirstOrDefault(r => !VirtioDisks.IsWhole(kernel, r)) is { } part)
+        if (whole.Count == 0)
+        {
+            BlockRequest part = stall.Requests[0];
             return $"{part.Operation} of sector {part.Sector} at 0x{part.Address:x} is done in part, or no READ, WRITE or FLUSH: giving it to the driver again may do what nobody asked for";
-        return stall.Requests.Any(r => r.IsComplete) && VirtioDisks.IsCompleting(kernel) ? "a CPU still has requests to complete, and this may be one of them" : null;
+        }
+
+        return whole.Any(r => r.IsComplete) && VirtioDisks.IsCompleting(kernel) ? "a CPU still has requests to complete, and this may be one of them" : null;
     }
 }

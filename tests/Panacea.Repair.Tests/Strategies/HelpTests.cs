@@ -80,6 +80,12 @@ public sealed class HelpTests : IDisposable
         if (what == "done in part")
         {
             Kernel.Put(_disk.Requests[0], "request.bio", 0);
+
+            // The other one does not wait for it.
+            CrashEvidence both = Stalled();
+            Assert.Equal(_disk.Requests[1], Value(new HealStrategy().Evaluate(both).Plan!.Registers, WritableRegister.Rdi));
+            Assert.Single(new HealStrategy().Evaluate(both).Plan!.Continuations);
+            Kernel.Put(_disk.Requests[1], "request.__data_len", 0);
         }
         else
         {
