@@ -42,6 +42,21 @@ public sealed class AnalysedCodeTests
         Assert.Equal((1, 1), (code.Decoded, code.Walked));
     }
 
+    /// <summary>Ways to a place are kept with what has been decoded, and count with it.</summary>
+    [Fact]
+    public void Ways_to_a_place_are_found_once()
+    {
+        AssembledFunction f = Function();
+        var code = new AnalysedCode(f.Code);
+        HashSet<ulong> ways = AnalysedCode.WaysTo(code, f.Parts, CodePoint.Trap(f["fault"]), null)!;
+        Assert.Same(ways, AnalysedCode.WaysTo(code, f.Parts, CodePoint.Trap(f["fault"]), null));
+        Assert.NotSame(ways, AnalysedCode.WaysTo(code, f.Parts, CodePoint.Return(f["returns"]), null));
+        Assert.Equal(ways, AnalysedCode.WaysTo(f.Code, f.Parts, CodePoint.Trap(f["fault"]), null));
+        Assert.Contains(Start, ways);
+        Assert.DoesNotContain(f["returns"], ways);
+        Assert.True(code.Instructions > ways.Count);
+    }
+
     /// <summary>What is known of control flow, of unwinding and of a function's parts makes the answer: with other ones, it is another question.</summary>
     [Fact]
     public void Another_question_is_answered_anew()

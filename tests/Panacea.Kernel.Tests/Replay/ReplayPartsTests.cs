@@ -65,6 +65,23 @@ public sealed class ReplayPartsTests
         Assert.Null(memory.Conflict());
     }
 
+    /// <summary>A counter that is counted by compare-and-exchange was counted, and others have counted it since: what is there stays.</summary>
+    [Theory]
+    [InlineData(true, 7u)]
+    [InlineData(false, 8u)]
+    public void What_a_compare_and_exchange_has_done_is_not_done_again(bool isDone, uint now)
+    {
+        var f = new AssembledFunction((a, _) => { a.@lock.cmpxchg(__dword_ptr[rdi], esi); a.sete(cl); a.ret(); });
+        (ReplayCpu cpu, ReplayMemory memory) = Machine(f, 7);
+        (cpu[Gpr.Rax], cpu[Gpr.Rsi]) = (Bits.Of(7), Bits.Of(8));
+        (cpu.Repeats, cpu.AssumesDone) = (true, isDone);
+        Assert.Equal(StepEnd.Done, Step(cpu));
+        memory.Read(Data, 4, out Bits there);
+        Assert.Equal((now, isDone), ((uint)there.Value, memory.Conflict() is null));
+        Assert.Equal(StepEnd.Done, Step(cpu));
+        Assert.Equal(1UL, cpu[Gpr.Rcx].Value & 0xff);
+    }
+
     [Theory]
     [InlineData("memset", 100UL)]
     [InlineData("memcpy_orig", 100UL)]
