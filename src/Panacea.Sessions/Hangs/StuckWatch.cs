@@ -20,8 +20,8 @@ internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, 
 
 /// <summary>
 /// Sees from outside that tasks wait for each other, or for somebody who is gone. In the usual case only the run queues' counts of uninterruptible tasks are read; where there are some, as on every server that
-/// writes to its disks, the state of each task; where some sleep so for long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, or an owner that no
-/// longer exists, is. A server may have tens of thousands of tasks: what a look costs sets how often there is one, and it is left off where the guest stops meanwhile.
+/// writes to its disks, the state of each task; where some sleep so for long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, an owner that
+/// no longer exists, or a wait whose end has come is. A server may have tens of thousands of tasks: what a look costs sets how often there is one, and it is left off where the guest stops meanwhile.
 /// </summary>
 /// <param name="after">How long a task has to have slept.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
