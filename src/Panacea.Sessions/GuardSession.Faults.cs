@@ -3,6 +3,7 @@ using Panacea.Kernel;
 using Panacea.Repair.Journal;
 using Panacea.Sessions.Control;
 using Panacea.Target;
+using Panacea.Target.Qemu.Gdb;
 
 namespace Panacea.Sessions;
 
@@ -31,7 +32,7 @@ public sealed partial class GuardSession
             {
                 Warn(new FaultRequests(_target, _armed!, _limits).Answer(new FaultRevertRequest(fault.Changes)).Error is { } error ? $"a fault that was to be taken out at the first crash is still there: {error}" : null);
             }
-            catch (Exception e) when (e is GuestMemoryException or JournalException or KernelShapeException)
+            catch (Exception e) when (e is GuestMemoryException or JournalException or KernelShapeException or GdbException { Kind: GdbFailure.Late })
             {
                 Warn($"a fault that was to be taken out at the first crash is still there: {e.Message}");
             }

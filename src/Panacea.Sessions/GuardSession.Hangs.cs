@@ -11,6 +11,20 @@ public sealed partial class GuardSession
     private StallWatch? _stalls;
     private TickWatch? _ticks;
 
+    private void BeginWatches(ArmedKernel kernel)
+    {
+        (_hangs, _stuck, _stalls, _ticks) = (null, null, null, null);
+        if (options.Hangs is not { Detect: true, After: var after })
+            return;
+        int cpus = Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count);
+        _hangs = new HangWatch(kernel.Image.KernelOver(_target.Memory), cpus, _target, after);
+        _stuck = new StuckWatch(after, cpus, Elapsed, Time.GetTimestamp, _limits);
+        _stalls = new StallWatch(after, cpus, Elapsed, Time.GetTimestamp, _limits);
+        _ticks = new TickWatch(cpus, Elapsed, Time.GetTimestamp, _target.VcpuTimes);
+
+        TimeSpan Elapsed(long ticks) => Time.GetElapsedTime(ticks);
+    }
+
     /// <summary>Looks for CPUs that hang; where there are some, breaks the one that is to blame.</summary>
     private void LookForHangs()
     {

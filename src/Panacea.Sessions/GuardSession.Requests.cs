@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using Panacea.Sessions.Control;
 using Panacea.Target;
+using Panacea.Target.Qemu.Gdb;
 
 namespace Panacea.Sessions;
 
@@ -69,7 +70,8 @@ public sealed partial class GuardSession
             catch (TargetException e)
             {
                 waiting.Answer.TrySetResult(GuestAnswer.Wrong(e.Message));
-                throw;
+                if (e is not GdbException { Kind: GdbFailure.Late })
+                    throw;
             }
             catch (Exception e)
             {

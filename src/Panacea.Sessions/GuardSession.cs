@@ -176,10 +176,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         long imageUs = (long)Stopwatch.GetElapsedTime(started).TotalMicroseconds;
         _armed = kernel;
         _moduleSignature = kernel.ModuleSignature(_target.Memory);
-        _hangs = options.Hangs is { Detect: true, After: var after } ? new HangWatch(kernel.Image.KernelOver(_target.Memory), Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), _target, after) : null;
-        _stuck = options.Hangs is { Detect: true, After: var forLong } ? new StuckWatch(forLong, ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
-        _stalls = options.Hangs is { Detect: true, After: var stands } ? new StallWatch(stands, Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp, _limits) : null;
-        _ticks = options.Hangs.Detect ? new TickWatch(Math.Min(_target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count), ticks => Time.GetElapsedTime(ticks), Time.GetTimestamp) : null;
+        BeginWatches(kernel);
         Incidents.Forget();
         IHeldGuest? found = _target.FoundStopped is { IsResumed: false } f ? f : null;
         if (found is null)
@@ -348,6 +345,9 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
         if (point is null)
         {
+            // Nobody waits for this stop any more: QEMU was suspended when it was asked for, and what else was armed then serves nobody.
+            if (_armed is { } armed)
+                _target.ArmBreakpoints(armed.Addresses);
             guest.Resume();
             return;
         }

@@ -16,8 +16,6 @@ internal sealed partial class StopWindow
     /// <summary>Short stops whose stacks are compared, and those that may be tried until no interrupt lies on top of what hangs.</summary>
     private const int Glances = 3, MaxGlances = 12;
 
-    private const uint HardirqMask = 0xff_0000;
-
     /// <summary>Beginnings of names: kernel/printk/, kernel/sched/core.c, kernel/stop_machine.c, kernel/debug/, kernel/panic.c, arch/x86/kernel/reboot.c.</summary>
     private static readonly string[] Meant =
         ["console_unlock", "console_flush_all", "vprintk", "nbcon_", "__pr_flush", "pr_flush", "printk_kthread", "show_state_filter", "sysrq_handle_showstate", "multi_cpu_stop", "kgdb_", "kdb_", "panic", "vpanic", "oops_", "native_machine_", "machine_"];
@@ -73,7 +71,7 @@ internal sealed partial class StopWindow
             Fail(e);
             if (guest is { IsResumed: false })
                 Resume(guest);
-            return Nothing(hanging[0]);
+            return _isLate && _lost is null ? null : Nothing(hanging[0]);
         }
 
         return Break(guest, hanging, stacks, holders, whyNot);
@@ -157,7 +155,7 @@ internal sealed partial class StopWindow
     {
         VcpuRegisters registers = guest.ReadRegisters(hang.Vcpu);
         LinuxKernel live = kernel.Image.KernelOver(target.Memory);
-        return !registers.IsUserMode && (PerCpu.PreemptCount(live, hang.Cpu) & HardirqMask) == (hang.PreemptCount & HardirqMask)
+        return !registers.IsUserMode && (PerCpu.PreemptCount(live, hang.Cpu) & PerCpu.InterruptMask) == (hang.PreemptCount & PerCpu.InterruptMask)
             && (hang.Hang.Kind == CrashKind.HardLockup || IsInterruptEntry(registers) is false);
     }
 

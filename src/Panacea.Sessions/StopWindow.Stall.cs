@@ -72,25 +72,13 @@ internal sealed partial class StopWindow
                 return null;
             }
 
-            CrashEvidence captured = evidence = kernel.Capture.CaptureHang(target.Memory, registers, hang, []);
+            evidence = kernel.Capture.CaptureHang(target.Memory, registers, hang, []);
             Mark("diagnosed");
-
-            // A copy would have to come by here first, and has other devices.
-            RepairPlan? plan = Choose(evidence, whyNot, null, out IReadOnlyList<LadderVerdict> ladder);
-            Guarded(() => kernel.Capture.TouchForReport(captured));
-            bool applied = plan is not null && Apply(guest, guest.StoppedVcpu, evidence, plan, evidence.Point);
-            if (applied)
-                Mark("applied");
-            return End(guest, evidence.Point, evidence, applied ? plan : null, ladder);
+            return Repair(guest, evidence, whyNot);
         }
         catch (Exception e)
         {
-            Fail(e);
-            if (guest is { IsResumed: false })
-                Resume(guest);
-            Guarded(() => target.ArmBreakpoints(kernel.Addresses));
-            Mark("resumed");
-            return new StopResult { Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Errors = _errors, StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost };
+            return Failed(e, guest, point, evidence);
         }
     }
 

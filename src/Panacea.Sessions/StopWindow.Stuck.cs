@@ -74,24 +74,37 @@ internal sealed partial class StopWindow
             var hang = new Hang(CrashKind.HungTask, TimeSpan.Zero, stuck.Told) { Wait = stuck.Wait, IsOwnerGone = stuck.IsOwnerGone, HasCome = stuck.HasCome };
             evidence = kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(guest.StoppedVcpu), hang, []);
             Mark("diagnosed");
-            // It stands in the middle of several steps: a copy would have to go through them too.
-            RepairPlan? plan = Choose(evidence, whyNot, null, out IReadOnlyList<LadderVerdict> ladder);
-            CrashEvidence captured = evidence;
-            Guarded(() => kernel.Capture.TouchForReport(captured));
-            bool applied = plan is not null && Apply(guest, guest.StoppedVcpu, evidence, plan, evidence.Point);
-            if (applied)
-                Mark("applied");
-            return End(guest, evidence.Point, evidence, applied ? plan : null, ladder);
+            return Repair(guest, evidence, whyNot);
         }
         catch (Exception e)
         {
-            Fail(e);
-            if (guest is { IsResumed: false })
-                Resume(guest);
-            Guarded(() => target.ArmBreakpoints(kernel.Addresses));
-            Mark("resumed");
-            return new StopResult { Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Errors = _errors, StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost };
+            return Failed(e, guest, point, evidence);
         }
+    }
+
+    /// <summary>Takes the first plan, for a guest that was made to stand where it can be helped. A copy would have to come there first, and has other devices: nothing is rehearsed.</summary>
+    private StopResult Repair(IHeldGuest guest, CrashEvidence evidence, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
+    {
+        RepairPlan? plan = Choose(evidence, whyNot, null, out IReadOnlyList<LadderVerdict> ladder);
+        Guarded(() => kernel.Capture.TouchForReport(evidence));
+        bool applied = plan is not null && Apply(guest, guest.StoppedVcpu, evidence, plan, evidence.Point);
+        if (applied)
+            Mark("applied");
+        return End(guest, evidence.Point, evidence, applied ? plan : null, ladder);
+    }
+
+    /// <summary>It could not be helped: the guest goes on, with the death points armed alone.</summary>
+    /// <returns>Null where QEMU is suspended or busy: nothing was done, and what it still has to do is the session's.</returns>
+    private StopResult? Failed(Exception e, IHeldGuest? guest, DeathPoint point, CrashEvidence? evidence)
+    {
+        Fail(e);
+        if (guest is { IsResumed: false })
+            Resume(guest);
+        if (_isLate && _lost is null)
+            return null;
+        Guarded(() => target.ArmBreakpoints(kernel.Addresses));
+        Mark("resumed");
+        return new StopResult { Point = point, StartedTicks = _start, Timeline = _timeline, Evidence = evidence, Errors = _errors, StoppedUs = _timeline[^1].AtUs, Stops = _stops, Lost = _lost };
     }
 
     /// <summary>Has the guest wake the task, and waits until it comes out of the scheduler.</summary>

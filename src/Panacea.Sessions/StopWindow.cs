@@ -92,6 +92,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     private IReadOnlyList<JournalEntry> _journal = [];
     private RehearsalRecord? _rehearsal;
     private TargetException? _lost;
+
+    /// <summary>QEMU has been asked for a stop, and is suspended or busy: the session finds the guest standing some time, arms the death points alone and lets it go.</summary>
+    private bool _isLate;
     private long _start;
 
     /// <summary>Handles one death and resumes the guest. Throws nothing: what failed stands in the result.</summary>
@@ -237,7 +240,8 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     private void Fail(Exception e)
     {
         _errors.Add(e is TargetException or JournalException or CaptureException ? e.Message : $"{e.GetType().Name}: {e.Message}");
-        if ((e as GdbException ?? e.InnerException as GdbException) is { Kind: not GdbFailure.Refused } broken)
+        _isLate |= e is GdbException { Kind: GdbFailure.Late };
+        if ((e as GdbException ?? e.InnerException as GdbException) is { Kind: not (GdbFailure.Refused or GdbFailure.Late) } broken)
             _lost ??= broken;
     }
 
@@ -277,7 +281,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
 
         // A breakpoint that nobody answers for would hold the guest the next time that anybody comes by.
         if (!Guarded(() => target.ArmBreakpoints(reached && after is not null ? [.. kernel.Addresses, after.Address] : kernel.Addresses)))
-            _lost ??= new TargetException($"a repair step's breakpoint could not be removed: {_errors[^1]}");
+            _lost ??= _isLate ? null : new TargetException($"a repair step's breakpoint could not be removed: {_errors[^1]}");
 
         // Another death point that was hit meanwhile stays hit: the session finds the guest standing there.
         if (guest is null || guest.IsResumed || (place == StepPlace.Elsewhere && guest.Reason == StopReason.Breakpoint))

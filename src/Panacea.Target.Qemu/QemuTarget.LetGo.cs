@@ -31,6 +31,8 @@ public sealed partial class QemuTarget
             // The connection is of no use: a new one may be.
         }
 
+        // A QEMU that is suspended reads it when it goes on, long after we have gone.
+        _gdb.Abandon(_armed, resume: !_leaveStopped);
         _gdb.Dispose();
         try
         {

@@ -30,7 +30,7 @@ public sealed partial class QemuTarget : IDisposable
     private ulong[] _armed = [];
     private QemuStoppedGuest? _stopped;
     private long _runningSinceUs;
-    private bool _leaveStopped;
+    private bool _leaveStopped, _isStopAsked;
     private int _disposed;
 
     /// <summary>QEMU's process id.</summary>
@@ -117,14 +117,18 @@ public sealed partial class QemuTarget : IDisposable
     public QemuStoppedGuest? Disarm() => _armed.Length == 0 ? null : ArmBreakpoints();
 
     /// <summary>Stops the guest. Where it has just stopped by itself, that stop is returned, with its own reason.</summary>
+    /// <exception cref="GdbException"><see cref="GdbFailure.Late"/>: a QEMU that is suspended stops the guest when it goes on, and nothing takes that back. <see cref="WaitForStop"/> returns it then, and giving the guest
+    /// up lets it run.</exception>
     public QemuStoppedGuest Stop()
     {
         if (_stopped != null)
             return _stopped;
-        _gdb.Interrupt();
+        if (!_isStopAsked)
+            _gdb.Interrupt();
+        _isStopAsked = true;
         return _gdb.WaitForStop(-1, _gdb.CommandTimeout, out StopReply reply) == GdbWait.Stopped
-            ? Hold(reply, requested: true)
-            : throw new GdbException("QEMU did not stop the guest in time", GdbFailure.Timeout);
+            ? Hold(reply)
+            : throw new GdbException("QEMU did not stop the guest in time; it is suspended or busy, and the guest goes on when it does", GdbFailure.Late);
     }
 
     /// <summary>The stub has said something that <see cref="WaitForStop"/> has not taken yet: most probably the guest has stopped. Takes a microsecond; for whoever does something long while the guest runs.</summary>
@@ -143,7 +147,7 @@ public sealed partial class QemuTarget : IDisposable
                     Memory.MarkGone();
                     return new QemuWait(QemuWaitKind.Gone, null);
                 case GdbWait.Stopped:
-                    return new QemuWait(QemuWaitKind.Stopped, Hold(reply, requested: false));
+                    return new QemuWait(QemuWaitKind.Stopped, Hold(reply));
                 case GdbWait.Woken:
                     _wake.Clear();
                     return new QemuWait(IsGone ? QemuWaitKind.Gone : QemuWaitKind.Woken, null);
@@ -272,8 +276,10 @@ public sealed partial class QemuTarget : IDisposable
         }
     }
 
-    private QemuStoppedGuest Hold(StopReply reply, bool requested)
+    private QemuStoppedGuest Hold(StopReply reply)
     {
+        bool requested = _isStopAsked;
+        _isStopAsked = false;
         if (reply.Kind == StopKind.Exited)
             throw new GdbException("QEMU is ending", GdbFailure.Closed);
         const int sigint = 2;

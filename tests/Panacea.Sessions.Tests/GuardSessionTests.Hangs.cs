@@ -2,6 +2,7 @@ using Panacea.Repair;
 using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
+using Panacea.Target.Qemu.Gdb;
 using Panacea.TestKit.Linux;
 
 namespace Panacea.Sessions.Tests;
@@ -36,6 +37,40 @@ public sealed partial class GuardSessionTests
         _vm.ThenLives();
         Run();
         Assert.Empty(_sink.Incidents);
+    }
+
+    /// <summary>A QEMU that is suspended stops the guest when it goes on: whoever asked is not there any more, and neither is what it had armed for it.</summary>
+    [Fact]
+    public void A_stop_that_comes_late_is_no_incident_and_the_guest_goes_on()
+    {
+        bool isAsked = false, isLate = false;
+        IReadOnlyList<ulong> armed = [];
+        Hang();
+        _vm.Before = step =>
+        {
+            if (step == "stop" && _vm.Held.Count == 1 && !isAsked)
+            {
+                isAsked = true;
+                throw new GdbException("not in time", GdbFailure.Late);
+            }
+
+            if (step != "wait")
+                return;
+            armed = _vm.Armed;
+            if (!isAsked || isLate)
+                return;
+            isLate = true;
+            _vm.ArmBreakpoints(_guest["vfs_write"]);
+            _vm.Work();
+            _vm.Hold(_guest.Vcpu(0, _guest["vfs_write"], default), StopReason.Requested);
+        };
+        _vm.ThenLives();
+        Run();
+        Assert.True(isLate);
+        Assert.Equal(["attached", "armed", "detached"], _sink.Events.Select(Name));
+        Assert.NotEmpty(armed);
+        Assert.DoesNotContain(_guest["vfs_write"], armed);
+        _vm.AssertRuns();
     }
 
     /// <summary>What may take long is left to it, and looked at again only after a while.</summary>

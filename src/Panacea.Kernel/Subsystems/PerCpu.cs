@@ -48,6 +48,9 @@ public static class PerCpu
     /// again from 6.15 (commit a1e4cc0155ad, "x86/percpu: Move current_task to percpu hot section").</remarks>
     public static ulong CurrentTask(LinuxKernel kernel, int cpu) => HotVariable(kernel, cpu, "current_task", "pcpu_hot.current_task", 8);
 
+    /// <summary>Bits of the preempt count that are set in interrupts: hardirqs and NMIs.</summary>
+    public const uint InterruptMask = 0xff_0000;
+
     /// <summary>The preempt count of a CPU: bits 0–7 preemption, 8–15 softirq, 16–19 hardirq, 20–23 NMI (include/linux/preempt.h); bit 31 inverted "need resched".</summary>
     public static uint PreemptCount(LinuxKernel kernel, int cpu) =>
         (uint)HotVariable(kernel, cpu, "__preempt_count", "pcpu_hot.preempt_count", 4) & 0x7fff_ffff;

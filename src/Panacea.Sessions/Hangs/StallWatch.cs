@@ -35,8 +35,8 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
     private const int MostRequests = 32;
 
     private readonly Dictionary<ulong, Track> _tracks = [];
+    private readonly GuestWork _work = new(cpus);
     private IReadOnlyList<VirtioDisk> _disks = [];
-    private CpuProgress[]? _progress;
     private long _lookedAt;
     private TimeSpan _pause = Step;
     private int _looks;
@@ -78,7 +78,10 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
             }
 
             LinuxKernel kernel = live.Image.KernelOver(new EvidenceMemory(live.Space.Memory, KeptPages));
-            if (!IsAtWork(kernel))
+            _work.Look(kernel);
+
+            // A CPU that hangs is another matter, and a host that gives the guest no time is none.
+            if (!_work.All)
                 return null;
             _atWork += since < _pause * MostSteps ? since : _pause * MostSteps;
             if (_looks % LooksPerList == 0)
@@ -127,18 +130,6 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
     public static bool IsStill(DiskStall stall, LinuxKernel kernel, TargetLimits limits) => stall.Kind == StallKind.RequestsLost
         ? BlockDevices.InFlight(kernel, stall.Disk.Device, limits).ToHashSet().IsSupersetOf(stall.Requests)
         : DiskStall.Of(kernel, kernel, stall.Disk, stall.Queue, true, limits) is { } state && state.Kind == stall.Kind && state.Mark == stall.Mark;
-
-    /// <summary>Every CPU has got on since the last look, or has nothing to do; and some timer has ticked. A CPU that hangs is another matter, and a host that gives the guest no time is none.</summary>
-    private bool IsAtWork(LinuxKernel kernel)
-    {
-        var progress = new CpuProgress[cpus];
-        for (int cpu = 0; cpu < cpus; cpu++)
-            progress[cpu] = CpuProgress.Read(kernel, cpu);
-        CpuProgress[]? before = _progress;
-        _progress = progress;
-        return before is not null && Enumerable.Range(0, cpus).All(i => progress[i].IsIdle || progress[i].TimerInterrupts != before[i].TimerInterrupts || progress[i].Switches != before[i].Switches)
-            && Enumerable.Range(0, cpus).Any(i => progress[i].TimerInterrupts != before[i].TimerInterrupts);
-    }
 
     private void List(LinuxKernel kernel)
     {

@@ -23,16 +23,21 @@ internal sealed record StuckTask(LockWait Wait, LinuxTask Task, ulong Switches, 
 /// writes to its disks, the state of each task; where some sleep so for long, the tasks, their stacks and what they wait for. Long waits alone are no proof of anything: only a ring of waits, an owner that
 /// no longer exists, or a wait whose end has come is. A server may have tens of thousands of tasks: what a look costs sets how often there is one, and it is left off where the guest stops meanwhile.
 /// </summary>
+/// <remarks>Time is that in which the guest got on: while its QEMU is suspended every task sleeps on, and every wait that is just ending is over and not told.</remarks>
 /// <param name="after">How long a task has to have slept.</param>
+/// <param name="cpus">Number of CPUs.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
 /// <param name="now">The session's clock.</param>
 /// <param name="limits">Ceilings.</param>
-internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, Func<long> now, TargetLimits limits)
+internal sealed class StuckWatch(TimeSpan after, int cpus, Func<long, TimeSpan> elapsed, Func<long> now, TargetLimits limits)
 {
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(500);
 
-    /// <summary>A look takes at most such a part of the time.</summary>
-    private const int Rest = 100;
+    /// <summary>A look takes at most such a part of the time, and no look counts for more than so many steps.</summary>
+    private const int Rest = 100, MostSteps = 2;
+
+    /// <summary>Looks in a row, with all CPUs getting on between them, at which a wait has to have been over.</summary>
+    private const int LeastLooks = 3;
 
     /// <summary>After so many tasks it is asked whether the guest has stopped.</summary>
     private const int Stride = 32;
@@ -43,13 +48,17 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
     /// <summary>TASK_UNINTERRUPTIBLE and TASK_NOLOAD (include/linux/sched.h).</summary>
     private const uint Uninterruptible = 2, NoLoad = 0x400;
 
-    private readonly Dictionary<ulong, (ulong Switches, long Since)> _sleepers = [];
+    private readonly Dictionary<ulong, (ulong Switches, TimeSpan Since)> _sleepers = [];
+    private readonly GuestWork _work = new(cpus);
     private readonly HashSet<(ulong Task, ulong Lock, ulong Switches)> _told = [];
 
-    /// <summary>Waits that were over at the last look.</summary>
-    private HashSet<(ulong Task, ulong Lock, ulong Switches)> _come = [];
+    /// <summary>Waits that were over at the last look, and at how many before it.</summary>
+    private Dictionary<(ulong Task, ulong Lock, ulong Switches), int> _come = [];
     private long _lookedAt;
     private TimeSpan _pause = Step;
+
+    // For how long the guest has been seen to get on, all together.
+    private TimeSpan _atWork;
 
     /// <summary>Looks, where it is time to.</summary>
     /// <param name="kernel">The kernel over the guest, which runs.</param>
@@ -58,11 +67,16 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
     /// <returns>A task that is stuck and was not told of before; null in the usual case.</returns>
     public StuckTask? Look(LinuxKernel kernel, CodeMap code, Func<bool> isWanted)
     {
-        if (elapsed(_lookedAt) < _pause)
+        TimeSpan since = elapsed(_lookedAt);
+        if (since < _pause)
             return null;
         _lookedAt = now();
         try
         {
+            _work.Look(kernel);
+            if (!_work.Any)
+                return null;
+            _atWork += since < _pause * MostSteps ? since : _pause * MostSteps;
             if (PanicState.IsEnding(kernel) || RunQueues.Uninterruptible(kernel, kernel.Image.Meta.PerCpuBases.Count) <= 0)
             {
                 _sleepers.Clear();
@@ -106,8 +120,8 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
                 continue;
             seen.Add(task);
             ulong switches = SwitchesOf(kernel, task);
-            if (!_sleepers.TryGetValue(task, out (ulong Switches, long Since) known) || known.Switches != switches)
-                _sleepers[task] = known = (switches, _lookedAt);
+            if (!_sleepers.TryGetValue(task, out (ulong Switches, TimeSpan Since) known) || known.Switches != switches)
+                _sleepers[task] = known = (switches, _atWork);
             any |= IsLong(known.Since);
         }
 
@@ -116,7 +130,7 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         return any;
     }
 
-    private bool IsLong(long since) => elapsed(since) >= after * 0.7;
+    private bool IsLong(TimeSpan since) => _atWork - since >= after * 0.7;
 
     private StuckTask? Find(LinuxKernel kernel, List<LinuxTask> tasks, TaskBacktraces backtraces)
     {
@@ -143,18 +157,20 @@ internal sealed class StuckWatch(TimeSpan after, Func<long, TimeSpan> elapsed, F
         return null;
     }
 
-    /// <summary>A task whose wait is over, and was at the look before: in between whoever has ended it would have woken it.</summary>
+    /// <summary>A task whose wait is over, and was at the looks before: in between whoever has ended it would have woken it, unless the host keeps his CPU from it.</summary>
     private StuckTask? FindUnwoken(LinuxKernel kernel, WaitGraph graph, Dictionary<ulong, LinuxTask> tasks)
     {
-        HashSet<(ulong, ulong, ulong)> before = _come;
+        if (!_work.All)
+            return null;
+        Dictionary<(ulong, ulong, ulong), int> before = _come;
         _come = [];
         foreach (LockEdge edge in graph.Edges)
         {
             if (!_sleepers.TryGetValue(edge.Wait.Task, out var sleeper) || !IsLong(sleeper.Since) || !HasCome(kernel, edge.Wait))
                 continue;
             (ulong, ulong, ulong) key = (edge.Wait.Task, edge.Wait.Lock, sleeper.Switches);
-            _come.Add(key);
-            if (before.Contains(key) && !_told.Contains(key))
+            _come[key] = before.GetValueOrDefault(key) + 1;
+            if (_come[key] >= LeastLooks && !_told.Contains(key))
                 return new StuckTask(edge.Wait, tasks[edge.Wait.Task], sleeper.Switches, false, [$"{Waits(edge, tasks)}, which {Come(edge.Wait.Kind)}"]) { HasCome = true };
         }
 

@@ -12,12 +12,14 @@ internal sealed record LostTick(int Cpu, TickTimer Timer, IReadOnlyList<string> 
 
 /// <summary>
 /// Sees from outside that a CPU has lost its timer tick: nothing is going to tick. Its timers do not expire any more, nobody takes it away from who runs on it, and RCU waits for it. Where the tick is set up, its timer is
-/// queued but for the moment in which its function runs; a CPU that is idle for long or isolated says that it does without, before it takes it out.
+/// queued but for the moment in which its function runs, which is an interrupt; a CPU that is idle for long or isolated says that it does without, before it takes it out.
 /// </summary>
+/// <remarks>Looks count only where some vCPU has run since the last that did: memory of a guest whose QEMU is suspended shows that one moment for as long as it takes.</remarks>
 /// <param name="cpus">Number of CPUs.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
 /// <param name="now">The session's clock.</param>
-internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<long> now)
+/// <param name="vcpuTimes">The processor time that each vCPU has had; null where it can't be told.</param>
+internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<long> now, Func<IReadOnlyList<TimeSpan>?> vcpuTimes)
 {
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(200);
 
@@ -25,6 +27,8 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
     private const int Looks = 16, Least = 12;
 
     private readonly Track[] _tracks = [.. Enumerable.Range(0, cpus).Select(_ => new Track())];
+    private readonly GuestWork _work = new(cpus);
+    private TimeSpan _ran;
     private long _lookedAt;
 
     private sealed class Track
@@ -53,6 +57,8 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
                 return null;
             }
 
+            if (!HasRun(kernel))
+                return null;
             LostTick? found = null;
             for (int cpu = 0; cpu < cpus; cpu++)
                 found ??= Follow(_tracks[cpu], kernel, cpu);
@@ -77,10 +83,20 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
     /// <summary>Nothing is going to tick.</summary>
     public static bool IsStill(LostTick lost, LinuxKernel kernel) => TickTimer.Read(kernel, lost.Cpu) is { IsQueued: false, IsStopped: false };
 
+    /// <summary>One that runs without ticks, and switches to nobody, shows in the host's account alone.</summary>
+    private bool HasRun(LinuxKernel kernel)
+    {
+        _work.Look(kernel);
+        TimeSpan ran = vcpuTimes()?.Aggregate(TimeSpan.Zero, (sum, time) => sum + time) ?? _ran;
+        bool hasRun = _work.Any || ran != _ran;
+        _ran = ran;
+        return hasRun;
+    }
+
     private static LostTick? Follow(Track track, LinuxKernel kernel, int cpu)
     {
         TickTimer timer = TickTimer.Read(kernel, cpu);
-        if (timer.Function == 0 || timer.IsStopped)
+        if (timer.Function == 0 || timer.IsStopped || (PerCpu.PreemptCount(kernel, cpu) & PerCpu.InterruptMask) != 0)
             return null;
         track.IsUsed |= timer.IsQueued;
         track.Seen.Enqueue(!timer.IsQueued);

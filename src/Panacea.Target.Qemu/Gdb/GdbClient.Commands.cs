@@ -13,7 +13,7 @@ public sealed partial class GdbClient
     private readonly GdbRegister[] _gpr = new GdbRegister[16];
     private GdbRegister _rip, _rflags, _cs, _fsBase, _gsBase, _kernelGsBase, _cr0, _cr2, _cr3, _cr4, _efer;
     private int _selected = -1;
-    private bool _physicalMode;
+    private bool _physicalMode, _isLeft;
     private readonly HashSet<int> _synchronised = [];
 
     /// <summary>Index of a thread's vCPU, or -1.</summary>
@@ -211,19 +211,35 @@ public sealed partial class GdbClient
     public void Detach(ReadOnlySpan<ulong> breakpoints)
     {
         PacketBuilder tx = Begin();
-        foreach (ulong address in breakpoints)
-            tx.Open("z1,"u8).Number(address).Text(",1"u8).Close();
-        if (_physicalMode)
-            tx.Open("Qqemu.PhyMemMode:0"u8).Close();
-        tx.Open("D"u8);
-        if (_threads.Count > 0 && _threads[0].Process != 0)
-            tx.Text(";"u8).Number(_threads[0].Process);
-        tx.Close();
+        Leave(tx, breakpoints, resume: true);
         int before = tx.Packets - 1;
+        _isLeft = true;
         long deadline = Flush();
         for (int i = 0; i < before; i++)
             _ = ReplyIsOk(deadline, out _); // D removes them all in any case.
         ExpectOk(deadline, "detach");
+    }
+
+    /// <summary>Gives the guest up without waiting for answers, where they do not come any more: what was sent is read and done whenever QEMU reads again, also after this end is closed. Throws nothing.</summary>
+    /// <param name="breakpoints">To be removed.</param>
+    /// <param name="resume">Whether the guest is to run.</param>
+    public void Abandon(ReadOnlySpan<ulong> breakpoints, bool resume)
+    {
+        // QEMU 7.2 crashes at a second D (gdbstub.c, handle_detach asks for the process of the vCPU that is none any more).
+        if (_disposed || _isLeft)
+            return;
+        IsBroken = _isLeft = true;
+        _tx.Clear();
+        _tx.Raw((byte)'+');
+        Leave(_tx, breakpoints, resume);
+        try
+        {
+            Send(Environment.TickCount64);
+        }
+        catch (TargetException)
+        {
+            // It is closed, or so full that QEMU has not read for long.
+        }
     }
 
     /// <summary>Ends physical addressing, so that a client after us finds the stub as usual. The guest stays stopped.</summary>
@@ -234,6 +250,20 @@ public sealed partial class GdbClient
         Begin().Open("Qqemu.PhyMemMode:0"u8).Close();
         ExpectOk(Flush(), "address virtual memory");
         _physicalMode = false;
+    }
+
+    private void Leave(PacketBuilder tx, ReadOnlySpan<ulong> breakpoints, bool resume)
+    {
+        foreach (ulong address in breakpoints)
+            tx.Open("z1,"u8).Number(address).Text(",1"u8).Close();
+        if (_physicalMode)
+            tx.Open("Qqemu.PhyMemMode:0"u8).Close();
+        if (!resume)
+            return;
+        tx.Open("D"u8);
+        if (_threads.Count > 0 && _threads[0].Process != 0)
+            tx.Text(";"u8).Number(_threads[0].Process);
+        tx.Close();
     }
 
     private void Resume(ReadOnlySpan<byte> how, int vcpu)

@@ -18,6 +18,9 @@ public enum GdbFailure
     /// <summary>No answer in time; the connection is of no further use.</summary>
     Timeout,
 
+    /// <summary>A stop that was asked for has not come in time: QEMU is suspended, or busy. The connection is of further use, and the stop, which will come, answers the next wait.</summary>
+    Late,
+
     /// <summary>Bad framing, repeated bad checksums, oversize packets; the connection is of no further use.</summary>
     Protocol,
 

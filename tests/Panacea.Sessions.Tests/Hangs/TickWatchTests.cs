@@ -1,4 +1,5 @@
 using Panacea.Kernel;
+using Panacea.Kernel.Subsystems;
 using Panacea.Sessions.Hangs;
 using Panacea.TestKit.Linux;
 
@@ -17,7 +18,7 @@ public sealed class TickWatchTests : IDisposable
 
     public TickWatchTests()
     {
-        _watch = new TickWatch(2, since => _now - TimeSpan.FromTicks(since), () => _now.Ticks);
+        _watch = new TickWatch(2, since => _now - TimeSpan.FromTicks(since), () => _now.Ticks, () => _ran);
         foreach (int cpu in (int[])[0, 1])
             Kernel.Put(Kernel.PerCpu("tick_cpu_sched", cpu), "tick_sched.sched_timer.function", Kernel["tick_sched_timer"]);
     }
@@ -68,13 +69,50 @@ public sealed class TickWatchTests : IDisposable
         }));
     }
 
+    /// <summary>The function of the timer is an interrupt, and a QEMU that is suspended stays in it.</summary>
+    [Theory]
+    [InlineData("its QEMU is suspended")]
+    [InlineData("it is in an interrupt")]
+    public void A_moment_that_lasts_is_no_lost_tick(string what)
+    {
+        Queue(true);
+        Assert.Null(Watched(1));
+        Queue(false);
+        if (what == "it is in an interrupt")
+            Interrupt(1);
+        Assert.Null(Watched(30, runs: what == "it is in an interrupt"));
+        Interrupt(0);
+        Assert.NotNull(Watched(10));
+    }
+
+    /// <summary>Where the host's account can't be told, what the guest does shows.</summary>
+    [Fact]
+    public void It_is_seen_without_the_host_s_account_where_another_cpu_gets_on()
+    {
+        _ran = null;
+        ulong switches = 0;
+        Queue(true);
+        Assert.Null(Watched(1, Switch));
+        Queue(false);
+        Assert.Null(Watched(10));
+        Assert.NotNull(Watched(10, Switch));
+
+        void Switch() => Kernel.Put(Kernel.PerCpu("runqueues", 1), "rq.nr_switches", ++switches);
+    }
+
+    private IReadOnlyList<TimeSpan>? _ran = [TimeSpan.Zero, TimeSpan.Zero];
+
+    private void Interrupt(uint depth) => Kernel.Write(PerCpu.PreemptCountAddress(Live, 0), BitConverter.GetBytes(0x8000_0000 | (depth << 16)));
+
     private void Queue(bool isQueued) => Kernel.Put(Kernel.PerCpu("tick_cpu_sched", 0), "tick_sched.sched_timer.state", isQueued ? 1UL : 0);
 
-    private LostTick? Watched(int seconds, Action? each = null)
+    private LostTick? Watched(int seconds, Action? each = null, bool runs = true)
     {
         for (TimeSpan end = _now + TimeSpan.FromSeconds(seconds); _now < end; _now += TimeSpan.FromMilliseconds(250))
         {
             each?.Invoke();
+            if (runs && _ran is [_, var ran])
+                _ran = [TimeSpan.Zero, ran + TimeSpan.FromMilliseconds(1)];
             if (_watch.Look(Live) is { } lost)
                 return lost;
         }
