@@ -341,6 +341,10 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         // A pause that an operator made between two of our steps: the next wait finds it.
         if (guest.Reason == StopReason.Other)
             return;
+
+        // QEMU writes out the guest's disks before it answers anything: what needs no answer is done meanwhile. A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a
+        // process.
+        string? warning = RefreshModules(isStill: true);
         int vcpu = found ? guest.FindVcpuAt(_armed!.Addresses) : guest.StoppedVcpu;
         DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
         if (point is null)
@@ -349,13 +353,11 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
             if (_armed is { } armed)
                 _target.ArmBreakpoints(armed.Addresses);
             guest.Resume();
+            Warn(warning);
             return;
         }
 
         Incidents.CancelCheckUps();
-
-        // A module that came in since the last look may be the one that crashes: what it takes to learn it is worth a process.
-        string? warning = RefreshModules(isStill: true);
         TakeOutFaults();
         var at = DateTimeOffset.UtcNow;
         string id = IncidentBuilder.NewId(at);
