@@ -74,6 +74,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             PreemptCount = (cpu.PreemptCount - handler) & PreemptMask,
             PreemptWord = cpu.PreemptCount - handler,
             HandlerPreemptCount = handler,
+            StackFrom = regsAddress == 0 ? null : ip => unwinder.Unwind(UnwindStart.From(crash with { Ip = ip }, regsAddress)),
         };
     }
 

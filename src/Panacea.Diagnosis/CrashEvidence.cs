@@ -95,6 +95,9 @@ public sealed record CrashEvidence
     /// <summary>The crashed stack from the crash outwards.</summary>
     public required Backtrace Stack { get; init; }
 
+    /// <summary>The stack as it is if the CPU stood at another instruction of the same function when it trapped; null where no trap's registers are known.</summary>
+    public Func<ulong, Backtrace>? StackFrom { get; init; }
+
     /// <summary>What the analysis of frames is built on.</summary>
     public required FrameAnalysis Analysis { get; init; }
 

@@ -278,6 +278,23 @@ public sealed class RetryStrategyTests
         Assert.Contains(plan.Risks, r => r.Contains($"at {function}+", StringComparison.Ordinal) && r.EndsWith("what it did there can't be told", StringComparison.Ordinal));
     }
 
+    /// <summary>It was the saving of a register that was read as another instruction: the stack is a word shorter than where the CPU has trapped the code would have it.</summary>
+    [Fact]
+    public void A_CPU_that_has_left_the_code_at_a_push_goes_on_there()
+    {
+        using CrashedGuest g = Crashed("ct_again_pushed", m => m[Pointer] = m.Base + Target);
+        ulong sp = g.Crash.FaultSp + 8;
+        g.Guest.WriteU64(g.Crash.RegsAddress + 152, sp);
+        CrashEvidence evidence = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.Null(evidence.LocationOf(evidence.Stack.Frames[1]));
+        RepairPlan? plan = Ladder.Choose(evidence, (_, _) => null, out IReadOnlyList<LadderVerdict> verdicts);
+        Assert.True(plan is not null, string.Join("; ", verdicts.Select(v => v.Verdict.WhyNot)));
+        Assert.Equal((RepairKind.Retry, Confidence.Low), (plan.Kind, plan.Confidence));
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["ct_again_pushed:left"], sp), (next.Ip, next.Sp));
+        Assert.Contains(plan.Risks, r => r.EndsWith("what it did there can't be told", StringComparison.Ordinal));
+    }
+
     /// <summary>What a call returned was NULL, as an allocation's that has failed, and is something now: the call is made once more, whatever the function had done before it.</summary>
     [Fact]
     public void A_call_that_returned_NULL_is_made_once_more()
