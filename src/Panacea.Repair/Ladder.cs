@@ -32,7 +32,11 @@ public enum RungVerdict
 /// <summary>Why a rung is not asked.</summary>
 /// <param name="Verdict"><see cref="RungVerdict.NotAllowed"/>, <see cref="RungVerdict.FailedBefore"/> or, of one whose plan is not used, <see cref="RungVerdict.FailedRehearsal"/>.</param>
 /// <param name="Why">In words that begin with those of the verdict: <c>not allowed: by policy rungs</c>.</param>
-public sealed record RungBar(RungVerdict Verdict, string Why);
+public sealed record RungBar(RungVerdict Verdict, string Why)
+{
+    /// <summary>The rung is asked after all where no other one has a plan: it has helped each time for a while, and without it there is only the panic.</summary>
+    public bool IsLiftedAtLast { get; init; }
+}
 
 /// <summary>What one rung said of a crash.</summary>
 /// <param name="Kind">The rung.</param>
@@ -100,7 +104,9 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
 {
     private readonly CrashEvidence _evidence = OnTrack.Of(evidence);
     private readonly List<LadderVerdict> _said = new(Ladder.All.Count);
+    private readonly Queue<IRepairStrategy> _lifted = [];
     private IReadOnlyList<StrategyVerdict> _alternatives = [];
+    private IRepairStrategy? _last;
     private int _next, _alternative = -1;
 
     /// <summary>What each rung has said so far; a rung of several strategies that may not be used stands there once, one that had several plans once for each.</summary>
@@ -118,31 +124,43 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
             {
                 if (_said.Count == 0 || _said[^1].Kind != strategy.Kind)
                     _said.Add(new LadderVerdict(strategy.Kind, StrategyVerdict.Declines(bar.Why), bar));
-                continue;
+                if (bar.IsLiftedAtLast)
+                    _lifted.Enqueue(strategy);
             }
+            else if (Asked(strategy) is { } plan)
+            {
+                return plan;
+            }
+        }
 
-            StrategyVerdict verdict = Ladder.Ask(strategy, _evidence);
-            _said.Add(new LadderVerdict(strategy.Kind, verdict));
-            if (verdict.Plan is null)
-                continue;
-            _alternative = -1;
-            return verdict.Plan;
+        while (!_said.Exists(v => v.Verdict.Plan is not null) && _lifted.TryDequeue(out IRepairStrategy? strategy))
+        {
+            if (Asked(strategy) is { } plan)
+                return plan;
         }
 
         return null;
     }
 
+    private RepairPlan? Asked(IRepairStrategy strategy)
+    {
+        StrategyVerdict verdict = Ladder.Ask(strategy, _evidence);
+        _said.Add(new LadderVerdict(strategy.Kind, verdict));
+        (_last, _alternative) = (strategy, -1);
+        return verdict.Plan;
+    }
+
     /// <summary>Asked for only when there has been a plan, and it was not good enough.</summary>
     private RepairPlan? NextAlternative()
     {
-        if (_said.Count == 0 || _said[^1].Verdict.Plan is null)
+        if (_last is null || _said[^1].Verdict.Plan is null)
             return null;
         if (_alternative < 0)
-            (_alternatives, _alternative) = (Ladder.AskMore(Ladder.All[_next - 1], _evidence), 0);
+            (_alternatives, _alternative) = (Ladder.AskMore(_last, _evidence), 0);
         if (_alternative >= _alternatives.Count)
             return null;
         StrategyVerdict verdict = _alternatives[_alternative++];
-        _said.Add(new LadderVerdict(Ladder.All[_next - 1].Kind, verdict));
+        _said.Add(new LadderVerdict(_last.Kind, verdict));
         return verdict.Plan;
     }
 

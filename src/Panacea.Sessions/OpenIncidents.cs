@@ -14,6 +14,9 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     /// <summary>How often one task may run into the same place within the health window before the next rung is tried.</summary>
     private const int MaxRepeats = 3;
 
+    /// <summary>How often a rung may be used at one place of interrupts within the health window where no other has a plan: what they come upon there may be of several tasks, each of which has to get past it once.</summary>
+    private const int MaxRepeatsAtLast = 12;
+
     /// <summary>Functions whose returns are counted.</summary>
     private const int MaxReturned = 1024;
 
@@ -84,8 +87,11 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
             return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {id}");
         if (Watched.FirstOrDefault(p => p.Repair == kind && p.Undid(evidence)) is { } undone)
             return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {undone.Id}: it has died again before it was back in user space");
-        return Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence)) < MaxRepeats ? null
-            : new RungBar(RungVerdict.FailedBefore, $"failed before: used {MaxRepeats} times at this place within the health window, and it was come to again");
+        int uses = Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence));
+        return uses < MaxRepeats ? null : new RungBar(RungVerdict.FailedBefore, $"failed before: used {uses} times at this place within the health window, and it was come to again")
+        {
+            IsLiftedAtLast = !evidence.IsTasksOwn && uses < MaxRepeatsAtLast,
+        };
     }
 
     /// <summary>Opens one. One that is settled is closed as soon as nothing is being read of the machine any more.</summary>

@@ -126,6 +126,30 @@ public sealed class LadderTests
         Assert.Equal([RepairKind.ErrorReturn, RepairKind.Unwind, RepairKind.Kill, RepairKind.Freeze], plans.Select(p => p.Kind).Distinct());
     }
 
+    /// <summary>What has failed before is used all the same where nothing else is left; what may not be used is not.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(true, true)]
+    [InlineData(false, false)]
+    public void A_rung_that_is_barred_may_be_used_rather_than_none(bool isLifted, bool isAnother)
+    {
+        using var g = new CrashedGuest(new CrashSpec());
+        var climb = new LadderClimb(g.Evidence, (kind, _) => kind switch
+        {
+            RepairKind.ErrorReturn => new RungBar(RungVerdict.FailedBefore, "failed before") { IsLiftedAtLast = isLifted },
+            RepairKind.Kill when isAnother => null,
+            _ => new RungBar(RungVerdict.NotAllowed, "not allowed"),
+        });
+        RepairPlan? plan = climb.Next();
+        Assert.Equal(isAnother ? RepairKind.Kill : isLifted ? RepairKind.ErrorReturn : null, plan?.Kind);
+        Assert.Contains(climb.Said, v => v is { Kind: RepairKind.ErrorReturn, Bar: not null });
+        if (plan is null)
+            return;
+        Assert.Same(plan, climb.Said[^1].Verdict.Plan);
+        while (climb.Next() is { } more)
+            Assert.Equal(plan.Kind, more.Kind);
+    }
+
     [Fact]
     public void A_plan_that_was_refined_stands_for_its_rung()
     {
