@@ -73,6 +73,46 @@ public sealed partial class GuardSessionTests
         _vm.AssertRuns();
     }
 
+    /// <summary>Nobody is to blame any more: the guest stops where a CPU takes its tick, which calls the handler that was not called, and goes on with its tick when it comes back.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_disk_that_stands_still_is_helped(bool comesBack)
+    {
+        SyntheticVirtioDisk disk = _guest.AddVirtioDisk("vda", (1, 1), (1, 1));
+        _guest.SetProgress(disk, 7, 7, 6, 5);
+        ulong tick = _guest["update_process_times"];
+        VcpuRegisters at = _guest.Crash(new CrashSpec()).Vcpu with { Rip = tick };
+        int ticks = 0;
+        for (int i = 0; i < 60; i++)
+        {
+            _vm.Then(() =>
+            {
+                if (_vm.Armed.Contains(tick) && ticks < (comesBack ? 2 : 1))
+                {
+                    if (++ticks == 2)
+                        _guest.SetProgress(disk, 7, 7, 6, 6);
+                    return new GuestWait(QemuWaitKind.Stopped, _vm.Hold(at, StopReason.Breakpoint));
+                }
+
+                _vm.Work();
+                _time.Advance(TimeSpan.FromMilliseconds(250));
+                return new GuestWait(QemuWaitKind.TimedOut, null);
+            });
+        }
+
+        Run();
+        Incident incident = Assert.Single(_sink.Incidents);
+        Assert.Equal((RepairKind.Heal, "hang"), (comesBack ? incident.Repair : RepairKind.Heal, incident.DeathPoint));
+        Assert.Contains(incident.Ladder, s => s.Explanation.StartsWith("vda's interrupt handler is called", StringComparison.Ordinal));
+        Assert.Equal(comesBack ? IncidentOutcome.Recovered : IncidentOutcome.Failed, incident.Outcome);
+
+        // For the look, at the tick, and when the handler has come back to it: where it went there, and with what, the journal says.
+        Assert.Equal(ticks, _vm.Held.Count(h => h.Reason == StopReason.Breakpoint));
+        Assert.Contains(incident.Journal, e => e.Why == "vring_interrupt()");
+        Assert.DoesNotContain(tick, _vm.Armed);
+    }
+
     /// <summary>What may take long is left to it, and looked at again only after a while.</summary>
     [Fact]
     public void Work_that_gives_way_to_nobody_on_purpose_is_no_incident()

@@ -21,7 +21,6 @@ internal static class StalledDisk
         {
             string name = stall.Disk.Device.Name;
 
-
             // One that waits for another, as a write does for the flush before it, goes on with that one.
             IReadOnlyList<BlockRequest> whole = [.. stall.Requests.Where(r => VirtioDisks.IsWhole(evidence.Kernel, r))];
             bool isOne = whole.Count == 1;
