@@ -6,7 +6,8 @@ using Panacea.Target.Paging;
 
 namespace Panacea.Kernel.Image;
 
-/// <summary>From a capture of a guest to the mapping of its kernel: by VMCOREINFO, else by control registers, else, in bare memory, by searching it for VMCOREINFO.</summary>
+/// <summary>From a capture of a guest to the mapping of its kernel: by VMCOREINFO, else by control registers, else, in bare memory, by searching it for VMCOREINFO, of which
+/// that of the last boot counts.</summary>
 internal static class CaptureBootstrap
 {
     /// <summary>EFER.LME and LMA.</summary>
@@ -86,6 +87,7 @@ internal static class CaptureBootstrap
     private static BootstrapResult Search(IGuestMemory memory, TargetLimits limits)
     {
         int candidates = 0;
+        var found = new List<BootstrapResult>();
         string whyNot = "it holds no VMCOREINFO";
         long left = limits.MaxSearchBytes;
         byte[] chunk = new byte[SearchChunk], note = new byte[NoteBytes];
@@ -103,13 +105,30 @@ internal static class CaptureBootstrap
                     Span<byte> whole = note.AsSpan(0, (int)Math.Min(NoteBytes, range.Length - at - (ulong)page));
                     if (memory.TryRead(range.Start.Plus(at + (ulong)page), whole, out _)
                         && VmcoreInfoData.TryParseNote(whole, FormatLimits.Default, out VmcoreInfoData info, out _)
-                        && TryFind(memory, info, 0, out BootstrapResult result, out whyNot))
-                        return result;
+                        && TryFind(memory, info, 0, out BootstrapResult result, out whyNot) && found.TrueForAll(f => f.Space.Root != result.Space.Root))
+                        found.Add(result);
                 }
             }
         }
 
+        if (found.Count > 0)
+            return LastBooted(memory, found);
         throw new NotLinuxException(
             $"no Linux kernel can be found in the memory image: {whyNot}. Where RAM above 4 GiB was stored without the hole below it, say how much of the image lies below 4 GiB");
+    }
+
+    /// <summary>The kernel that booted last; where that can't be told, the first in memory, with what is not known of it.</summary>
+    private static BootstrapResult LastBooted(IGuestMemory memory, List<BootstrapResult> found)
+    {
+        if (found.Count == 1)
+            return found[0];
+        List<BootstrapResult> last = found.FindAll(f => RealModeTrampoline.IsOf(memory, f));
+        if (last.Count == 1)
+            return last[0];
+        return (last.Count > 0 ? last : found)[0] with
+        {
+            Doubt = $"the memory image holds kernels of {found.Count} boots, and which of them ran last can't be told: what follows is of the one with its page tables at "
+                + $"0x{(last.Count > 0 ? last : found)[0].Space.Root.Value:x}; a dump with registers or VMCOREINFO says which",
+        };
     }
 }

@@ -25,7 +25,11 @@ public sealed class NotLinuxException(string message) : Exception(message);
 /// <param name="Space">The address space it was found in.</param>
 /// <param name="Extents">Its extents.</param>
 /// <param name="IdtBase">Base of the trap table, 0 where unknown.</param>
-internal sealed record BootstrapResult(AddressSpace Space, IReadOnlyList<KernelExtent> Extents, ulong IdtBase);
+internal sealed record BootstrapResult(AddressSpace Space, IReadOnlyList<KernelExtent> Extents, ulong IdtBase)
+{
+    /// <summary>Why this may not be the kernel that ran, in a sentence; null where it is.</summary>
+    public string? Doubt { get; init; }
+}
 
 /// <summary>From the control registers of the vCPUs to the mapping of a Linux kernel, with nothing else known.</summary>
 internal static class KernelBootstrap

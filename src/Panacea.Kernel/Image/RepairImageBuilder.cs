@@ -31,6 +31,8 @@ public sealed class RepairImageBuilder
         _bootstrapSpace = bootstrap.Space;
         _extents = bootstrap.Extents;
         _idtBase = bootstrap.IdtBase;
+        if (bootstrap.Doubt is { } doubt)
+            _without.Add(doubt);
         _limits = limits;
     }
 

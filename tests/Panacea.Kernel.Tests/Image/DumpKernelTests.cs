@@ -68,6 +68,47 @@ public sealed class DumpKernelTests
         Assert.Throws<NotLinuxException>(() => CaptureBootstrap.Find(new Capture(new SparsePhysicalMemory(4UL << 20)) { IsBareMemory = true }, TargetLimits.Default));
     }
 
+    /// <summary>Memory keeps the kernel of the boot before, here ahead of the one that runs: the trampoline for other CPUs is that of the last boot.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    [InlineData(false, false)]
+    [InlineData(true, true)]
+    public void Of_several_boots_in_bare_memory_the_last(bool isTrampolineOfLast, bool isTrampolineOfEarlier)
+    {
+        var guest = new SyntheticKernel();
+        ulong root = guest.Tables.Root.Value, earlier = 0x1_3000;
+        byte[] table = Read(guest, root), next = Read(guest, BitConverter.ToUInt64(table, 511 * 8) & 0x000f_ffff_ffff_f000);
+        byte[] running = [.. table];
+        BitConverter.TryWriteBytes(table.AsSpan(511 * 8), 0x1_4000 | 0x63UL);
+        guest.Memory.Write(earlier, table);
+        guest.Memory.Write(0x1_4000, next);
+        long physBase = long.Parse(guest.VmcoreInfo.Split("NUMBER(phys_base)=")[1].Split('\n')[0], System.Globalization.CultureInfo.InvariantCulture);
+        string info = Encoding.Latin1.GetString(Read(guest, guest.VmcoreInfoNote))
+            .Replace($"phys_base)={physBase}", $"phys_base)={physBase - (long)(root - earlier)}");
+        guest.Memory.Write(0x3000, Encoding.Latin1.GetBytes(info));
+
+        // As the kernel that sets it up has it, but for bits that the CPU sets.
+        running[511 * 8] ^= 0x20;
+        if (isTrampolineOfLast)
+            guest.Memory.Write(0x9_a000, running);
+        if (isTrampolineOfEarlier)
+            guest.Memory.Write(0x9_b000, table);
+
+        BootstrapResult found = CaptureBootstrap.Find(new Capture(guest.Memory) { IsBareMemory = true }, TargetLimits.Default);
+        Assert.Equal(isTrampolineOfLast && !isTrampolineOfEarlier ? root : earlier, found.Space.Root.Value);
+        Assert.Equal(isTrampolineOfLast != isTrampolineOfEarlier, found.Doubt is null);
+        using DumpKernel dump = DumpKernel.Open(new Capture(guest.Memory) { IsBareMemory = true }, TargetLimits.Default);
+        Assert.Equal(found.Doubt is not null, dump.Missing.Any(m => m.Contains("2 boots", StringComparison.Ordinal)));
+    }
+
+    private static byte[] Read(SyntheticKernel guest, ulong page)
+    {
+        byte[] bytes = new byte[4096];
+        Assert.True(guest.Memory.TryRead(new PhysicalAddress(page), bytes, out MemoryFault fault), $"{fault}");
+        return bytes;
+    }
+
     [Theory]
     [InlineData("SYMBOL(swapper_pg_dir)", "SYMBOL(nothing)", "swapper_pg_dir")]
     [InlineData("NUMBER(phys_base)=", "NUMBER(phys_base)=4096\nX=", "map no kernel|can't be read")]
