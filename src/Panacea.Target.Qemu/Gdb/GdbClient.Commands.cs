@@ -308,7 +308,7 @@ public sealed partial class GdbClient
                 case PacketKind.Nack or PacketKind.Damaged:
                     throw Break("the gdb stub did not understand a resume", GdbFailure.Protocol);
                 case PacketKind.Incomplete:
-                    if (!Native.Libc.SpinReadable(_fd, Spin) && Native.Libc.WaitReadable(_fd, -1, deadline) == 0)
+                    if (Native.Libc.WaitReadable(_fd, -1, deadline) == 0)
                         throw Break("the gdb stub did not take the resume in time", GdbFailure.Timeout);
                     Receive();
                     break;

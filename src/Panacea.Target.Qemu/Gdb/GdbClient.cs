@@ -38,10 +38,6 @@ public enum GdbWait
 public sealed partial class GdbClient : IDisposable
 {
     private const int MaxResends = 3;
-
-    /// <summary>The guest stands while an answer is waited for.</summary>
-    private static readonly TimeSpan Spin = TimeSpan.FromMicroseconds(500);
-
     private readonly Socket _socket;
     private readonly int _fd;
     private readonly GdbOptions _options;
@@ -206,7 +202,7 @@ public sealed partial class GdbClient : IDisposable
                     _acksOwed = Math.Max(0, _acksOwed - 1);
                     break;
                 case PacketKind.Incomplete:
-                    if (!Libc.SpinReadable(_fd, Spin) && Libc.WaitReadable(_fd, -1, deadline) == 0)
+                    if (Libc.WaitReadable(_fd, -1, deadline) == 0)
                         throw Break("the gdb stub did not answer in time", GdbFailure.Timeout);
                     Receive();
                     break;

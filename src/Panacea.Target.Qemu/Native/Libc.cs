@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 
 namespace Panacea.Target.Qemu.Native;
@@ -159,21 +158,6 @@ internal static unsafe partial class Libc
     /// <param name="deadline"><see cref="Environment.TickCount64"/> at which to give up; <see cref="long.MaxValue"/> never.</param>
     /// <returns>Bit 0: <paramref name="fd"/> is ready (or has hung up), bit 1: <paramref name="second"/> is; 0: the time is over.</returns>
     internal static int WaitReadable(int fd, int second, long deadline) => Wait(fd, PollIn, second, deadline);
-
-    /// <summary>Waits until <paramref name="fd"/> can be read, for an answer that comes at once: for so long the processor is not given away but to somebody who wants it. To be woken from sleep takes longer than QEMU takes to answer.</summary>
-    /// <returns>False where it has not come.</returns>
-    internal static bool SpinReadable(int fd, TimeSpan time)
-    {
-        long started = Stopwatch.GetTimestamp();
-        do
-        {
-            if (Wait(fd, PollIn, -1, 0) != 0)
-                return true;
-            Thread.Yield();
-        }
-        while (Stopwatch.GetElapsedTime(started) < time);
-        return false;
-    }
 
     /// <summary>Waits until <paramref name="fd"/> can be written, or the deadline passes.</summary>
     internal static bool WaitWritable(int fd, long deadline) => Wait(fd, PollOut, -1, deadline) != 0;
