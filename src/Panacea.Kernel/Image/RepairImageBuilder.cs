@@ -82,9 +82,9 @@ public sealed class RepairImageBuilder
     {
         try
         {
-            // A page is fetched once, above all of the tables by which addresses are translated: it is a walk along all modules, at every crash too.
+            // A page is fetched once, above all of the tables by which addresses are translated: it is a walk along all modules, at every crash too, and once a second: a few pages, as a rule.
             HashSet<ulong> known = [.. image.Meta.Modules.Select(m => m.Address)];
-            return Modules.States(image.KernelOver(new EvidenceMemory(memory)), limits).Any(m => (m.State == 0 || (isStill && m.State is 1 or 2)) && !known.Contains(m.Address));
+            return Modules.States(image.KernelOver(new EvidenceMemory(memory, firstPages: 16)), limits).Any(m => (m.State == 0 || (isStill && m.State is 1 or 2)) && !known.Contains(m.Address));
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {

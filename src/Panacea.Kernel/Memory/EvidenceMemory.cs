@@ -20,11 +20,14 @@ public sealed class EvidenceMemory : IGuestMemory
 
     /// <summary>An open capture over <paramref name="live"/>, of at most <paramref name="maxPages"/> pages of 4 KiB;
     /// past that, reads go through without being kept.</summary>
-    public EvidenceMemory(IGuestMemory live, int maxPages = 16384)
+    /// <param name="live">The guest's memory.</param>
+    /// <param name="maxPages">Pages that are kept at most.</param>
+    /// <param name="firstPages">Pages that there is room for at the beginning.</param>
+    public EvidenceMemory(IGuestMemory live, int maxPages = 16384, int firstPages = 128)
     {
         _live = live;
         _maxPages = maxPages;
-        _store = new byte[Math.Min(128, maxPages) * PageSize];
+        _store = new byte[Math.Min(firstPages, maxPages) * PageSize];
     }
 
     /// <inheritdoc/>
@@ -38,6 +41,13 @@ public sealed class EvidenceMemory : IGuestMemory
 
     /// <summary>Ends the capture: called when the guest goes on.</summary>
     public void Seal() => IsSealed = true;
+
+    /// <summary>Forgets what it holds, for another look at the same memory.</summary>
+    public void Clear()
+    {
+        _slots.Clear();
+        (_used, IsSealed) = (0, false);
+    }
 
     /// <inheritdoc/>
     public bool TryRead(PhysicalAddress address, Span<byte> destination, out MemoryFault fault)

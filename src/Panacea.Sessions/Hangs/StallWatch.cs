@@ -1,6 +1,5 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
-using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
@@ -36,6 +35,7 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
 
     private readonly Dictionary<ulong, Track> _tracks = [];
     private readonly GuestWork _work = new(cpus);
+    private readonly LookMemory _memory = new(KeptPages);
     private IReadOnlyList<VirtioDisk> _disks = [];
     private long _lookedAt;
     private TimeSpan _pause = Step;
@@ -77,7 +77,7 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
                 return null;
             }
 
-            LinuxKernel kernel = live.Image.KernelOver(new EvidenceMemory(live.Space.Memory, KeptPages));
+            LinuxKernel kernel = _memory.Over(live);
             _work.Look(kernel);
 
             // A CPU that hangs is another matter, and a host that gives the guest no time is none.

@@ -1,6 +1,5 @@
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
-using Panacea.Kernel.Memory;
 using Panacea.Kernel.Subsystems;
 using Panacea.Target;
 
@@ -50,6 +49,7 @@ internal sealed class StuckWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
 
     private readonly Dictionary<ulong, (ulong Switches, TimeSpan Since)> _sleepers = [];
     private readonly GuestWork _work = new(cpus);
+    private readonly LookMemory _memory = new(KeptPages);
     private readonly HashSet<(ulong Task, ulong Lock, ulong Switches)> _told = [];
 
     /// <summary>Waits that were over at the last look, and at how many before it.</summary>
@@ -84,7 +84,7 @@ internal sealed class StuckWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
                 return null;
             }
 
-            bool isLong = Follow(kernel.Image.KernelOver(new EvidenceMemory(kernel.Space.Memory, KeptPages)), isWanted);
+            bool isLong = Follow(_memory.Over(kernel), isWanted);
             return isLong ? Find(kernel, Tasks.Enumerate(kernel, limits), new TaskBacktraces(kernel, limits, code)) : null;
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
