@@ -57,7 +57,7 @@ public static class IncidentRecords
 
             // The deserialiser takes null for anything.
             bool isWhole = incident is { Id: not null, Vm: not null, OutcomeReason: not null, Ladder: { } ladder, Lost: { } lost, Errors: { } errors, DeathPoint: not null }
-                && ladder.All(s => s is { Explanation: not null, Risks: { } risks } && risks.All(r => r is not null)) && lost.All(l => l is not null) && errors.All(e => e is not null)
+                && ladder.All(s => s is { Explanation: not null, Risks: { } risks } && risks.All(r => r is not null) && (s.Tried?.All(t => t is not null) ?? true)) && lost.All(l => l is not null) && errors.All(e => e is not null)
                 && incident is { Policy: null or { Rungs: not null }, Report: null or { Title: not null } };
             return isWhole ? incident! : throw new IncidentRecordException($"{file} is damaged: members are missing", isMissing: false);
         }

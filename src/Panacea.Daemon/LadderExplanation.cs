@@ -13,7 +13,8 @@ namespace Panacea.Daemon;
 /// <param name="Verdict">A <see cref="RungVerdict"/> in kebab-case, or <c>not-asked</c>: a rung before it was chosen.</param>
 /// <param name="Why">What it did, or why it was not used.</param>
 /// <param name="Risks">What may go wrong after it.</param>
-public sealed record ExplainedRung(RepairKind Repair, string Verdict, string Why, IReadOnlyList<string> Risks);
+/// <param name="Tried">What else the rung looked at before, and why each was nothing.</param>
+public sealed record ExplainedRung(RepairKind Repair, string Verdict, string Why, IReadOnlyList<string> Risks, IReadOnlyList<string> Tried);
 
 /// <summary>Why a crash was repaired as it was: the policy that held, and the ladder as it was gone through.</summary>
 /// <param name="Id">The incident.</param>
@@ -38,12 +39,12 @@ public sealed record LadderExplanation(
     /// <summary>Of an incident's record.</summary>
     public static LadderExplanation Of(Incident incident)
     {
-        var rungs = incident.Ladder.Select(s => new ExplainedRung(s.Repair, GuardPolicy.Name(VerdictOf(s)), s.Explanation, s.Risks)).ToList();
+        var rungs = incident.Ladder.Select(s => new ExplainedRung(s.Repair, GuardPolicy.Name(VerdictOf(s)), s.Explanation, s.Risks, s.Tried ?? [])).ToList();
         if (incident.Ladder is [.., { } last] && VerdictOf(last) is RungVerdict.Taken or RungVerdict.NotApplied)
         {
             // Only those behind it: records of before do not have every rung of today.
             foreach (RepairKind kind in Ladder.All.Select(s => s.Kind).Distinct().Where(k => k > last.Repair && incident.Ladder.All(s => s.Repair != k)))
-                rungs.Add(new ExplainedRung(kind, NotAsked, $"{GuardPolicy.Name(last.Repair)} loses less and was chosen", []));
+                rungs.Add(new ExplainedRung(kind, NotAsked, $"{GuardPolicy.Name(last.Repair)} loses less and was chosen", [], []));
         }
 
         return new LadderExplanation(
@@ -63,7 +64,12 @@ public sealed record LadderExplanation(
         if (Rungs.Count == 0)
             to.Append("No repair was considered.\n");
         for (int i = 0; i < Rungs.Count; i++)
+        {
             to.Append(CultureInfo.InvariantCulture, $"{i + 1}. {Said(Rungs[i])}\n");
+            foreach (string tried in Rungs[i].Tried)
+                to.Append("   - ").Append(Sentence(tried)).Append('\n');
+        }
+
         to.Append('\n').Append("Lost: ").Append(Lost.Count == 0 ? (Outcome == IncidentOutcome.Recovered ? "nothing" : "not known, for the guest was left to itself") : string.Join("; ", Lost.Select(l => Safe.Text(l).TrimEnd('.')))).Append(".\n");
         foreach (string error in Errors)
             to.Append("Error inside Panacea: ").Append(Sentence(error)).Append('\n');

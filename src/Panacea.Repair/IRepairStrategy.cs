@@ -7,6 +7,9 @@ namespace Panacea.Repair;
 /// <param name="WhyNot">Why there is none, in a sentence; null where there is one.</param>
 public sealed record StrategyVerdict(RepairPlan? Plan, string? WhyNot)
 {
+    /// <summary>What else the strategy looked at before, and why each was nothing, in sentences; the one of <see cref="WhyNot"/> is not among them.</summary>
+    public IReadOnlyList<string> Tried { get; init; } = [];
+
     /// <summary>The strategy applies.</summary>
     public static StrategyVerdict Applies(RepairPlan plan) => new(plan, null);
 

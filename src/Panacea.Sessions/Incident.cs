@@ -21,7 +21,8 @@ public sealed record TimelineEntry(string Step, long AtUs);
 /// <param name="Explanation">What it did, or why it did not apply.</param>
 /// <param name="Risks">What may go wrong after it.</param>
 /// <param name="Verdict">What came of it; null in records of earlier versions.</param>
-public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks, RungVerdict? Verdict = null);
+/// <param name="Tried">What else the rung looked at before, and why each was nothing; null in records of earlier versions.</param>
+public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks, RungVerdict? Verdict = null, IReadOnlyList<string>? Tried = null);
 
 /// <summary>One change that was made to the guest.</summary>
 /// <param name="Where">Guest-virtual address or register.</param>

@@ -13,7 +13,7 @@ public sealed class LadderExplanationTests
             new LadderStep(RepairKind.GoOn, false, "no setting made a panic of it", [], RungVerdict.Declined),
             new LadderStep(RepairKind.Heal, false, "not allowed: by policy rungs", [], RungVerdict.NotAllowed),
             new LadderStep(RepairKind.ErrorReturn, false, "failed before on this task, in incident i-1", [], RungVerdict.FailedBefore),
-            new LadderStep(RepairKind.Unwind, true, "vfs_write returns -EIO.", ["one", "two"], RungVerdict.Taken),
+            new LadderStep(RepairKind.Unwind, true, "vfs_write returns -EIO.", ["one", "two"], RungVerdict.Taken, ["ksys_read\u001b[2J can't return", "another"]),
         ],
     };
 
@@ -31,6 +31,7 @@ public sealed class LadderExplanationTests
                 "6. freeze was not asked: unwind loses less and was chosen.",
             ],
             text.Split('\n').Where(l => l.Length > 1 && char.IsAsciiDigit(l[0])));
+        Assert.Contains("It risks: one; two.\n   - ksys_read\\x1b[2J can't return.\n   - another.\n5. kill", text, StringComparison.Ordinal);
         Assert.Contains("What held: mode full; rungs go-on, heal, retry, error-return, unwind, kill, freeze; at most 20 repairs within 1m, of which there had been 2; by /etc/panacea/policy.yaml:12.", text, StringComparison.Ordinal);
         Assert.Contains("Lost: the write() of pid 321 returned -EIO.", text, StringComparison.Ordinal);
         Assert.Contains("Error inside Panacea: one page of the stack could not be read.", text, StringComparison.Ordinal);

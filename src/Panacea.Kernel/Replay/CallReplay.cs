@@ -69,23 +69,38 @@ public sealed class CallReplay
     public static bool TryRun(ReplayInput input, out ReplayResult result, out string whyNot)
     {
         result = null!;
-        whyNot = "";
+        if (!TryCall(input, out CallSetup setup, out FunctionParts callee, out whyNot))
+            return false;
+        result = new CallReplay(input).Run(setup, callee);
+        return true;
+    }
+
+    /// <summary>The arguments of a call, as far as the code that sets it up tells them.</summary>
+    /// <param name="input">What it is made of.</param>
+    public static IReadOnlyList<(Gpr Register, ulong Value)> ArgumentsOf(ReplayInput input)
+    {
+        if (!TryCall(input, out CallSetup setup, out FunctionParts callee, out _))
+            return [];
+        var replay = new CallReplay(input);
+        replay.Begin(input.Return.CalleeSaved, input.Return.Rsp);
+        return [.. replay.Passed(setup, callee).Where(r => replay._cpu[r].Knows(8)).Select(r => (r, replay._cpu[r].Value))];
+    }
+
+    private static bool TryCall(ReplayInput input, out CallSetup setup, out FunctionParts callee, out string whyNot)
+    {
+        (setup, callee, whyNot) = (default, default, "");
         StackFrame caller = input.Frames[input.Index + 1];
         if (!input.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out FunctionParts calling)
-            || !CallSetup.TryFind(input.Analysis.Code, calling, input.Analysis.Hints, input.Return.Rip, input.NameOf, out CallSetup setup))
+            || !CallSetup.TryFind(input.Analysis.Code, calling, input.Analysis.Hints, input.Return.Rip, input.NameOf, out setup))
         {
             whyNot = "the call can't be found in its caller's code";
             return false;
         }
 
-        if (!input.Analysis.Functions.TryFindFunction(input.Frames[input.Index].Point.LookupAddress, out FunctionParts callee))
-        {
-            whyNot = "what was called is no function";
-            return false;
-        }
-
-        result = new CallReplay(input).Run(setup, callee);
-        return true;
+        if (input.Analysis.Functions.TryFindFunction(input.Frames[input.Index].Point.LookupAddress, out callee))
+            return true;
+        whyNot = "what was called is no function";
+        return false;
     }
 
     /// <summary>Executes a part of one of the stack's functions again.</summary>
@@ -186,9 +201,7 @@ public sealed class CallReplay
     /// <summary>The arguments: as the code of the call sets them up, but for what a function between has changed of them; else as the function that was called has kept them.</summary>
     private List<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
     {
-        bool isSetUp = (setup.Wide < setup.Start && SetsUp(setup.Wide, setup.Call)) || SetsUp(setup.Start, setup.Call);
-        IReadOnlyList<Gpr> passed = !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
-            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
+        IReadOnlyList<Gpr> passed = Passed(setup, callee);
         var arguments = new List<(Gpr, ulong)>();
         foreach (Gpr register in KnownRegisters.Arguments)
         {
@@ -202,6 +215,14 @@ public sealed class CallReplay
         foreach ((Gpr register, ulong value) in arguments)
             _cpu[register] = Bits.Of(value);
         return arguments;
+    }
+
+    /// <summary>Executes what sets up a call: the registers in which the function that was called got what they hold now.</summary>
+    private IReadOnlyList<Gpr> Passed(CallSetup setup, in FunctionParts callee)
+    {
+        bool isSetUp = (setup.Wide < setup.Start && SetsUp(setup.Wide, setup.Call)) || SetsUp(setup.Start, setup.Call);
+        return !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
+            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
     }
 
     /// <summary>Executes what sets up a call; what it may have changed before is not known where it does not come to it.</summary>
@@ -263,7 +284,7 @@ public sealed class CallReplay
                 registers[register] = _cpu[register].Value;
         }
 
-        _points.Add(new ReplayPoint(_cpu.Ip, _cpu.StackPointer, registers, _memory.Changes(_cpu.StackPointer, _input.Return.Rsp)));
+        _points.Add(new ReplayPoint(_cpu.Ip, _cpu.StackPointer, registers, _memory.Changes(_cpu.StackPointer, _input.Return.Rsp), _cpu.Interrupts));
     }
 
     /// <summary>Calls that have come back.</summary>

@@ -39,8 +39,6 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     private const int MaxRepeated = 4096;
 
     private const int PageSize = 4096;
-    private const byte IsUnknown = 1, IsRepeated = 2;
-
     private readonly Dictionary<ulong, Page> _pages = [];
     private readonly List<RepeatedStore> _repeated = [];
     private RepeatedStore? _conflict;
@@ -69,8 +67,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             if ((i == 0 || offset == 0) && Find(at, out page) is var access and not ReplayAccess.Done)
                 return access;
             bytes[i] = page.Now[offset];
-            if (!page.Is(offset, IsUnknown))
-                known |= 0xffUL << (i * 8);
+            known |= (ulong)page.Known(offset) << (i * 8);
         }
 
         value = new Bits(BinaryPrimitives.ReadUInt64LittleEndian(bytes), known);
@@ -105,9 +102,9 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             int offset = (int)(at & (PageSize - 1));
             if (i == 0 || offset == 0)
                 Find(at, out page);
-            if (!isScratch && !repeats && page.Is(offset, IsRepeated) && IsChanged(page, offset))
+            if (!isScratch && !repeats && page.IsRepeated(offset) && IsChanged(page, offset))
                 _conflict ??= _repeated.Find(r => unchecked(at - r.Address) < (ulong)r.Size);
-            page.Set(offset, unchecked((byte)(value.Value >> (i * 8))), (byte)((((value.Known >> (i * 8)) & 0xff) == 0xff ? 0 : IsUnknown) | (repeats ? IsRepeated : 0)));
+            page.Set(offset, unchecked((byte)(value.Value >> (i * 8))), unchecked((byte)(value.Known >> (i * 8))), repeats);
         }
 
         if (!repeats)
@@ -128,7 +125,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             ulong at = unchecked(address + (ulong)i);
             if (Find(at, out Page page) != ReplayAccess.Done)
                 return false;
-            page.Set((int)(at & (PageSize - 1)), unchecked((byte)(value >> (i * 8))), 0);
+            page.Set((int)(at & (PageSize - 1)), unchecked((byte)(value >> (i * 8))), 0xff, false);
         }
 
         return true;
@@ -143,7 +140,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             {
                 ulong at = unchecked(store.Address + (ulong)i);
                 int offset = (int)(at & (PageSize - 1));
-                if (Find(at, out Page page) == ReplayAccess.Done && page.Is(offset, IsRepeated) && IsChanged(page, offset))
+                if (Find(at, out Page page) == ReplayAccess.Done && page.IsRepeated(offset) && IsChanged(page, offset))
                     return store;
             }
         }
@@ -161,7 +158,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
         for (ulong at = start; at < end; at++)
         {
             int offset = (int)(at & (PageSize - 1));
-            if (_pages.TryGetValue(at - (ulong)offset, out Page? page) && page.Now[offset] != page.Original[offset] && !page.Is(offset, IsUnknown))
+            if (_pages.TryGetValue(at - (ulong)offset, out Page? page) && page.Now[offset] != page.Original[offset] && page.Known(offset) == 0xff)
             {
                 run.Add(page.Now[offset]);
                 continue;
@@ -194,7 +191,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
         return destination.Length;
     }
 
-    private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || page.Is(offset, IsUnknown);
+    private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || page.Known(offset) != 0xff;
 
     private ReplayAccess Find(ulong address, out Page page)
     {
@@ -235,7 +232,9 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     /// <summary>A page as the guest has it, until it is written to.</summary>
     private sealed class Page(ReplayPage page)
     {
-        private byte[]? _state;
+        // Bits that are not known, as the overflow flag beside the interrupt flag in a word of flags that was pushed; and bytes that were stored a second time.
+        private byte[]? _unknown;
+        private bool[]? _repeated;
 
         public byte[] Original => page.Bytes;
 
@@ -245,13 +244,16 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
 
         public bool IsExecutable => page.IsExecutable;
 
-        public bool Is(int offset, byte state) => _state is not null && (_state[offset] & state) != 0;
+        /// <summary>The bits of a byte that are known.</summary>
+        public byte Known(int offset) => _unknown is null ? (byte)0xff : unchecked((byte)~_unknown[offset]);
 
-        public void Set(int offset, byte value, byte state)
+        public bool IsRepeated(int offset) => _repeated is not null && _repeated[offset];
+
+        public void Set(int offset, byte value, byte known, bool repeats)
         {
-            if (_state is null)
-                (_state, Now) = (new byte[PageSize], (byte[])page.Bytes.Clone());
-            (Now[offset], _state[offset]) = (value, state);
+            if (_unknown is null || _repeated is null)
+                (_unknown, _repeated, Now) = (new byte[PageSize], new bool[PageSize], (byte[])page.Bytes.Clone());
+            (Now[offset], _unknown[offset], _repeated[offset]) = (value, unchecked((byte)~known), repeats);
         }
     }
 }

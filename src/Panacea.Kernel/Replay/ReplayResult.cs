@@ -46,4 +46,5 @@ public sealed record ReplayResult(
 /// <param name="StackPointer">Stack pointer.</param>
 /// <param name="Registers">The general registers, as far as they are known.</param>
 /// <param name="Stack">What lies otherwise than it should on the stack from the stack pointer to where the replayed call began: guest-virtual addresses, and the bytes that belong there.</param>
-public sealed record ReplayPoint(ulong Ip, ulong StackPointer, KnownRegisters Registers, IReadOnlyList<(ulong Address, byte[] Bytes)> Stack);
+/// <param name="Interrupts">The interrupt flag; null where it is not known.</param>
+public sealed record ReplayPoint(ulong Ip, ulong StackPointer, KnownRegisters Registers, IReadOnlyList<(ulong Address, byte[] Bytes)> Stack, bool? Interrupts);

@@ -41,6 +41,6 @@ internal static class OnTrack
             return verdict;
         string where = evidence.Kernel.Image.Symbolize(left)?.ToString() ?? $"0x{left:x}";
         string risk = $"at {where} the CPU is taken to have gone on in bytes that are no instructions of its function; what it did there can't be told";
-        return StrategyVerdict.Applies(plan with { Risks = [.. plan.Risks, risk], Confidence = Confidence.Low });
+        return verdict with { Plan = plan with { Risks = [.. plan.Risks, risk], Confidence = Confidence.Low } };
     }
 }

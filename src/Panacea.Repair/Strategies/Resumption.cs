@@ -65,23 +65,59 @@ internal static class Resumption
             return StrategyVerdict.Declines("the call can't be found in its caller's code");
         if (!FunctionReturn.TryCompute(evidence.Analysis, evidence.Stack.Frames, index, out ReturnState state, out Decline decline))
             return StrategyVerdict.Declines($"where {function.Main.Name} returns to can't be told: {decline}");
-        if (!LastStretch.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, end, out LastStretch stretch))
-            return StrategyVerdict.Declines($"{function.Main.Name} has done nothing since its last call");
+        ReplayInput input = Input(evidence, index, state, most);
         KnownRegisters registers = default;
         if (frame.IsTrap)
             registers = KnownRegisters.All(evidence.Crash.Gpr);
         else
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, index, out registers, out _);
-        foreach (Gpr written in stretch.Written)
-            registers[written] = null;
-        ReplayResult replay = CallReplay.RunPart(Input(evidence, index, state, most), stretch.Start, registers, isDone: true);
+        bool isPutRight = PutArguments(input, function, end, ref registers);
+        ulong start = end;
+        if (LastStretch.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, end, out LastStretch stretch))
+        {
+            start = stretch.Start;
+            foreach (Gpr written in stretch.Written)
+                registers[written] = null;
+        }
+        else if (!isPutRight)
+        {
+            return StrategyVerdict.Declines($"{function.Main.Name} has done nothing since its last call");
+        }
+
+        ReplayResult replay = CallReplay.RunPart(input, start, registers, isDone: true);
         left -= replay.Instructions + 1;
         if (replay.Verdict != ReplayVerdict.Passes || replay.Points.Count == 0)
             return StrategyVerdict.Declines($"{function.Main.Name}, replayed from its last call, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
         return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");
     }
 
-    private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => Replays.Of(evidence, index, state, most) with { KeepsLocks = true, Task = evidence.Task?.Address ?? 0 };
+    /// <summary>Gives registers that hold arguments of the function what its caller has passed: a callee may not have given them back as they were.</summary>
+    /// <returns>One of them held something else.</returns>
+    private static bool PutArguments(ReplayInput input, in FunctionParts function, ulong at, ref KnownRegisters registers)
+    {
+        IReadOnlyList<KeptArgument> kept = KeptArguments.Find(input.Analysis.Code, function, input.Analysis.Hints, at);
+        if (kept.Count == 0)
+            return false;
+        bool isChanged = false;
+        var passed = CallReplay.ArgumentsOf(input).ToDictionary(a => a.Register, a => a.Value);
+        foreach (KeptArgument one in kept)
+        {
+            if (!passed.TryGetValue(one.Argument, out ulong argument))
+                continue;
+            isChanged |= registers[one.Register] != one.Of(argument);
+            registers[one.Register] = one.Of(argument);
+        }
+
+        return isChanged;
+    }
+
+    /// <summary>Handlers of interrupts are called with interrupts off (commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), whatever a mistake has made of the flag since.</summary>
+    private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => Replays.Of(evidence, index, state, most) with
+    {
+        KeepsLocks = true,
+        Task = evidence.Task?.Address ?? 0,
+        Interrupts = evidence.Context == CrashContext.Hardirq ? false : null,
+    };
 
     /// <summary>The time that it came by which was the one that crashed.</summary>
     private static ReplayPoint? Choose(CrashEvidence evidence, ReplayResult replay)
@@ -103,6 +139,8 @@ internal static class Resumption
                 differences.Add($"{register.ToString().ToLowerInvariant()} 0x{value:x} instead of 0x{evidence.Crash.Gpr[register]:x}");
         }
 
+        if (point.Interrupts is { } interrupts && interrupts != evidence.Crash.InterruptsEnabled)
+            differences.Add($"interrupts {(interrupts ? "on instead of off" : "off instead of on")}");
         differences.AddRange(point.Stack.Select(s => $"{s.Bytes.Length} bytes of its stack at 0x{s.Address:x} as they should be"));
         return differences;
     }
@@ -122,7 +160,7 @@ internal static class Resumption
         }
 
         var landing = new Landing(
-            point.Ip, point.StackPointer, registers, WritableRegister.Rax, point.Registers[Gpr.Rax] ?? evidence.Crash.Gpr[Gpr.Rax], evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []));
+            point.Ip, point.StackPointer, registers, WritableRegister.Rax, point.Registers[Gpr.Rax] ?? evidence.Crash.Gpr[Gpr.Rax], point.Interrupts ?? evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []));
         if (!ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out string whyNot))
             return StrategyVerdict.Declines(whyNot);
         string where = evidence.Kernel.Image.Symbolize(point.Ip)?.ToString() ?? $"0x{point.Ip:x}";

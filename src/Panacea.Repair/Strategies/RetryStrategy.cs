@@ -21,6 +21,9 @@ public sealed class RetryStrategy : IRepairStrategy
     /// <summary>Places at which a CPU may have left its function's code.</summary>
     private const int MaxPlaces = 4;
 
+    /// <summary>Ways that were no way out which are told.</summary>
+    private const int MaxTried = 24;
+
     /// <summary>It came back to the same place so often although it was made again: by other CPUs and tasks, as those may that were on their way there when what made them crash went. Of one task, that its repair did not hold
     /// is another matter, which the session sees to.</summary>
     private const int MostRetries = 8;
@@ -36,18 +39,22 @@ public sealed class RetryStrategy : IRepairStrategy
         if (LostStackPointer.Is(evidence))
             return LostStackPointer.Evaluate(evidence);
         StrategyVerdict? first = null;
-        foreach (StrategyVerdict verdict in Calls(evidence))
+        var tried = new List<string>();
+        foreach (StrategyVerdict verdict in Calls(evidence, tried))
         {
             if (verdict.Plan is not null)
-                return verdict;
+                return verdict with { Tried = Told(tried) };
+            tried.Add(verdict.WhyNot!);
             first ??= verdict;
         }
 
-        return first ?? StrategyVerdict.Declines("no function on the stack was called by one that could call it again");
+        if (first is not null)
+            return first with { Tried = Told(tried.Where(t => t != first.WhyNot)) };
+        return StrategyVerdict.Declines("no function on the stack was called by one that could call it again");
     }
 
     /// <inheritdoc/>
-    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null || LostStackPointer.Is(evidence) ? [] : Calls(evidence).Where(v => v.Plan is not null).Skip(1);
+    public IEnumerable<StrategyVerdict> Alternatives(CrashEvidence evidence) => WhyNot(evidence) is not null || LostStackPointer.Is(evidence) ? [] : Calls(evidence, []).Where(v => v.Plan is not null).Skip(1);
 
     private static string? WhyNot(CrashEvidence evidence) =>
         UnwindStrategy.WhyNotLedAway(evidence) is { } why ? why
@@ -57,10 +64,15 @@ public sealed class RetryStrategy : IRepairStrategy
         : null;
 
     /// <summary>The same for each place at which the CPU may have left its function's code, where it has.</summary>
-    private static IEnumerable<StrategyVerdict> Calls(CrashEvidence evidence) => evidence.LeftCodeAt is null ? CallsOf(evidence) : OnTrack.Places(evidence).Take(MaxPlaces).SelectMany(CallsOf);
+    private static IEnumerable<StrategyVerdict> Calls(CrashEvidence evidence, List<string> tried) =>
+        evidence.LeftCodeAt is null ? CallsOf(evidence, tried) : OnTrack.Places(evidence).Take(MaxPlaces).SelectMany(e => CallsOf(e, tried));
+
+    private static List<string> Told(IEnumerable<string> tried) => [.. tried.Distinct().Take(MaxTried)];
 
     /// <summary>The calls on the stack, from the faulty function's outwards, as far as they can be made again.</summary>
-    private static IEnumerable<StrategyVerdict> CallsOf(CrashEvidence evidence)
+    /// <param name="evidence">The crash.</param>
+    /// <param name="tried">Gets why the ways that need no call were none.</param>
+    private static IEnumerable<StrategyVerdict> CallsOf(CrashEvidence evidence, List<string> tried)
     {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;
@@ -70,7 +82,7 @@ public sealed class RetryStrategy : IRepairStrategy
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
                 yield break;
 
-            if (i == faulty && NullAgain.Evaluate(evidence, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } once)
+            if (i == faulty && Found(NullAgain.Evaluate(evidence, Math.Min(left, MaxInstructionsOfOne), ref left), tried) is { } once)
                 yield return once;
 
             // Where it can go on, it can from every function further out, in the same way.
@@ -87,9 +99,13 @@ public sealed class RetryStrategy : IRepairStrategy
                 {
                     still = resumed;
                 }
+                else
+                {
+                    tried.Add(resumed.WhyNot!);
+                }
             }
 
-            if (!goesOn && i <= faulty + 1 && Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left) is { Plan: not null } last)
+            if (!goesOn && i <= faulty + 1 && Found(Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left), tried) is { } last)
             {
                 goesOn = true;
                 yield return last;
@@ -110,6 +126,14 @@ public sealed class RetryStrategy : IRepairStrategy
             else if (left > 0)
                 yield return Call(evidence, i, ref left);
         }
+    }
+
+    /// <summary>It has a plan; else why it has none is kept.</summary>
+    private static StrategyVerdict? Found(StrategyVerdict verdict, List<string> tried)
+    {
+        if (verdict.Plan is null)
+            tried.Add(verdict.WhyNot!);
+        return verdict.Plan is null ? null : verdict;
     }
 
     private static bool IsBlock(CrashEvidence evidence, StackFrame frame) => evidence.LocationOf(frame)?.Name is { } name && BlockFunctions.Find(name) is not null;

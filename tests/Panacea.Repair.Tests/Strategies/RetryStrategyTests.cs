@@ -248,6 +248,57 @@ public sealed class RetryStrategyTests
         Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
     }
 
+    /// <summary>A handler of an interrupt that finds interrupts on goes on with interrupts off, as it was called; elsewhere they may have been on.</summary>
+    [Theory]
+    [InlineData(0x1_0000u, true)]
+    [InlineData(0u, false)]
+    public void Interrupts_that_are_on_in_a_handler_are_turned_off(uint preempt, bool isHandler)
+    {
+        using CrashedGuest g = Crashed("ct_again_flag", _ => { }, preempt, entry: "asm_exc_invalid_op");
+        Assert.True(g.Evidence.Crash.InterruptsEnabled);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(isHandler == verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+        if (verdict.Plan is not { } plan)
+            return;
+        Assert.Contains("interrupts off instead of on", plan.Explanation, StringComparison.Ordinal);
+        Dictionary<WritableRegister, ulong> set = plan.Continuations[^1].Registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal(g.Guest["ct_again_flag:off"], set[WritableRegister.Rip]);
+        Assert.Equal(0UL, set[WritableRegister.Rflags] & 0x200);
+    }
+
+    /// <summary>A callee has not given back the register in which the function keeps an argument: it goes on with what its caller has passed. What the callee did can't be told.</summary>
+    [Theory]
+    [InlineData("ct_again_kept", "ct_kept", "", Gpr.Rbx)]
+    [InlineData("ct_again_passes", "ct_passes", "ct_uses", Gpr.Rdi)]
+    public void An_argument_that_was_kept_is_put_right(string outer, string keeps, string inner, Gpr register)
+    {
+        ulong start = 0;
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = outer,
+            Inner = inner.Length == 0 ? [keeps] : [keeps, inner],
+            Prepare = (kernel, _) => new Dictionary<Gpr, ulong> { [Gpr.R12] = start = kernel.Allocate(256), [register] = 0 },
+        });
+        RepairPlan? plan = new RetryStrategy().Evaluate(g.Evidence).Plan;
+        Assert.True(plan is not null, $"{new RetryStrategy().Evaluate(g.Evidence).WhyNot}; {string.Join("; ", new RetryStrategy().Evaluate(g.Evidence).Tried)}");
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Evidence.Crash.Ip, g.Crash.FaultSp, start), (next.Ip, next.Sp, next.Gpr[register]));
+        Assert.Contains($"{register.ToString().ToLowerInvariant()} 0x{start:x} instead of 0x0", plan.Explanation, StringComparison.Ordinal);
+        Assert.Contains("from its last call", plan.Explanation, StringComparison.Ordinal);
+    }
+
+    /// <summary>What was looked at before is told, each once, and not what is told anyway.</summary>
+    [Fact]
+    public void What_was_tried_is_told()
+    {
+        using CrashedGuest still = Crashed("ct_again_bug", m => m[Pointer] = 0, entry: "asm_exc_invalid_op");
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(still.Evidence);
+        Assert.NotEmpty(verdict.Tried);
+        Assert.Equal(verdict.Tried.Count, verdict.Tried.Distinct().Count());
+        Assert.DoesNotContain(verdict.WhyNot, verdict.Tried);
+        Assert.Contains("the crash is no use of a NULL pointer", verdict.Tried);
+    }
+
     /// <summary>It had called what is no code: the pointer leads to a function now.</summary>
     [Fact]
     public void A_call_that_led_nowhere_is_made_where_it_leads()
