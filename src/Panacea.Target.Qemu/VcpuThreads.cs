@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using Microsoft.Win32.SafeHandles;
 using Panacea.Target.Qemu.Qmp;
 
 namespace Panacea.Target.Qemu;
@@ -11,6 +13,9 @@ internal sealed class VcpuThreads(int pid, QmpClient qmp)
 {
     /// <summary>USER_HZ, which is 100 on every x86 host (include/asm-generic/param.h).</summary>
     private const int TicksPerSecond = 100;
+
+    /// <summary>Some fifty numbers.</summary>
+    private const int LongestLine = 1024;
 
     private int[]? _threads;
 
@@ -53,7 +58,12 @@ internal sealed class VcpuThreads(int pid, QmpClient qmp)
     {
         try
         {
-            return Parse(File.ReadAllText($"/proc/{pid}/task/{thread}/stat"));
+            // Asked several times a second for as long as a guest is guarded: nothing is left for the garbage collector but the handle.
+            Span<byte> line = stackalloc byte[LongestLine];
+            Span<char> text = stackalloc char[LongestLine];
+            using SafeFileHandle file = File.OpenHandle($"/proc/{pid}/task/{thread}/stat");
+            int length = RandomAccess.Read(file, line, 0);
+            return Parse(text[..Encoding.Latin1.GetChars(line[..length], text)]);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -62,11 +72,13 @@ internal sealed class VcpuThreads(int pid, QmpClient qmp)
     }
 
     /// <summary>utime and stime, the 14th and 15th field. The second one, a name, may hold blanks and parentheses.</summary>
-    internal static TimeSpan? Parse(string stat)
+    internal static TimeSpan? Parse(ReadOnlySpan<char> stat)
     {
         int end = stat.LastIndexOf(')');
-        string[] fields = end < 0 ? [] : stat[(end + 1)..].Split(' ', StringSplitOptions.RemoveEmptyEntries);
-        return fields.Length > 12 && ulong.TryParse(fields[11], NumberStyles.None, CultureInfo.InvariantCulture, out ulong user) && ulong.TryParse(fields[12], NumberStyles.None, CultureInfo.InvariantCulture, out ulong system)
+        ReadOnlySpan<char> behind = end < 0 ? [] : stat[(end + 1)..].TrimStart(' ');
+        Span<Range> fields = stackalloc Range[14];
+        int count = behind.Split(fields, ' ', StringSplitOptions.RemoveEmptyEntries);
+        return count > 12 && ulong.TryParse(behind[fields[11]], NumberStyles.None, CultureInfo.InvariantCulture, out ulong user) && ulong.TryParse(behind[fields[12]], NumberStyles.None, CultureInfo.InvariantCulture, out ulong system)
             && user < long.MaxValue / 4 / TimeSpan.TicksPerSecond && system < long.MaxValue / 4 / TimeSpan.TicksPerSecond
             ? TimeSpan.FromTicks((long)(user + system) * (TimeSpan.TicksPerSecond / TicksPerSecond)) : null;
     }
