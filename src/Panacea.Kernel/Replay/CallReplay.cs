@@ -56,7 +56,7 @@ public sealed class CallReplay
         _input = input;
         _place = CrashPlace.Of(input);
         _clock = new Lazy<ClockReading?>(() => input.Clock?.Invoke());
-        _memory = new ReplayMemory(input.Space, input.Cache);
+        _memory = new ReplayMemory(input.Space, input.Cache, input.User);
         _cpu = new ReplayCpu(_memory, input.GsBase, input.Cache) { TimeStamp = () => _clock.Value is { IsTimeStamp: true } clock ? clock.Cycles : null };
         _locks = new ReplayLocks(input, _memory, _cpu);
         _level = _deepest = input.Index;

@@ -18,7 +18,8 @@ public sealed record LastStretch(ulong Start, IReadOnlySet<Gpr> Written)
     /// <param name="hints">What else is known of control flow, or null.</param>
     /// <param name="end">The instruction that it ends before.</param>
     /// <param name="stretch">The result, at least one instruction long.</param>
-    public static bool TryFind(ICodeSource code, in FunctionParts function, IControlFlowHints? hints, ulong end, out LastStretch stretch)
+    /// <param name="after">It begins behind this instruction; 0 where it may begin anywhere.</param>
+    public static bool TryFind(ICodeSource code, in FunctionParts function, IControlFlowHints? hints, ulong end, out LastStretch stretch, ulong after = 0)
     {
         stretch = null!;
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out _) || graph.HasUnknownTargets)
@@ -28,7 +29,7 @@ public sealed record LastStretch(ulong Start, IReadOnlySet<Gpr> Written)
             before.TryAdd(instruction.NextIP, instruction);
         var factory = new InstructionInfoFactory();
         ulong start = end;
-        for (int step = 0; step < MaxLength && before.TryGetValue(start, out Instruction instruction) && IsWithin(factory, instruction); step++)
+        for (int step = 0; step < MaxLength && before.TryGetValue(start, out Instruction instruction) && instruction.IP > after && IsWithin(factory, instruction); step++)
             start = instruction.IP;
         start = SingleEntry(graph, start, end);
         if (start == end)

@@ -12,6 +12,7 @@ public sealed class ReplayCache
     private readonly Dictionary<ulong, ReplayPage> _pages = [];
     private readonly Dictionary<ulong, Instruction> _instructions = [];
 
+    /// <summary>A page by the address of its first byte, or, of a process's memory, of its second.</summary>
     internal bool TryPage(ulong start, out ReplayPage page) => _pages.TryGetValue(start, out page);
 
     internal void Keep(ulong start, in ReplayPage page)

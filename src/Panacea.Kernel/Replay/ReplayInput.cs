@@ -22,6 +22,9 @@ public sealed record ReplayInput
     /// <summary>The kernel's address space, over memory that does not change meanwhile.</summary>
     public required AddressSpace Space { get; init; }
 
+    /// <summary>The address space of the crashed process, for its own half; null where there is none.</summary>
+    public AddressSpace? User { get; init; }
+
     /// <summary>What replays over the same memory have in common.</summary>
     public ReplayCache Cache { get; init; } = new();
 

@@ -30,7 +30,8 @@ internal readonly record struct RepeatedStore(ulong Ip, ulong Address, int Size)
 /// <remarks>Not safe for concurrent use. Bounded by <see cref="MaxPages"/>.</remarks>
 /// <param name="space">The kernel's address space, over memory that does not change meanwhile.</param>
 /// <param name="cache">What other replays over the same memory have read.</param>
-internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null)
+/// <param name="user">The address space of the process whose memory the code may access between STAC and CLAC; null where it is not known. What is not mapped there the kernel would map, or copy, at the first access.</param>
+internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null, AddressSpace? user = null)
 {
     /// <summary>Bound on pages that are kept.</summary>
     public const int MaxPages = 512;
@@ -39,7 +40,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     private const int MaxRepeated = 4096;
 
     private const int PageSize = 4096;
-    private readonly Dictionary<ulong, Page> _pages = [];
+    private readonly Dictionary<ulong, Page> _pages = [], _userPages = [];
     private readonly List<RepeatedStore> _repeated = [];
     private RepeatedStore? _conflict;
 
@@ -91,7 +92,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             if (Find(at, out page) is var access and not ReplayAccess.Done)
                 return access;
             if (!page.IsWritable)
-                return ReplayAccess.Faults;
+                return IsUser(at) ? ReplayAccess.Unreadable : ReplayAccess.Faults;
         }
 
         bool isScratch = IsScratch(address);
@@ -140,7 +141,8 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             {
                 ulong at = unchecked(store.Address + (ulong)i);
                 int offset = (int)(at & (PageSize - 1));
-                if (Find(at, out Page page) == ReplayAccess.Done && page.IsRepeated(offset) && IsChanged(page, offset))
+                ulong start = at - (ulong)offset;
+                if ((_userPages.TryGetValue(start, out Page? page) || _pages.TryGetValue(start, out page)) && page.IsRepeated(offset) && IsChanged(page, offset))
                     return store;
             }
         }
@@ -191,28 +193,34 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
         return destination.Length;
     }
 
+    private static bool IsUser(ulong address) => !new VirtualAddress(address).IsKernelHalf;
+
     private static bool IsChanged(Page page, int offset) => page.Now[offset] != page.Original[offset] || page.Known(offset) != 0xff;
 
     private ReplayAccess Find(ulong address, out Page page)
     {
         ulong start = address & ~(ulong)(PageSize - 1);
-        if (_pages.TryGetValue(start, out Page? known))
+        bool isUser = IsUser(address) && AllowsUser;
+        Dictionary<ulong, Page> pages = isUser ? _userPages : _pages;
+        if (pages.TryGetValue(start, out Page? known))
         {
             page = known;
             return ReplayAccess.Done;
         }
 
         page = null!;
-        if (_pages.Count >= MaxPages)
+        if (_pages.Count + _userPages.Count >= MaxPages)
             return ReplayAccess.Unreadable;
-        if (!new VirtualAddress(address).IsKernelHalf && AllowsUser)
+        AddressSpace? here = isUser ? user : space;
+        if (here is null)
             return ReplayAccess.Unreadable;
-        if (cache is null || !cache.TryPage(start, out ReplayPage kept))
+        ulong key = isUser ? start | 1 : start;
+        if (cache is null || !cache.TryPage(key, out ReplayPage kept))
         {
             byte[] bytes = new byte[PageSize];
-            if (!space.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || !space.TryRead(new VirtualAddress(start), bytes, out fault))
+            if (!here.TryTranslate(new VirtualAddress(start), out Translation translation, out MemoryFault fault) || (isUser && !translation.User) || !here.TryRead(new VirtualAddress(start), bytes, out fault))
             {
-                return fault.Kind switch
+                return isUser ? ReplayAccess.Unreadable : fault.Kind switch
                 {
                     MemoryFaultKind.NotPresent or MemoryFaultKind.NonCanonical => ReplayAccess.Faults,
                     MemoryFaultKind.NotBacked => ReplayAccess.Device,
@@ -220,12 +228,13 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
                 };
             }
 
-            kept = new ReplayPage(bytes, translation.Writable, !translation.NoExecute);
-            cache?.Keep(start, kept);
+            // The kernel never executes what is a process's (SMEP).
+            kept = new ReplayPage(bytes, translation.Writable, !isUser && !translation.NoExecute);
+            cache?.Keep(key, kept);
         }
 
         page = new Page(kept);
-        _pages.Add(start, page);
+        pages.Add(start, page);
         return ReplayAccess.Done;
     }
 

@@ -17,6 +17,9 @@ internal static class Resumption
     /// <summary>Values that may differ where the code comes by the place of the crash more often than once: a mistake changes one, and what was computed from it.</summary>
     private const int MaxDifferences = 2;
 
+    /// <summary>Stretches that are tried, each shorter than the one before.</summary>
+    private const int MaxStretches = 4;
+
     /// <summary>Instructions looked at for one that reads a flag.</summary>
     private const int MaxFlagReach = 32;
 
@@ -72,20 +75,34 @@ internal static class Resumption
         else
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, index, out registers, out _);
         bool isPutRight = PutArguments(input, function, end, ref registers);
-        ulong start = end;
-        if (LastStretch.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, end, out LastStretch stretch))
+        ReplayResult? replay = null;
+        ulong after = 0;
+        for (int attempt = 0; attempt < MaxStretches; attempt++)
         {
-            start = stretch.Start;
-            foreach (Gpr written in stretch.Written)
-                registers[written] = null;
-        }
-        else if (!isPutRight)
-        {
-            return StrategyVerdict.Declines($"{function.Main.Name} has done nothing since its last call");
+            KnownRegisters from = registers;
+            ulong start = end;
+            if (LastStretch.TryFind(evidence.Analysis.Code, function, evidence.Analysis.Hints, end, out LastStretch stretch, after))
+            {
+                start = stretch.Start;
+                foreach (Gpr written in stretch.Written)
+                    from[written] = null;
+            }
+            else if (!isPutRight)
+            {
+                break;
+            }
+
+            replay = CallReplay.RunPart(input, start, from, isDone: true);
+            left -= replay.Instructions + 1;
+
+            // What depends on the result of the call before, as a branch on it, need not be executed again: less of it may be enough.
+            if (replay.Verdict != ReplayVerdict.Unknown || replay.At < start || replay.At >= end)
+                break;
+            after = replay.At;
         }
 
-        ReplayResult replay = CallReplay.RunPart(input, start, registers, isDone: true);
-        left -= replay.Instructions + 1;
+        if (replay is null)
+            return StrategyVerdict.Declines($"{function.Main.Name} has done nothing since its last call");
         if (replay.Verdict != ReplayVerdict.Passes || replay.Points.Count == 0)
             return StrategyVerdict.Declines($"{function.Main.Name}, replayed from its last call, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
         return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");

@@ -226,6 +226,32 @@ public sealed class ReplayPartsTests
         return cpu.Step(instruction);
     }
 
+    /// <summary>Between STAC and CLAC a process's memory is what is mapped for it; the rest the kernel would map, or copy, at the first access: whether that can be done nobody knows here.</summary>
+    [Fact]
+    public void User_memory_is_read_where_it_is_mapped()
+    {
+        const ulong user = 0x7fff_0000_0000;
+        var physical = new SparsePhysicalMemory(0x1000_0000);
+        PageTableBuilder kernel = new(physical, PagingMode.FourLevel, 0x100_0000), process = new(physical, PagingMode.FourLevel, 0x200_0000);
+        process.Map(user, 0x10_0000, access: PageAccess.User | PageAccess.Writable);
+        process.Map(user + 0x1000, 0x10_1000, access: PageAccess.User);
+        process.Map(user + 0x2000, 0x10_2000, access: PageAccess.Writable);
+        physical.Write(0x10_0000, BitConverter.GetBytes(0x1234UL));
+        var memory = new ReplayMemory(kernel.Space, user: process.Space);
+        Assert.Equal(ReplayAccess.Faults, memory.Read(user, 8, out _));
+        memory.AllowsUser = true;
+        Assert.Equal((ReplayAccess.Done, 0x1234UL), (memory.Read(user, 8, out Bits value), value.Value));
+        Assert.Equal(0, memory.ReadCode(user, new byte[8]));
+        Assert.Equal(ReplayAccess.Done, memory.Write(user, 8, Bits.Of(5), Callee, repeats: true));
+        Assert.Equal((ReplayAccess.Done, ReplayAccess.Unreadable), (memory.Read(user + 0x1000, 8, out _), memory.Write(user + 0x1000, 8, Bits.Of(5), Callee, repeats: false)));
+        Assert.Equal(ReplayAccess.Unreadable, memory.Read(user + 0x2000, 8, out _));
+        Assert.Equal(ReplayAccess.Unreadable, memory.Read(user + 0x3000, 8, out _));
+        memory.AllowsUser = false;
+        Assert.Equal(ReplayAccess.Faults, memory.Read(user, 8, out _));
+        Assert.Equal(user, memory.Conflict()!.Value.Address);
+        Assert.Equal(ReplayAccess.Unreadable, new ReplayMemory(kernel.Space) { AllowsUser = true }.Read(user, 8, out _));
+    }
+
     /// <summary>A CPU at the function's beginning: RDI leads to a word, and a return address lies on the stack. Two pages of data, the second full of 0xee.</summary>
     private static (ReplayCpu Cpu, ReplayMemory Memory) Machine(AssembledFunction function, uint word)
     {

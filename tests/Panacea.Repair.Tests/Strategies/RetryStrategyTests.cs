@@ -199,7 +199,12 @@ public sealed class RetryStrategyTests
         using CrashedGuest signed = Crashed("ct_again_signed", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
         Assert.Equal(Kept, PtRegs.Read(Again(signed)!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
         using CrashedGuest lost = Crashed("ct_again_lost", m => m[Pointer] = m.Base + Target, preempt: 0x1_0000, chain: ["do_syscall_64", "__handle_irq_event_percpu"]);
-        Assert.Contains("needs rdi, which the code of the call does not tell", new RetryStrategy().Evaluate(lost.Evidence).WhyNot, StringComparison.Ordinal);
+
+        // It can't be called again; it goes on with what it has.
+        Assert.Null(Again(lost));
+        StrategyVerdict on = new RetryStrategy().Evaluate(lost.Evidence);
+        Assert.Contains(on.Tried, t => t.Contains("needs rdi, which the code of the call does not tell", StringComparison.Ordinal));
+        Assert.Equal(lost.Evidence.Crash.Gpr[Gpr.Rdi], PtRegs.Read(on.Plan!.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
     }
 
     /// <summary>A mistake has left a wrong pointer in a register, and memory has the right one: the function goes on where it stands, with what it should have had.</summary>
@@ -284,6 +289,17 @@ public sealed class RetryStrategyTests
         PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
         Assert.Equal((g.Evidence.Crash.Ip, g.Crash.FaultSp, start), (next.Ip, next.Sp, next.Gpr[register]));
         Assert.Contains($"{register.ToString().ToLowerInvariant()} 0x{start:x} instead of 0x0", plan.Explanation, StringComparison.Ordinal);
+        Assert.Contains("from its last call", plan.Explanation, StringComparison.Ordinal);
+    }
+
+    /// <summary>What a call returned nobody knows, and which way a branch on it went only the place of the crash says: what was done behind the branch is enough.</summary>
+    [Fact]
+    public void What_depends_on_a_result_is_not_done_again()
+    {
+        using CrashedGuest g = Crashed("ct_again_result", m => m[Pointer] = m.Base + Target);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        PtRegs next = PtRegs.Read(plan.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Evidence.Crash.Ip, g.Evidence.Crash.Gpr[Gpr.R12] + Target), (next.Ip, next.Gpr[Gpr.Rax]));
         Assert.Contains("from its last call", plan.Explanation, StringComparison.Ordinal);
     }
 

@@ -20,7 +20,7 @@ internal static class KernelFunctions
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
-    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_pushed", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_flag", "ct_again_kept", "ct_again_passes", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
+    public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_pushed", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_flag", "ct_again_result", "ct_again_kept", "ct_again_passes", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -131,6 +131,18 @@ internal static class KernelFunctions
             w.A.ud2();
             w.A.Label(ref off);
             w.At("off");
+            w.A.nop();
+        }));
+        text.Add("ct_again_result", w => w.Frame(() =>
+        {
+            Label none = w.A.CreateLabel();
+            w.Call("ct_cpuid");
+            w.A.test(eax, eax);
+            w.A.je(none);
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.At("fault");
+            w.A.mov(ecx, __dword_ptr[rax + 8]);
+            w.A.Label(ref none);
             w.A.nop();
         }));
         text.Add("ct_cpuid", w => { w.Depth(8); w.A.cpuid(); w.A.ret(); });
