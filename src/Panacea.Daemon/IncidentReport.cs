@@ -68,7 +68,7 @@ public static class IncidentReport
         RepairKind.None => "nothing",
         RepairKind.Retry => "the same call, made again",
         RepairKind.ErrorReturn => "an error return from the faulty function",
-        RepairKind.Heal => "restoring damaged code",
+        RepairKind.Heal => "putting right what was wrong",
         RepairKind.GoOn => "going on as without the setting that made it a panic",
         RepairKind.Unwind => "unwinding to a place where returning is safe",
         RepairKind.Kill => "taking the offending process out",

@@ -413,7 +413,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
 
     private void Record(string id, DateTimeOffset at, StopResult stop, long stoppedUs, string source)
     {
-        HealthWatch? watch = stop.Applied is null || stop.Lost is not null ? null : new HealthWatch(_armed!.Image, _target.Memory, _target.VcpuCount);
+        HealthWatch? watch = stop.Applied is null || stop.Lost is not null ? null : new HealthWatch(_armed!.Image, _target.Memory, _target.VcpuCount, stop.Evidence?.Hang, _limits);
         var errors = new List<string>(stop.Errors);
         CrashReport? report = null;
         IReadOnlyList<ConsoleLine> console = [];

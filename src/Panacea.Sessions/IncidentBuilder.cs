@@ -59,7 +59,7 @@ internal sealed class PendingIncident
 
     /// <summary>The task that was repaired died elsewhere before it got back to user space: what it was sent on with did not do.</summary>
     /// <remarks>The registers with which user space entered the kernel tell one entry from another: equal ones are the same entry, or one that repeats it to the letter.</remarks>
-    public bool Undid(CrashEvidence evidence) => IsSameEntry(evidence) && !IsSamePlace(evidence);
+    public bool Undid(CrashEvidence evidence) => (IsSameEntry(evidence) && !IsSamePlace(evidence)) || (Stop.Evidence?.Hang?.Stall is { } helped && evidence.Hang?.Stall?.IsStill(helped) == true);
 
     /// <summary>The same task runs into the same place again; of interrupts, which belong to no task, any one that does.</summary>
     public bool IsRepeatedBy(CrashEvidence evidence) =>
@@ -68,7 +68,8 @@ internal sealed class PendingIncident
     private bool IsSameTask(CrashEvidence evidence) =>
         Stop.Evidence is { IsTasksOwn: true } && evidence.IsTasksOwn && Stop.Evidence.Task is { } task && evidence.Task is { } again && task.Address == again.Address && task.Pid == again.Pid;
 
-    private bool IsSamePlace(CrashEvidence evidence) => Stop.Evidence?.Faulty?.Ip == evidence.Faulty?.Ip && Stop.Evidence?.Kind == evidence.Kind;
+    private bool IsSamePlace(CrashEvidence evidence) => Stop.Evidence?.Faulty?.Ip == evidence.Faulty?.Ip && Stop.Evidence?.Kind == evidence.Kind
+        && Stop.Evidence?.Hang?.Stall?.Queue.Address == evidence.Hang?.Stall?.Queue.Address && Stop.Evidence?.Hang?.Timer?.Address == evidence.Hang?.Timer?.Address;
 
     private bool IsSameEntry(CrashEvidence evidence)
     {

@@ -27,6 +27,8 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     // When each function was made to return, by its address.
     private readonly Dictionary<ulong, Queue<long>> _returns = [];
 
+    private readonly EarlierHelp _helped = new();
+
     /// <summary>There are some.</summary>
     public bool Any => _open.Count > 0;
 
@@ -43,6 +45,7 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     {
         _failed.Clear();
         _returns.Clear();
+        _helped.Clear();
     }
 
     /// <summary>How often a function has been made to return of late: within <see cref="GuardOptions.RepairLimitWindow"/>.</summary>
@@ -85,6 +88,8 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
             return new RungBar(RungVerdict.NotAllowed, $"not allowed: by the repair limit, {RepairsInWindow} repair{(RepairsInWindow == 1 ? "" : "s")} within {Durations.Format(options.RepairLimitWindow)}");
         if (evidence is { IsTasksOwn: true, Task: { } task } && _failed.TryGetValue((task.Address, task.Pid, kind), out string? id))
             return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {id}");
+        if (kind == RepairKind.Heal && evidence.Hang is { } hang && _helped.InVain(hang) is { } vain)
+            return new RungBar(RungVerdict.FailedBefore, $"failed before, in incident {vain}: nothing of it has got on");
         if (Watched.FirstOrDefault(p => p.Repair == kind && p.Undid(evidence)) is { } undone)
             return new RungBar(RungVerdict.FailedBefore, $"failed before on this task, in incident {undone.Id}: it has died again before it was back in user space");
         int uses = Watched.Count(p => p.Repair == kind && p.IsRepeatedBy(evidence));
@@ -99,6 +104,8 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     {
         if (incident.Stop.Applied is not null)
             _repairs.Enqueue(incident.WatchStartedTicks);
+        if (incident.Stop is { Applied: not null, Evidence.Hang.Stall: { } stall })
+            _helped.Add(stall, incident.Id);
         if (incident.Stop is { Applied.Returned: { Module: not null } returned, Fuse: null })
             CountReturn(returned.Entry, incident.WatchStartedTicks);
         if (incident.Stop is { Evidence: not null, Lost: null })
@@ -127,9 +134,11 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
         foreach (PendingIncident incident in Watched.Where(p => elapsed(p.WatchStartedTicks) - p.Paused >= options.HealthWindow).ToList())
         {
             HealthResult health = incident.Watch!.Look();
+            if (!health.Verified && incident.Stop.Evidence?.Hang?.Timer is { } timer)
+                _helped.Add(timer, incident.Id);
             Close(
                 incident, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
-                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : "the guest does not live after the repair", health);
+                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : incident.Stop.Evidence?.Hang is { IsOfNobody: true } ? $"it has not helped: {health.Evidence[^1]}" : "the guest does not live after the repair", health);
         }
 
         foreach (PendingIncident incident in _open.Where(p => p.Settled is not null && p.Aftermath is not { IsDone: false }).ToList())
@@ -175,7 +184,8 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
         {
             if (earlier.Stop.Evidence?.Task is { } task)
                 _failed[(task.Address, task.Pid, earlier.Repair)] = earlier.Id;
-            Close(earlier, IncidentOutcome.Failed, $"the guest died again ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
+            Close(earlier, IncidentOutcome.Failed,
+                $"{(now.Stop.Evidence?.Hang is { IsOfNobody: true } ? "it stands again" : "the guest died again")} ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
         }
     }
 

@@ -73,7 +73,7 @@ public class GuardCommandTests
             "resumed    by an error return from the faulty function, after 4.2 ms; watching its health",
             "recovered  NULL write in \\x1b[2Jcrash_c; by an error return from the faulty function, stopped 4.2 ms, nothing lost; record /r/i-1",
             "declined   panic; not repaired; no record",
-            "failed     panic; the guest could not be saved; no record",
+            "failed     panic; the repair failed; no record",
             "reset      the guest was reset; arming again when its kernel is up",
             "warning    careful\\n",
             "detached   the guest runs on, without protection",

@@ -113,6 +113,37 @@ public sealed partial class GuardSessionTests
         Assert.DoesNotContain(tick, _vm.Armed);
     }
 
+    /// <summary>What was done for nothing has failed, is not done again, and keeps nobody busy; a disk that gets on and stands again is another matter.</summary>
+    [Fact]
+    public void A_disk_that_no_help_moves_is_left_alone()
+    {
+        SyntheticVirtioDisk disk = _guest.AddVirtioDisk("vda", (1, 1), (1, 1));
+        _guest.SetProgress(disk, 7, 6, 6, 6);
+        ulong tick = _guest["update_process_times"];
+        VcpuRegisters at = _guest.Crash(new CrashSpec()).Vcpu with { Rip = tick };
+        for (int i = 0; i < 400; i++)
+        {
+            bool isLate = i == 300;
+            _vm.Then(() =>
+            {
+                if (isLate)
+                    _guest.SetProgress(disk, 9, 8, 8, 8);
+                if (_vm.Armed.Contains(tick))
+                    return new GuestWait(QemuWaitKind.Stopped, _vm.Hold(at, StopReason.Breakpoint));
+                _vm.Work();
+                _time.Advance(TimeSpan.FromMilliseconds(250));
+                return new GuestWait(QemuWaitKind.TimedOut, null);
+            });
+        }
+
+        Run();
+        Assert.Equal([IncidentOutcome.Failed, IncidentOutcome.Declined, IncidentOutcome.Failed, IncidentOutcome.Declined], _sink.Incidents.Select(i => i.Outcome));
+        Assert.Equal("it has not helped: vda, queue 0, stands as it stood", _sink.Incidents[0].OutcomeReason);
+        LadderStep heal = Assert.Single(_sink.Incidents[1].Ladder, s => s.Repair == RepairKind.Heal);
+        Assert.Equal(RungVerdict.FailedBefore, heal.Verdict);
+        Assert.Equal(2, _sink.Incidents.Sum(i => i.Journal.Count(e => e.Why == "virtqueue_notify()")));
+    }
+
     /// <summary>What may take long is left to it, and looked at again only after a while.</summary>
     [Fact]
     public void Work_that_gives_way_to_nobody_on_purpose_is_no_incident()

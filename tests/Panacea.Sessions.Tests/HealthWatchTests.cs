@@ -1,3 +1,6 @@
+using Panacea.Diagnosis;
+using Panacea.Kernel.Subsystems;
+using Panacea.Target;
 using Panacea.TestKit.Linux;
 
 namespace Panacea.Sessions.Tests;
@@ -11,7 +14,7 @@ public sealed class HealthWatchTests
     public void A_guest_that_ticks_switches_and_counts_lives(KernelShape shape)
     {
         using var g = new ArmedGuest(new SyntheticKernelOptions { Shape = shape });
-        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, 2);
+        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, 2, null, TargetLimits.Default);
         new ScriptedVm(g.Guest).Work();
         HealthResult health = watch.Look();
         Assert.True(health.Verified);
@@ -32,7 +35,7 @@ public sealed class HealthWatchTests
     {
         using var g = new ArmedGuest();
         SyntheticKernel k = g.Guest;
-        var watch = new HealthWatch(g.Armed.Image, k.Memory, 2);
+        var watch = new HealthWatch(g.Armed.Image, k.Memory, 2, null, TargetLimits.Default);
         new ScriptedVm(k).Work();
         switch (what)
         {
@@ -63,19 +66,19 @@ public sealed class HealthWatchTests
     public void Nothing_at_all_is_no_life()
     {
         using var g = new ArmedGuest();
-        Assert.False(new HealthWatch(g.Armed.Image, g.Guest.Memory, 2).Look().Verified);
+        Assert.False(new HealthWatch(g.Armed.Image, g.Guest.Memory, 2, null, TargetLimits.Default).Look().Verified);
     }
 
     [Fact]
     public void What_cannot_be_measured_is_not_verified_and_says_so()
     {
         using var untyped = new ArmedGuest(new SyntheticKernelOptions { Btf = false });
-        HealthResult health = new HealthWatch(untyped.Armed.Image, untyped.Guest.Memory, 2).Look();
+        HealthResult health = new HealthWatch(untyped.Armed.Image, untyped.Guest.Memory, 2, null, TargetLimits.Default).Look();
         Assert.False(health.Verified);
         Assert.Contains("rq.curr", Assert.Single(health.Evidence));
 
         using var g = new ArmedGuest();
-        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, 2);
+        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, 2, null, TargetLimits.Default);
         g.Guest.Memory.Lose(g.Guest.Physical(g.Guest.PerCpu("runqueues", 1)));
         health = watch.Look();
         Assert.False(health.Verified);
@@ -90,10 +93,50 @@ public sealed class HealthWatchTests
     public void Only_cpus_that_are_both_are_watched(int vcpus, int lines)
     {
         using var g = new ArmedGuest();
-        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, vcpus);
+        var watch = new HealthWatch(g.Armed.Image, g.Guest.Memory, vcpus, null, TargetLimits.Default);
         new ScriptedVm(g.Guest).Work();
         HealthResult health = watch.Look();
         Assert.True(health.Verified);
         Assert.Equal(lines, health.Evidence.Count);
+    }
+
+    /// <summary>A guest that lives, and whose disk, or whose tick, was helped for nothing.</summary>
+    [Theory]
+    [InlineData("disk", false)]
+    [InlineData("disk that gets on", true)]
+    [InlineData("tick", false)]
+    [InlineData("tick that is set up", true)]
+    [InlineData("tick that runs", true)]
+    [InlineData("no tick on purpose", true)]
+    public void What_was_helped_for_nothing_is_seen(string what, bool helped)
+    {
+        using var g = new ArmedGuest();
+        SyntheticKernel k = g.Guest;
+        bool isDisk = what.StartsWith("disk", StringComparison.Ordinal);
+        ulong tick = k.PerCpu("tick_cpu_sched", 1);
+        k.Put(tick, "tick_sched.sched_timer.function", k["tick_sched_timer"]);
+        SyntheticVirtioDisk disk = k.AddVirtioDisk("vda", (1, 1));
+        k.SetProgress(disk, 7, 6, 6, 6);
+        Panacea.Kernel.LinuxKernel kernel = g.Armed.Image.KernelOver(k.Memory);
+        VirtioDisk found = VirtioDisks.Enumerate(kernel, TargetLimits.Default)[0];
+        var hang = new Hang(isDisk ? CrashKind.StalledIo : CrashKind.LostTick, default, [])
+        {
+            Stall = isDisk ? DiskStall.Of(kernel, kernel, found, found.Queues[0], true, TargetLimits.Default) : null,
+            Timer = isDisk ? null : TickTimer.Read(kernel, 1),
+        };
+        var watch = new HealthWatch(g.Armed.Image, k.Memory, 2, hang, TargetLimits.Default);
+        new ScriptedVm(k).Work();
+        if (what != "tick that runs")
+            k.Put(k.PerCpu("irq_stat", 1), "irq_cpustat_t.apic_timer_irqs", 1000);
+        if (what == "disk that gets on")
+            k.SetProgress(disk, 7, 7, 6, 6);
+        if (what == "tick that is set up")
+            k.Put(tick, "tick_sched.sched_timer.state", 1);
+        if (what == "no tick on purpose")
+            k.Put(tick, "tick_sched.tick_stopped", 1);
+        HealthResult health = watch.Look();
+        Assert.Equal(helped, health.Verified);
+        if (!helped)
+            Assert.Equal(isDisk ? "vda, queue 0, stands as it stood" : "cpu1 still has no tick", health.Evidence[^1]);
     }
 }

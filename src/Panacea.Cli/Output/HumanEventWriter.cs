@@ -63,7 +63,7 @@ internal sealed class HumanEventWriter(TextWriter to, Paint paint, TimeProvider 
             IncidentOutcome.Recovered => ("recovered", (Func<string, string>)paint.Green,
                 $"by {IncidentReport.RepairName(e.Repair)}, stopped {IncidentReport.Duration(e.StoppedUs)}, {lost}"),
             IncidentOutcome.Declined => ("declined", paint.Yellow, "not repaired"),
-            _ => ("failed", paint.Red, "the guest could not be saved"),
+            _ => ("failed", paint.Red, "the repair failed"),
         };
         return (word, colour, $"{Safe.Text(e.Title, 512)}; {after}; {record}");
     }

@@ -34,6 +34,15 @@ public sealed record DiskStall(VirtioDisk Disk, DiskVirtqueue Queue, StallKind K
         _ => 0,
     };
 
+    /// <summary>It is what was seen earlier, and nothing of that has got on meanwhile: the same answer is not looked at, the same request is not taken, or was lost once more.</summary>
+    public bool IsStill(DiskStall earlier) => Queue.Address == earlier.Queue.Address && Kind == earlier.Kind && Kind switch
+    {
+        // Requests that were given to the driver again were issued anew, not allocated.
+        StallKind.RequestsLost => Requests.Any(r => earlier.Requests.Any(e => (e.Address, e.StartNs) == (r.Address, r.StartNs))),
+        StallKind.QueueStopped => Progress == earlier.Progress,
+        _ => Mark == earlier.Mark,
+    };
+
     /// <summary>What a queue would be stalled in, as it is now.</summary>
     /// <param name="kernel">The kernel, over memory that may have been kept for a moment.</param>
     /// <param name="live">The same over memory as it is now.</param>

@@ -46,7 +46,7 @@ internal sealed class PlanTrial(ArmedKernel kernel, TargetLimits limits)
             return (TrialVerdict.Unknown, [lost.Message]);
         if (stop.Applied is null)
             return (TrialVerdict.Dies, [.. stop.Errors.DefaultIfEmpty("it could not be carried through")]);
-        var watch = new HealthWatch(kernel.Image, guest.Memory, guest.VcpuCount);
+        var watch = new HealthWatch(kernel.Image, guest.Memory, guest.VcpuCount, null, limits);
         long started = Stopwatch.GetTimestamp();
         while (true)
         {

@@ -46,6 +46,43 @@ public sealed class DiskStallTests
         }
     }
 
+    /// <summary>What comes after a help is the same only where nothing of it has got on.</summary>
+    [Fact]
+    public void What_stands_still_is_told_from_what_stands_again()
+    {
+        using var g = new KernelGuest(new SyntheticKernelOptions());
+        SyntheticVirtioDisk disk = g.Guest.AddVirtioDisk("vda", (1, 1), (0, 0));
+        VirtioDisk found = VirtioDisks.Enumerate(g.Kernel, Few)[0];
+
+        // More is offered, and nothing taken; one was.
+        DiskStall untold = At(7, 5, 5, 5);
+        Assert.True(At(9, 5, 5, 5).IsStill(untold));
+        Assert.False(At(9, 6, 6, 6).IsStill(untold));
+        DiskStall unheard = At(7, 7, 6, 5);
+        Assert.True(At(7, 7, 7, 5).IsStill(unheard));
+        Assert.False(At(7, 7, 7, 6).IsStill(unheard));
+        Assert.False(unheard.IsStill(untold));
+
+        // The same request, issued anew; another one in its place.
+        DiskStall lost = At(7, 7, 7, 7);
+        g.Guest.Put(disk.Requests[0], "request.io_start_time_ns", 99_000);
+        Assert.True(At(8, 8, 8, 8).IsStill(lost));
+        g.Guest.Put(disk.Requests[0], "request.start_time_ns", 98_000);
+        Assert.False(At(8, 8, 8, 8).IsStill(lost));
+
+        g.Guest.Put(disk.Requests[0], "request.state", 0);
+        g.Guest.Put(disk.Context, "blk_mq_hw_ctx.state", 3);
+        DiskStall stopped = At(8, 8, 8, 8);
+        Assert.True(At(8, 8, 8, 8).IsStill(stopped));
+        Assert.False(At(9, 9, 9, 9).IsStill(stopped));
+
+        DiskStall At(ushort offered, ushort taken, ushort answered, ushort heard)
+        {
+            g.Guest.SetProgress(disk, offered, taken, answered, heard);
+            return DiskStall.Of(g.Kernel, g.Kernel, found, found.Queues[0], true, Few)!;
+        }
+    }
+
     [Theory]
     [InlineData("packed_ring")]
     [InlineData("broken")]
