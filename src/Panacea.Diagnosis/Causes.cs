@@ -59,7 +59,7 @@ internal static partial class Causes
             CrashKind.ListCorruption => $"{where} found a linked list whose pointers do not agree: an entry was freed, or added or deleted twice, or overwritten",
             CrashKind.Usercopy => $"{where} copied beyond the end of an object, to or from user space",
             CrashKind.HardLockup => $"{where} has not let the processor take an interrupt for seconds",
-            CrashKind.LostTick => $"{where} does not come any more on a processor that runs: the timer of its tick is in no queue",
+            CrashKind.LostTick => $"{where} does not come any more on a processor that runs: the timer of its tick is in no queue, or has expired without an interrupt",
             CrashKind.StalledIo => $"{where} is not told, or has not told the device, of what is under way: requests of its disk have not got on for seconds, although the device has nothing to do with them",
             CrashKind.HungTask => $"{where} waits for a lock that it will never get",
             CrashKind.SoftLockup => $"{where} has not let the processor run anything else for seconds",

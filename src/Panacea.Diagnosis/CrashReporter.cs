@@ -123,6 +123,7 @@ public sealed class CrashReporter(TargetLimits limits)
         StallKind.AnswerUnheard => $"the device of {stall.Disk.Device.Name} has answered, and its driver has not looked",
         StallKind.RequestUntold => $"the driver of {stall.Disk.Device.Name} has offered requests, and the device waits to be told of them",
         StallKind.QueueStopped => $"the driver of {stall.Disk.Device.Name} has stopped its queue, and nothing is under way whose answer would start it",
+        StallKind.QueueNotRun => $"requests of {stall.Disk.Device.Name} wait to be given to its driver, which has none, and nobody gives them to it",
         _ => $"requests of {stall.Disk.Device.Name} are with its driver, and its device has none",
     };
 

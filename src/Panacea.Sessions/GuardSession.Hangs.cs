@@ -20,7 +20,7 @@ public sealed partial class GuardSession
         _hangs = new HangWatch(kernel.Image.KernelOver(_target.Memory), cpus, _target, after);
         _stuck = new StuckWatch(after, cpus, Elapsed, Time.GetTimestamp, _limits);
         _stalls = new StallWatch(after, cpus, Elapsed, Time.GetTimestamp, _limits);
-        _ticks = new TickWatch(cpus, Elapsed, Time.GetTimestamp, _target.VcpuTimes);
+        _ticks = new TickWatch(cpus, Elapsed, Time.GetTimestamp, _target.VcpuTimes, _target.IsSuspended);
 
         TimeSpan Elapsed(long ticks) => Time.GetElapsedTime(ticks);
     }

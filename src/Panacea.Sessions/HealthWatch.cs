@@ -85,7 +85,7 @@ internal sealed class HealthWatch
         int at = _cpus.ToList().FindIndex(cpu => TickTimer.Read(_kernel, cpu).Address == lost.Address);
 
         // While its function runs it is in no queue either: then there was an interrupt.
-        return at >= 0 && TickTimer.Read(_kernel, _cpus[at]) is { IsQueued: false, IsStopped: false } && CpuProgress.Read(_kernel, _cpus[at]).TimerInterrupts == _first[at].TimerInterrupts
+        return at >= 0 && TickTimer.Read(_kernel, _cpus[at]).HasNotTickedSince(lost) && CpuProgress.Read(_kernel, _cpus[at]).TimerInterrupts == _first[at].TimerInterrupts
             ? $"cpu{_cpus[at]} still has no tick" : null;
     }
 }

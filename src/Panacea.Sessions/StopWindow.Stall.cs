@@ -16,6 +16,9 @@ internal sealed partial class StopWindow
     /// <summary>kernel/softirq.c and kernel/sched/core.c: functions without arguments that CPUs come by.</summary>
     private static readonly string[] Passages = ["irq_enter_rcu", "schedule"];
 
+    /// <summary>Those of them at which interrupts are off.</summary>
+    private static readonly string[] Entries = ["irq_enter_rcu"];
+
     /// <summary>arch/x86/kernel/apic/ipi.c, native_send_call_func_single_ipi(int cpu): has a CPU look for functions that it is to call; where there are none it only takes the interrupt.</summary>
     private const string Interrupt = "native_send_call_func_single_ipi";
 
@@ -34,7 +37,7 @@ internal sealed partial class StopWindow
     /// <summary>Helps a CPU that has lost its tick.</summary>
     /// <inheritdoc cref="HandleStall"/>
     public StopResult? HandleLostTick(LostTick lost, Func<RepairKind, CrashEvidence, RungBar?> whyNot, long seenTicks) => Help(
-        new DeathPoint(Hang.Point, lost.Timer.Address, 0), new Hang(CrashKind.LostTick, TimeSpan.Zero, lost.Told) { Timer = lost.Timer }, Passages, live => TickWatch.IsStill(lost, live),
+        new DeathPoint(Hang.Point, lost.Timer.Address, 0), new Hang(CrashKind.LostTick, TimeSpan.Zero, lost.Told) { Timer = lost.Timer }, lost.Timer.IsQueued ? Entries : Passages, live => TickWatch.IsStill(lost, live),
         registers => PerCpu.CpuOf(kernel.Image.KernelOver(target.Memory), registers) == lost.Cpu, lost.Cpu, whyNot, seenTicks);
 
     private StopResult? Help(
@@ -131,6 +134,7 @@ internal sealed partial class StopWindow
         [
             $"{stall.Disk.Device.Name}, queue {stall.Queue.HardwareQueue}: the driver has offered {at.Offered} requests, the device has answered {at.Answered}{(at.Taken is { } taken ? $" and taken {taken}" : "")}, the driver has looked at {at.Heard} answers (of 65,536 counted)",
             .. stall.Requests.Select(r => $"{r.Operation} of {r.Bytes} bytes at sector {r.Sector}: {(r.IsComplete ? "answered, not done" : "issued, not answered")}"),
+            .. stall.Kind == StallKind.QueueNotRun ? (string[])[$"the request at 0x{stall.Waiting.Address:x} waits to be given to the driver"] : [],
         ];
     }
 }

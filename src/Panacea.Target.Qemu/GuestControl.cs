@@ -95,6 +95,9 @@ public interface IGuestControl : IDisposable
     /// <inheritdoc cref="QemuTarget.VcpuTimes"/>
     IReadOnlyList<TimeSpan>? VcpuTimes();
 
+    /// <inheritdoc cref="QemuTarget.IsSuspended"/>
+    bool IsSuspended();
+
     /// <summary>QEMU's monitor's answer to a command for people.</summary>
     string HumanMonitor(string command);
 }

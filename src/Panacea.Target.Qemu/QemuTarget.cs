@@ -201,6 +201,9 @@ public sealed partial class QemuTarget : IDisposable
     /// <inheritdoc cref="VcpuThreads.Times"/>
     public IReadOnlyList<TimeSpan>? VcpuTimes() => _threads.Times();
 
+    /// <inheritdoc cref="HostProcess.IsSuspended"/>
+    public bool IsSuspended() => new HostProcess(Pid).IsSuspended();
+
     /// <summary>Makes the next stop short: writes out what the host holds back of the guest's disks, which QEMU would otherwise do while the guest stands still.</summary>
     public void FlushDisks() => HostDisks.Flush(_qmp, Pid);
 

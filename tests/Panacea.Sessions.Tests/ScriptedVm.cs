@@ -198,6 +198,8 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
 
     public IReadOnlyList<TimeSpan>? VcpuTimes() => Times;
 
+    public bool IsSuspended() => false;
+
     private VcpuRegisters PlaceOf(int vcpu) => Place?.Invoke(vcpu) ?? kernel.Vcpu(vcpu, kernel["vfs_write"], default);
 
     private string Printed(VcpuRegisters v) => $"""

@@ -16,6 +16,9 @@ public enum StallKind
 
     /// <summary>The driver has had its queue stopped, and nothing is under way whose answer could start it again.</summary>
     QueueStopped,
+
+    /// <summary>Requests wait to be given to the driver, which has none, and nobody gives them to it.</summary>
+    QueueNotRun,
 }
 
 /// <summary>A queue of a disk that does not get on; a proof only where it has stood so for long while the guest was at work.</summary>
@@ -26,11 +29,15 @@ public enum StallKind
 /// <param name="Requests">Of <see cref="StallKind.RequestsLost"/>: those requests.</param>
 public sealed record DiskStall(VirtioDisk Disk, DiskVirtqueue Queue, StallKind Kind, VirtqueueProgress Progress, IReadOnlyList<BlockRequest> Requests)
 {
+    /// <summary>Of <see cref="StallKind.QueueNotRun"/>: the first request that waits, by its address and when it was allocated.</summary>
+    public (ulong Address, ulong StartNs) Waiting { get; init; }
+
     /// <summary>What of it changes as soon as it gets on, whatever else happens on the queue.</summary>
     public ulong Mark => Kind switch
     {
         StallKind.AnswerUnheard => Progress.Heard,
         StallKind.RequestUntold => ((ulong)Progress.Taken.GetValueOrDefault() << 16) | Progress.Answered,
+        StallKind.QueueNotRun => Waiting.Address ^ Waiting.StartNs,
         _ => 0,
     };
 
@@ -67,6 +74,10 @@ public sealed record DiskStall(VirtioDisk Disk, DiskVirtqueue Queue, StallKind K
         List<BlockRequest> held = [.. BlockDevices.InFlight(kernel, disk.Device, limits).Where(r => r.HardwareQueue == queue.HardwareQueue && r.IssuedNs != 0)];
         if (held.Count > 0)
             return new DiskStall(disk, queue, StallKind.RequestsLost, progress, held);
-        return VirtioDisks.IsStopped(kernel, disk, queue, limits) ? new DiskStall(disk, queue, StallKind.QueueStopped, progress, []) : null;
+        var hardware = HardwareQueue.Read(kernel, disk.Device.Queue, queue.HardwareQueue, limits);
+        if (hardware.IsStopped)
+            return new DiskStall(disk, queue, StallKind.QueueStopped, progress, []);
+        return hardware.FirstWaiting is var waiting and not 0
+            ? new DiskStall(disk, queue, StallKind.QueueNotRun, progress, []) { Waiting = (waiting, kernel.Read(waiting, "request.start_time_ns")) } : null;
     }
 }

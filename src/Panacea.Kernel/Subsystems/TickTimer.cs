@@ -13,6 +13,9 @@ public readonly record struct TickTimer(ulong Address, ulong Function, bool IsQu
     /// <summary>HRTIMER_STATE_ENQUEUED (include/linux/hrtimer.h), TS_FLAG_STOPPED (kernel/time/tick-sched.h).</summary>
     private const ulong Queued = 1, Stopped = 2;
 
+    /// <summary>It is as it was when the CPU had lost its tick: in no queue, or queued for the same time. Always of a CPU that does not do without.</summary>
+    public bool HasNotTickedSince(TickTimer lost) => !IsStopped && IsQueued == lost.IsQueued && (!IsQueued || Expires == lost.Expires);
+
     /// <summary>Reads one CPU's.</summary>
     /// <exception cref="KernelShapeException">The kernel has no such timer.</exception>
     /// <exception cref="GuestMemoryException">It can't be read.</exception>

@@ -34,9 +34,6 @@ public static class VirtioDisks
     /// <summary>Queues of one disk, and entries of one queue, at most (virtio 1.2, 2.6).</summary>
     private const ulong MaxQueues = 4096, MaxEntries = 32768;
 
-    /// <summary>BLK_MQ_S_STOPPED (include/linux/blk-mq.h).</summary>
-    private const ulong Stopped = 1;
-
     /// <summary>All of them. Disks whose driver is another, and those whose rings are packed, are left out.</summary>
     /// <exception cref="GuestMemoryException">Something can't be read.</exception>
     /// <exception cref="KernelShapeException">Something makes no sense, or the types are not known.</exception>
@@ -72,17 +69,6 @@ public static class VirtioDisks
         ushort? taken = kernel.Read(vring, "vring_virtqueue.event", ring) != 0 ? ReadU16(kernel, unchecked(used + 4 + (entries * 8)), "avail_event") : null;
         return new VirtqueueProgress(
             ReadU16(kernel, available + 2, "vring_avail.idx"), taken, ReadU16(kernel, used + 2, "vring_used.idx"), (ushort)kernel.Read(vring, "vring_virtqueue.last_used_idx", ring));
-    }
-
-    /// <summary>The driver has asked for no more requests for that hardware queue.</summary>
-    /// <inheritdoc cref="Enumerate" path="/exception"/>
-    public static bool IsStopped(LinuxKernel kernel, VirtioDisk disk, DiskVirtqueue queue, TargetLimits limits)
-    {
-        // An XArray since 6.0 (commit 4e5cc99e1e48, "blk-mq: manage hctx map via xarray"), an array before.
-        ulong context = kernel.HasMember("request_queue.hctx_table")
-            ? XArrays.Entries(kernel, unchecked(disk.Device.Queue + kernel.Offset("request_queue.hctx_table")), "hctx_table", limits).FirstOrDefault(e => e.Index == (ulong)queue.HardwareQueue).Value
-            : kernel.ReadU64(unchecked(kernel.Read(disk.Device.Queue, "request_queue.queue_hw_ctx") + ((ulong)queue.HardwareQueue * 8)), "request_queue.queue_hw_ctx");
-        return context != 0 && (kernel.Read(context, "blk_mq_hw_ctx.state") & Stopped) != 0;
     }
 
     /// <summary>A request whose data is not done yet, and which may be given to the device once more.</summary>

@@ -30,6 +30,8 @@ internal static class StalledDisk
                 StallKind.RequestUntold => (Notify, $"the device of {name} is notified of the requests that wait for it", "", [[stall.Queue.Address]]),
                 StallKind.QueueStopped => (Start, $"the queues of {name}, which its driver has stopped and nobody would start, are started", "", [[stall.Disk.Device.Queue, 1]]),
 
+                StallKind.QueueNotRun => (Run, $"the queues of {name} are run, in which a request at 0x{stall.Waiting.Address:x} waits for its driver, which has none", "", [[stall.Disk.Device.Queue, 1]]),
+
                 // What is done in part waits for another, as a write that is on the disk does for the flush behind it; that one no driver has, but a queue may that nobody runs.
                 _ when whole.Count == 0 => (Run, $"the queues of {name} are run: {Part(stall.Requests[0])}, waits for another that its device has not been given", "", [[stall.Disk.Device.Queue, 1]]),
                 _ => (Requeue, $"{whole.Count} request{(isOne ? "" : "s")} of {name}, which {(isOne ? "is" : "are")} neither with its device nor done, {(isOne ? "is" : "are")} given to its driver again",

@@ -152,8 +152,8 @@ internal sealed class StallWatch(TimeSpan after, int cpus, Func<long, TimeSpan> 
 
         if (stall is null || stall.Kind != track.Kind || stall.Mark != track.Mark)
         {
-            // Whether it is stopped is only looked at with the requests.
-            if (stall is not null || withRequests || track.Kind != StallKind.QueueStopped)
+            // Whether it is stopped, or not run, is only looked at with the requests.
+            if (stall is not null || withRequests || track.Kind is not (StallKind.QueueStopped or StallKind.QueueNotRun))
                 (track.Kind, track.Mark, track.Since, track.IsTold) = (stall?.Kind, stall?.Mark ?? 0, _atWork, false);
             return null;
         }

@@ -12,14 +12,17 @@ internal sealed record LostTick(int Cpu, TickTimer Timer, IReadOnlyList<string> 
 
 /// <summary>
 /// Sees from outside that a CPU has lost its timer tick: nothing is going to tick. Its timers do not expire any more, nobody takes it away from who runs on it, and RCU waits for it. Where the tick is set up, its timer is
-/// queued but for the moment in which its function runs, which is an interrupt; a CPU that is idle for long or isolated says that it does without, before it takes it out.
+/// queued but for the moment in which its function runs, which is an interrupt; a CPU that is idle for long or isolated says that it does without, before it takes it out. Or the timer is queued, and its interrupt does not
+/// come, because the clock event device was not told, or told something else: it stays the same timer, although the CPU gets on.
 /// </summary>
-/// <remarks>Looks count only where some vCPU has run since the last that did: memory of a guest whose QEMU is suspended shows that one moment for as long as it takes.</remarks>
+/// <remarks>Looks count only where some vCPU has run since the last that did: memory of a guest whose QEMU is suspended shows that one moment for as long as it takes. Where all CPUs wait for timers that do not come, none
+/// runs: then it has to be seen from the host that QEMU may.</remarks>
 /// <param name="cpus">Number of CPUs.</param>
 /// <param name="elapsed">How long ago a moment of the session's clock was.</param>
 /// <param name="now">The session's clock.</param>
 /// <param name="vcpuTimes">The processor time that each vCPU has had; null where it can't be told.</param>
-internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<long> now, Func<IReadOnlyList<TimeSpan>?> vcpuTimes)
+/// <param name="isSuspended">The host does not let QEMU run, or that can't be told.</param>
+internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<long> now, Func<IReadOnlyList<TimeSpan>?> vcpuTimes, Func<bool> isSuspended)
 {
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(200);
 
@@ -37,6 +40,11 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
         public bool IsUsed { get; set; }
 
         public Queue<bool> Seen { get; } = new(Looks + 1);
+
+        /// <summary>When it expires, for as long as that does not change; at how many looks the CPU has got on all the same, and its context switches as of the last of them.</summary>
+        public (ulong Expires, int Looks, ulong Switches) Late { get; set; }
+
+        public bool IsLateTold { get; set; }
 
         public bool IsTold { get; set; }
     }
@@ -57,11 +65,12 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
                 return null;
             }
 
-            if (!HasRun(kernel))
+            bool hasRun = HasRun(kernel);
+            if (!hasRun && isSuspended())
                 return null;
             LostTick? found = null;
             for (int cpu = 0; cpu < cpus; cpu++)
-                found ??= Follow(_tracks[cpu], kernel, cpu);
+                found ??= Follow(_tracks[cpu], kernel, cpu, hasRun);
             return found;
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
@@ -71,17 +80,24 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
     }
 
     /// <summary>It was told of, and nothing could be done: not again until it has ticked.</summary>
-    public void Tell(LostTick lost) => _tracks[lost.Cpu].IsTold = true;
+    public void Tell(LostTick lost)
+    {
+        _tracks[lost.Cpu].IsTold |= !lost.Timer.IsQueued;
+        _tracks[lost.Cpu].IsLateTold |= lost.Timer.IsQueued;
+    }
 
     /// <summary>What was seen was of another time.</summary>
     public void Forget()
     {
         foreach (Track track in _tracks)
+        {
             track.Seen.Clear();
+            track.Late = default;
+        }
     }
 
     /// <summary>Nothing is going to tick.</summary>
-    public static bool IsStill(LostTick lost, LinuxKernel kernel) => TickTimer.Read(kernel, lost.Cpu) is { IsQueued: false, IsStopped: false };
+    public static bool IsStill(LostTick lost, LinuxKernel kernel) => TickTimer.Read(kernel, lost.Cpu).HasNotTickedSince(lost.Timer);
 
     /// <summary>One that runs without ticks, and switches to nobody, shows in the host's account alone.</summary>
     private bool HasRun(LinuxKernel kernel)
@@ -93,10 +109,14 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
         return hasRun;
     }
 
-    private static LostTick? Follow(Track track, LinuxKernel kernel, int cpu)
+    private static LostTick? Follow(Track track, LinuxKernel kernel, int cpu, bool hasRun)
     {
         TickTimer timer = TickTimer.Read(kernel, cpu);
         if (timer.Function == 0 || timer.IsStopped || (PerCpu.PreemptCount(kernel, cpu) & PerCpu.InterruptMask) != 0)
+            return null;
+        if (IsLate(track, timer, CpuProgress.Read(kernel, cpu)))
+            return new LostTick(cpu, timer, [$"cpu{cpu}: its tick's timer has been in its queue unchanged, to expire at {timer.Expires} ns, for {Looks} looks at which the CPU had got on or had nothing to do"]);
+        if (!hasRun)
             return null;
         track.IsUsed |= timer.IsQueued;
         track.Seen.Enqueue(!timer.IsQueued);
@@ -109,5 +129,20 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
         // What it is now, too, for a moment's sake.
         return missing >= Least && !timer.IsQueued && track is { IsUsed: true, IsTold: false }
             ? new LostTick(cpu, timer, [$"cpu{cpu}: at {missing} of {Looks} looks its tick's timer was in no queue, and it had not said that it does without"]) : null;
+    }
+
+    /// <summary>It is still queued for when it was, and that is not for want of a CPU that takes interrupts: it has switched to others since, or waits for nothing but one.</summary>
+    private static bool IsLate(Track track, TickTimer timer, CpuProgress progress)
+    {
+        if (!timer.IsQueued || timer.Expires != track.Late.Expires)
+        {
+            track.Late = (timer.IsQueued ? timer.Expires : 0, 0, progress.Switches);
+            track.IsLateTold = false;
+            return false;
+        }
+
+        if (progress.IsIdle || progress.Switches != track.Late.Switches)
+            track.Late = track.Late with { Looks = track.Late.Looks + 1, Switches = progress.Switches };
+        return track.Late.Looks >= Looks && !track.IsLateTold;
     }
 }

@@ -46,6 +46,43 @@ public sealed class DiskStallTests
         }
     }
 
+    /// <summary>Nobody has given them to the driver, as where a run of the queue was lost; one that is quiesced is not run on purpose.</summary>
+    [Theory]
+    [MemberData(nameof(KernelGuest.Lines), MemberType = typeof(KernelGuest))]
+    public void What_waits_for_the_driver_is_seen(KernelShape shape)
+    {
+        using var g = new KernelGuest(new SyntheticKernelOptions { Shape = shape });
+        SyntheticVirtioDisk disk = g.Guest.AddVirtioDisk("vda", (1, 0), (0, 0));
+        g.Guest.Put(disk.Requests[1], "request.start_time_ns", 77);
+        foreach (bool refused in (bool[])[true, false])
+        {
+            Assert.Null(Of());
+            g.Guest.SetWaiting(disk, disk.Requests[1], refused);
+            DiskStall stall = Of()!;
+            Assert.Equal((StallKind.QueueNotRun, (disk.Requests[1], 77UL)), (stall.Kind, stall.Waiting));
+            g.Guest.SetWaiting(disk, disk.Requests[0], refused);
+            Assert.False(Of()!.IsStill(stall));
+            g.Guest.Put(disk.Disk.Queue, "request_queue.quiesce_depth", 1);
+            Assert.Null(Of());
+            g.Guest.Put(disk.Disk.Queue, "request_queue.quiesce_depth", 0);
+
+            // The answer will have it run.
+            g.Guest.SetProgress(disk, 8, 8, 7, 7);
+            Assert.Null(Of());
+            g.Guest.SetProgress(disk, 8, 8, 8, 8);
+            g.Guest.SetWaiting(disk, 0, refused);
+        }
+
+        g.Guest.Put(disk.Context, "blk_mq_hw_ctx.nr_ctx", 0xffff);
+        Assert.Throws<KernelShapeException>(Of);
+
+        DiskStall? Of()
+        {
+            VirtioDisk found = VirtioDisks.Enumerate(g.Kernel, Few)[0];
+            return DiskStall.Of(g.Kernel, g.Kernel, found, found.Queues[0], true, Few);
+        }
+    }
+
     /// <summary>What comes after a help is the same only where nothing of it has got on.</summary>
     [Fact]
     public void What_stands_still_is_told_from_what_stands_again()

@@ -99,6 +99,20 @@ public sealed class HelpTests : IDisposable
         Assert.Empty(plan.Risks);
     }
 
+    [Fact]
+    public void A_queue_that_nobody_runs_is_run()
+    {
+        Kernel.SetProgress(_disk, 7, 7, 7, 7);
+        foreach (ulong request in _disk.Requests)
+            Kernel.Put(request, "request.state", 0);
+        Kernel.SetWaiting(_disk, _disk.Requests[1], refused: false);
+        CrashEvidence evidence = Stalled();
+        RepairPlan plan = new HealStrategy().Evaluate(evidence).Plan!;
+        Assert.Equal((Kernel["blk_mq_run_hw_queues"], _disk.Disk.Queue, 1UL), (Value(plan.Registers, WritableRegister.Rip), Value(plan.Registers, WritableRegister.Rdi), Value(plan.Registers, WritableRegister.Rsi)));
+        (CrashReport report, _) = new CrashReporter(TargetLimits.Default).Write(evidence);
+        Assert.Contains(report.Findings, f => f.Id == "hang.io" && f.Text == "requests of vda wait to be given to its driver, which has none, and nobody gives them to it");
+    }
+
     /// <summary>Whoever was interrupted has nothing to do with it.</summary>
     [Fact]
     public void Nobody_is_led_elsewhere_for_a_disk()
@@ -108,6 +122,21 @@ public sealed class HelpTests : IDisposable
         Assert.Null(evidence.FaultyFrame);
         Ladder.Choose(evidence, (kind, _) => kind == RepairKind.Heal ? new RungBar(RungVerdict.NotAllowed, "not allowed: by policy rungs") : null, out IReadOnlyList<LadderVerdict> ladder);
         Assert.All(ladder, v => Assert.Null(v.Verdict.Plan));
+    }
+
+    /// <summary>A timer that is queued needs no start: the CPU takes the interrupt that has not come.</summary>
+    [Fact]
+    public void A_timer_that_has_expired_has_its_interrupt_taken()
+    {
+        ulong tick = Kernel.PerCpu("tick_cpu_sched", 0), device = Kernel.New("clock_event_device", ("event_handler", Kernel["hrtimer_interrupt"]));
+        Kernel.Put(tick, "tick_sched.sched_timer.function", Kernel["tick_sched_timer"]);
+        Kernel.Put(tick, "tick_sched.sched_timer.state", 1);
+        Kernel.Put(Kernel.PerCpu("tick_cpu_device", 0), "tick_device.evtdev", device);
+        StrategyVerdict Verdict() => new HealStrategy().Evaluate(Seen(new Hang(CrashKind.LostTick, TimeSpan.Zero, ["seen"]) { Timer = TickTimer.Read(Live, 0) }));
+        RepairPlan plan = Verdict().Plan!;
+        Assert.Equal((Kernel["hrtimer_interrupt"], device), (Value(plan.Registers, WritableRegister.Rip), Value(plan.Registers, WritableRegister.Rdi)));
+        Kernel.Put(device, "clock_event_device.event_handler", Kernel["tick_sched_timer"]);
+        Assert.Contains("is not served by hrtimer_interrupt()", Verdict().WhyNot, StringComparison.Ordinal);
     }
 
     [Fact]

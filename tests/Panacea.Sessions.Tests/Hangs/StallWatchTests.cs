@@ -70,6 +70,27 @@ public sealed class StallWatchTests : IDisposable
         Assert.False(StallWatch.IsStill(other, Live, Few));
     }
 
+    /// <summary>Looked at with the requests only, which is not at every look.</summary>
+    [Fact]
+    public void A_queue_that_nobody_runs_is_seen_once()
+    {
+        Kernel.SetProgress(_disk, 7, 7, 7, 7);
+        foreach (ulong request in _disk.Requests)
+            Kernel.Put(request, "request.state", 0);
+        Kernel.SetWaiting(_disk, _disk.Requests[0], refused: true);
+        DiskStall stall = Watched(10)!;
+        Assert.Equal((StallKind.QueueNotRun, _disk.Requests[0]), (stall.Kind, stall.Waiting.Address));
+        Assert.True(StallWatch.IsStill(stall, Live, Few));
+        _watch.Tell(stall);
+        Assert.Null(Watched(20));
+
+        // Another one each time: it is being run.
+        int look = 0;
+        Assert.Null(Watched(20, () => Kernel.SetWaiting(_disk, _disk.Requests[look++ / 3 % 2], refused: true)));
+        Kernel.Put(Kernel.PerCpu("runqueues", 0), "rq.nr_uninterruptible", 0);
+        Assert.NotNull(Watched(40));
+    }
+
     [Theory]
     [InlineData("the device works")]
     [InlineData("the driver looks")]

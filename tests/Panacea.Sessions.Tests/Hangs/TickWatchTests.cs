@@ -18,7 +18,7 @@ public sealed class TickWatchTests : IDisposable
 
     public TickWatchTests()
     {
-        _watch = new TickWatch(2, since => _now - TimeSpan.FromTicks(since), () => _now.Ticks, () => _ran);
+        _watch = new TickWatch(2, since => _now - TimeSpan.FromTicks(since), () => _now.Ticks, () => _ran, () => _isSuspended);
         foreach (int cpu in (int[])[0, 1])
             Kernel.Put(Kernel.PerCpu("tick_cpu_sched", cpu), "tick_sched.sched_timer.function", Kernel["tick_sched_timer"]);
     }
@@ -85,6 +85,60 @@ public sealed class TickWatchTests : IDisposable
         Assert.NotNull(Watched(10));
     }
 
+    /// <summary>Its interrupt does not come: it stays queued for the same time, and the CPU gets on.</summary>
+    [Theory]
+    [InlineData("it switches", true)]
+    [InlineData("it has nothing to do", true)]
+    [InlineData("it gets nowhere", false)]
+    [InlineData("it ticks", false)]
+    [InlineData("it does without", false)]
+    public void A_timer_whose_interrupt_does_not_come_is_seen_once(string what, bool isLost)
+    {
+        ulong count = 0, rq = Kernel.PerCpu("runqueues", 0), tick = Kernel.PerCpu("tick_cpu_sched", 0);
+        Queue(true);
+        if (what == "it has nothing to do")
+        {
+            Kernel.Put(rq, "rq.curr", Kernel.Get(rq, "rq.idle"));
+            Kernel.Put(rq, "rq.nr_running", 0);
+        }
+
+        if (what == "it does without")
+            Kernel.Put(tick, "tick_sched.tick_stopped", 1);
+        LostTick? lost = Watched(30, Go);
+        Assert.Equal(isLost, lost is not null);
+        if (lost is null)
+            return;
+        Assert.Equal((0, true), (lost.Cpu, lost.Timer.IsQueued));
+        Assert.True(TickWatch.IsStill(lost, Live));
+        _watch.Tell(lost);
+        Assert.Null(Watched(10, Go));
+        Kernel.Put(tick, "tick_sched.sched_timer.node.expires", 99);
+        Assert.False(TickWatch.IsStill(lost, Live));
+        Assert.NotNull(Watched(10, Go));
+
+        void Go()
+        {
+            if (what is "it switches" or "it ticks" or "it does without")
+                Kernel.Put(rq, "rq.nr_switches", ++count);
+            if (what == "it ticks")
+                Kernel.Put(tick, "tick_sched.sched_timer.node.expires", count);
+        }
+    }
+
+    /// <summary>All CPUs wait for it: nothing runs at all, although it may.</summary>
+    [Fact]
+    public void A_guest_that_waits_for_its_timers_alone_does_not_run()
+    {
+        ulong rq = Kernel.PerCpu("runqueues", 0);
+        Queue(true);
+        Kernel.Put(rq, "rq.curr", Kernel.Get(rq, "rq.idle"));
+        Kernel.Put(rq, "rq.nr_running", 0);
+        _isSuspended = true;
+        Assert.Null(Watched(30, runs: false));
+        _isSuspended = false;
+        Assert.NotNull(Watched(30, runs: false));
+    }
+
     /// <summary>Where the host's account can't be told, what the guest does shows.</summary>
     [Fact]
     public void It_is_seen_without_the_host_s_account_where_another_cpu_gets_on()
@@ -99,6 +153,8 @@ public sealed class TickWatchTests : IDisposable
 
         void Switch() => Kernel.Put(Kernel.PerCpu("runqueues", 1), "rq.nr_switches", ++switches);
     }
+
+    private bool _isSuspended;
 
     private IReadOnlyList<TimeSpan>? _ran = [TimeSpan.Zero, TimeSpan.Zero];
 

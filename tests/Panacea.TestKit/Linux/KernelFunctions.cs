@@ -22,6 +22,9 @@ internal static class KernelFunctions
     /// <summary>Other functions that the write path reaches.</summary>
     public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_pushed", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_flag", "ct_again_result", "ct_again_kept", "ct_again_passes", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
 
+    /// <summary>More of them, which <c>ct_more</c> calls.</summary>
+    public static readonly string[] Further = ["ct_again_unflagged", "kmem_cache_alloc_ct"];
+
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
         foreach (string entry in (string[])["page_fault", "general_protection", "invalid_op", "divide_error", "double_fault", "int3"])
@@ -67,6 +70,14 @@ internal static class KernelFunctions
             text.Add(dispatcher, w => w.Frame(() => w.A.call(rax)));
         text.Add("memcpy", w => { w.Depth(8); w.A.mov(rax, rdi); w.At("fault"); w.A.mov(__byte_ptr[rdi], cl); w.A.ret(); });
         text.Add("ct_outer", Outer);
+        text.Add("ct_more", w => w.Frame(() =>
+        {
+            foreach (string name in Further)
+            {
+                w.Call(name);
+                w.A.nop();
+            }
+        }));
         foreach ((string name, _) in Writers)
             text.Add(name, NullWrite);
         text.Add("ct_read", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[rax + 8]); }));
@@ -131,6 +142,30 @@ internal static class KernelFunctions
             w.A.ud2();
             w.A.Label(ref off);
             w.At("off");
+            w.A.nop();
+        }));
+        text.Add("ct_again_unflagged", w => w.Frame(() =>
+        {
+            Label on = w.A.CreateLabel();
+            w.A.pushfq();
+            w.A.pop(rax);
+            w.A.and(eax, 0x200);
+            w.A.jne(on);
+            w.At("fault");
+            w.A.ud2();
+            w.A.Label(ref on);
+            w.At("on");
+            w.A.nop();
+        }));
+        text.Add("kmem_cache_alloc_ct", w => w.Frame(() =>
+        {
+            Label none = w.A.CreateLabel();
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.A.test(rax, rax);
+            w.A.je(none);
+            w.At("fault");
+            w.A.mov(rcx, __qword_ptr[rax + 16]);
+            w.A.Label(ref none);
             w.A.nop();
         }));
         text.Add("ct_again_result", w => w.Frame(() =>
@@ -303,7 +338,7 @@ internal static class KernelFunctions
         WithLocals(text, "__mutex_lock.constprop.0", "schedule");
         WithLocals(text, "ct_sleeper", ["mutex_lock", .. functions, "schedule", "msleep"]);
         foreach (string function in (string[])["process_timeout", "delayed_work_timer_fn", "hrtimer_wakeup", "default_wake_function", "autoremove_wake_function", "pollwake", "ep_poll_callback", "preempt_schedule", "ct_work", "wake_bit_function", "wake_page_function",
-                     "tick_sched_timer", "hrtimer_start_range_ns", "virtio_queue_rq", "virtblk_done", "vring_interrupt", "virtqueue_notify", "blk_mq_requeue_request", "blk_mq_start_stopped_hw_queues", "blk_mq_run_hw_queues", "update_process_times", "irq_enter_rcu"])
+                     "tick_sched_timer", "hrtimer_start_range_ns", "hrtimer_interrupt", "virtio_queue_rq", "virtblk_done", "vring_interrupt", "virtqueue_notify", "blk_mq_requeue_request", "blk_mq_start_stopped_hw_queues", "blk_mq_run_hw_queues", "update_process_times", "irq_enter_rcu"])
             text.Add(function, w => { w.Depth(8); w.A.pause(); w.A.ret(); });
         text.Add("memset", w => { w.Depth(8); w.A.mov(rax, rdi); w.A.mov(__byte_ptr[rdi], sil); w.At("fault"); w.A.mov(__byte_ptr[rdi + rdx - 1], sil); w.A.ret(); });
         text.Add("ct_again_filled", w => w.Frame(() => { w.A.mov(rdi, __qword_ptr[r12]); w.A.xor(esi, esi); w.A.mov(edx, 16); w.Call("memset"); w.A.nop(); }));

@@ -17,13 +17,14 @@ internal static partial class KernelTypes
         ]);
         t.Struct("bdev_inode", ("bdev", device), ("vfs_inode", t.Known("inode")));
         t.Struct("gendisk", ("major", t.S32), ("disk_name", t.Array(t.Char, 32)), ("fops", t.Pointer), ("queue", t.Pointer), ("private_data", t.Pointer));
-        t.Struct("request_queue", ("tag_set", t.Pointer), ("mq_ops", t.Pointer), newer ? ("hctx_table", t.Known("xarray")) : ("queue_hw_ctx", t.Pointer));
+        t.Struct("request_queue", ("tag_set", t.Pointer), ("mq_ops", t.Pointer), ("quiesce_depth", t.S32), newer ? ("hctx_table", t.Known("xarray")) : ("queue_hw_ctx", t.Pointer));
         t.Struct("blk_mq_ops", ("queue_rq", t.Pointer));
-        t.Struct("blk_mq_hw_ctx", ("lock", t.U32), ("state", t.U64));
+        t.Struct("blk_mq_hw_ctx", ("lock", t.U32), ("dispatch", t.Known("list_head")), ("state", t.U64), ("type", t.U16), ("nr_ctx", t.U16), ("ctxs", t.Pointer));
+        t.Struct("blk_mq_ctx", ("lock", t.U32), ("rq_lists", t.Array(t.Known("list_head"), 3)));
         t.Struct("blk_mq_tag_set", ("nr_hw_queues", t.U32), ("tags", t.Pointer));
         t.Struct("blk_mq_tags", ("nr_tags", t.U32), ("rqs", t.Pointer));
         t.Struct("request",
-            ("q", t.Pointer), ("cmd_flags", t.U32), ("tag", t.S32), ("__data_len", t.U32), ("__sector", t.U64), ("bio", t.Pointer), ("start_time_ns", t.U64), ("io_start_time_ns", t.U64), ("state", t.U32));
+            ("q", t.Pointer), ("cmd_flags", t.U32), ("tag", t.S32), ("__data_len", t.U32), ("__sector", t.U64), ("bio", t.Pointer), ("start_time_ns", t.U64), ("io_start_time_ns", t.U64), ("state", t.U32), ("queuelist", t.Known("list_head")));
         t.Struct("disk_stats", ("sectors", t.Array(t.U64, 2)), ("in_flight", t.Array(t.U64, 2)));
         CType vring = t.Struct("vring", ("num", t.U32), ("desc", t.Pointer), ("avail", t.Pointer), ("used", t.Pointer));
         CType split = t.Struct("vring_virtqueue_split", ("vring", vring), ("avail_idx_shadow", t.U16));

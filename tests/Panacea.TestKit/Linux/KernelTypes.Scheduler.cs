@@ -97,6 +97,8 @@ internal static partial class KernelTypes
         CType head = t.Struct("timerqueue_head", ("rb_root", cached));
         CType timer = t.Struct("hrtimer", ("node", node), ("_softexpires", t.S64), ("function", t.Pointer), ("state", t.U8));
         t.Struct("tick_sched", ("sched_timer", timer), shape == KernelShape.Linux612 ? ("flags", t.U64) : ("tick_stopped", t.U32 with { Bits = 1 }));
+        t.Struct("clock_event_device", ("event_handler", t.Pointer));
+        t.Struct("tick_device", ("evtdev", t.Pointer), ("mode", t.U32));
         t.Struct("hrtimer_sleeper", ("timer", timer), ("task", t.Pointer));
         CType clock = t.Struct("hrtimer_clock_base", ("cpu_base", t.Pointer), ("index", t.U32), ("active", head));
         t.Struct("hrtimer_cpu_base",

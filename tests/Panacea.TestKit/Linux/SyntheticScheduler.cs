@@ -111,7 +111,7 @@ public sealed partial class SyntheticKernel
     private IEnumerable<(string Name, int Bytes)> SchedulerPerCpu() =>
     [
         ("kstat", Types.SizeOf("kernel_stat")), ("timer_bases", Types.SizeOf("timer_base") * (Options.Shape == KernelShape.Linux612 ? 3 : 2)), ("hrtimer_bases", Types.SizeOf("hrtimer_cpu_base")),
-        ("rcu_data", Types.SizeOf("rcu_data")), ("qnodes", 64), ("tick_cpu_sched", Types.SizeOf("tick_sched")), ("blk_cpu_done", 8),
+        ("rcu_data", Types.SizeOf("rcu_data")), ("qnodes", 64), ("tick_cpu_sched", Types.SizeOf("tick_sched")), ("tick_cpu_device", Types.SizeOf("tick_device")), ("blk_cpu_done", 8),
     ];
 
     /// <summary>Everything that a kernel has of its scheduler when nothing goes on.</summary>

@@ -8,8 +8,9 @@ namespace Panacea.TestKit.Linux;
 /// <param name="Available">The available ring.</param>
 /// <param name="Used">The used ring.</param>
 /// <param name="Context">Its blk_mq_hw_ctx.</param>
+/// <param name="Cpu">The blk_mq_ctx of the one CPU that uses it.</param>
 /// <param name="Requests">Its requests.</param>
-public sealed record SyntheticVirtioDisk(SyntheticDisk Disk, ulong Queue, ulong Available, ulong Used, ulong Context, IReadOnlyList<ulong> Requests);
+public sealed record SyntheticVirtioDisk(SyntheticDisk Disk, ulong Queue, ulong Available, ulong Used, ulong Context, ulong Cpu, IReadOnlyList<ulong> Requests);
 
 public sealed partial class SyntheticKernel
 {
@@ -25,7 +26,12 @@ public sealed partial class SyntheticKernel
         SyntheticDisk disk = AddDisk(254 << 20, name, this["null_fops"], requests);
         Put(disk.Disk, "gendisk.private_data", New("virtio_blk", ("num_vqs", 1), ("vqs", New("virtio_blk_vq", ("vq", queue)))));
         Put(disk.Queue, "request_queue.mq_ops", New("blk_mq_ops", ("queue_rq", this["virtio_queue_rq"])));
-        ulong context = New("blk_mq_hw_ctx");
+        ulong context = New("blk_mq_hw_ctx", ("nr_ctx", 1)), cpu = New("blk_mq_ctx"), cpus = Allocate(8);
+        Put(context, "blk_mq_hw_ctx.ctxs", cpus);
+        WriteU64(cpus, cpu);
+        SetFirst(context + Types.Offset("blk_mq_hw_ctx.dispatch"), 0);
+        for (ulong type = 0; type < 3; type++)
+            SetFirst(cpu + Types.Offset("blk_mq_ctx.rq_lists") + (type * 16), 0);
         if (Options.Shape == KernelShape.Linux612)
         {
             Put(disk.Queue, "request_queue.hctx_table.xa_head", context);
@@ -46,7 +52,21 @@ public sealed partial class SyntheticKernel
             Put(all[i], "request.bio", all[i]);
         }
 
-        return new SyntheticVirtioDisk(disk, queue, available, used, context, all);
+        return new SyntheticVirtioDisk(disk, queue, available, used, context, cpu, all);
+    }
+
+    /// <summary>One request, or none, waits to be given to the driver of a disk: it was refused, or it waits where its CPU has put it.</summary>
+    public void SetWaiting(SyntheticVirtioDisk disk, ulong request, bool refused) => SetFirst(
+        refused ? disk.Context + Types.Offset("blk_mq_hw_ctx.dispatch") : disk.Cpu + Types.Offset("blk_mq_ctx.rq_lists"), request == 0 ? 0 : request + Types.Offset("request.queuelist"));
+
+    private void SetFirst(ulong head, ulong node)
+    {
+        foreach (ulong each in (ulong[])[head, head + 8])
+            WriteU64(each, node == 0 ? head : node);
+        if (node == 0)
+            return;
+        WriteU64(node, head);
+        WriteU64(node + 8, head);
     }
 
     /// <summary>How far driver and device have got (<c>VirtqueueProgress</c>).</summary>
