@@ -86,6 +86,9 @@ public sealed record CrashEvidence
     /// <summary>What the trap's entry and its handler have added to the preempt count by the death point, and take off again when they return.</summary>
     public uint HandlerPreemptCount { get; init; }
 
+    /// <summary>A word of eight bytes that a plan mends before anything else, guest-virtual, and what it is then; null as long as none is looked for.</summary>
+    public (ulong Address, ulong Value)? Mended { get; init; }
+
     /// <summary>What replays of it have in common; filled by whoever makes some.</summary>
     public ReplayCache Replays { get; } = new();
 

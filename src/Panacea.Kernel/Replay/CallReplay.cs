@@ -137,6 +137,13 @@ public sealed class CallReplay
         // What lies below is nobody's.
         const ulong stack = 16 * 1024;
         _memory.Scratch.Add((unchecked(stackPointer - stack), stackPointer));
+        if (_input.Mended is { } mended)
+        {
+            _memory.Scratch.Add((mended.Address, mended.Address + sizeof(ulong)));
+            _memory.Preset(mended.Address, sizeof(ulong), mended.Value);
+            _memory.Watched = mended.Address;
+        }
+
         if (_input.PreemptCount is { } count)
         {
             _memory.Scratch.Add((count.Address, count.Address + 4));
@@ -167,10 +174,14 @@ public sealed class CallReplay
             if (isPlace && !isBehind)
                 Note();
             StepEnd step = _cpu.Step(instruction);
+
+            // What had led to where no memory is now leads to a device, which a replay does not ask.
+            _hasPassed |= step == StepEnd.Unknown && _cpu.IsAtDevice && isPlace;
             if (step != StepEnd.Done)
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
             if (isPlace)
                 Pass(isBehind);
+            _hasPassed |= _memory.HasReadWatched;
             if (goesIn)
                 Descend(at, instruction);
             else if (instruction.Mnemonic == Mnemonic.Jmp)

@@ -61,6 +61,9 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
     /// <summary>Why the last step did not end with <see cref="StepEnd.Done"/>: completes "it …".</summary>
     public string Why { get; private set; } = "";
 
+    /// <summary>That was because it has come to a device's memory: a CPU would go on.</summary>
+    public bool IsAtDevice { get; private set; }
+
     /// <summary>The arithmetic flags, and which of them are known.</summary>
     public (uint Value, uint Known) Flags
     {
@@ -248,8 +251,15 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
         ReplayAccess.Done => StepEnd.Done,
         ReplayAccess.Faults => Traps($"{does} 0x{at:x}"),
         ReplayAccess.Device when AssumesDone && Repeats => StepEnd.Done,
+        ReplayAccess.Device => Device($"{does} 0x{at:x}, which is a device's"),
         _ => Unknown($"{does} 0x{at:x}, which is not the kernel's memory"),
     };
+
+    private StepEnd Device(string why)
+    {
+        IsAtDevice = true;
+        return Unknown(why);
+    }
 
     private StepEnd Traps(string why)
     {

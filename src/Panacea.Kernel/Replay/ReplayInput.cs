@@ -46,6 +46,9 @@ public sealed record ReplayInput
     /// <summary>Guest-virtual address of the CPU's preempt count, and what it is when the call is made again; null where it is not known.</summary>
     public (ulong Address, uint Value)? PreemptCount { get; init; }
 
+    /// <summary>A word of eight bytes that is mended before the call is made again, guest-virtual, and its value then: what made it crash stood there, so that a replay that has read it has got past the crash. Null where there is none.</summary>
+    public (ulong Address, ulong Value)? Mended { get; init; }
+
     /// <summary>The call is not to be made again: the replay is to tell how it would have come to the place of the crash (<see cref="ReplayResult.Points"/>). What the crashed call holds stays held, and a lock that
     /// it comes by on its way, and that is held, is its own.</summary>
     public bool KeepsLocks { get; init; }

@@ -47,6 +47,12 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     /// <summary>Memory that stores may be made to again, whatever is there: the stack of what is to be run again, words that are put right by other means.</summary>
     public List<(ulong Start, ulong End)> Scratch { get; } = [];
 
+    /// <summary>Guest-virtual address of a word whose being read is noted; 0 for none.</summary>
+    public ulong Watched { get; set; }
+
+    /// <summary>A byte of that word has been read.</summary>
+    public bool HasReadWatched { get; private set; }
+
     /// <summary>User memory may be accessed: between STAC and CLAC.</summary>
     public bool AllowsUser { get; set; }
 
@@ -57,6 +63,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     public ReplayAccess Read(ulong address, int size, out Bits value)
     {
         value = Bits.None;
+        HasReadWatched |= Watched != 0 && unchecked(address - Watched) < sizeof(ulong);
         Span<byte> bytes = stackalloc byte[8];
         ulong known = 0;
         bytes.Clear();

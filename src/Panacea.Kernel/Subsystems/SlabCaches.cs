@@ -98,6 +98,11 @@ public static class SlabCaches
         return [.. Lists.Entries(kernel, kernel.Symbol("slab_caches"), "kmem_cache.list", limits).Select(cache => Read(kernel, cache, bits))];
     }
 
+    /// <summary>The name of a cache, by the address of its kmem_cache.</summary>
+    /// <exception cref="GuestMemoryException">It can't be read.</exception>
+    /// <exception cref="KernelShapeException">The kernel lacks the types.</exception>
+    public static string NameOf(LinuxKernel kernel, ulong cache) => kernel.ReadString(kernel.Read(cache, "kmem_cache.name"), "kmem_cache.name", 256);
+
     /// <summary>Counts of one cache.</summary>
     /// <exception cref="GuestMemoryException">A partial list leads to memory that can't be read.</exception>
     /// <exception cref="KernelShapeException">A partial list does not hold together.</exception>
@@ -157,7 +162,7 @@ public static class SlabCaches
         return new SlabCache
         {
             Address = cache,
-            Name = kernel.ReadString(kernel.Read(cache, "kmem_cache.name"), "kmem_cache.name", 256),
+            Name = NameOf(kernel, cache),
             ObjectSize = kernel.ReadU32(cache, "kmem_cache.object_size"),
             Size = size,
             FreePointerOffset = kernel.ReadU32(cache, "kmem_cache.offset"),

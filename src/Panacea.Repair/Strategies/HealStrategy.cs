@@ -10,7 +10,7 @@ namespace Panacea.Repair.Strategies;
 /// <summary>
 /// The code of a function on the crashed stack is not what it was: a bit has flipped, or something has written over it. It is restored from the pristine copy in the repair image. Where the
 /// damaged instruction is the one that trapped, nothing wrong has been executed: it is tried again, and nothing is lost. Where it was executed, its function returns as the next rungs have it,
-/// and the next call finds it healed. The trap table, lists of which one pointer is wrong and mutexes whose owner is gone are healed likewise (<see cref="TrapGates"/>, <see cref="BrokenList"/>,
+/// and the next call finds it healed. The trap table, lists of which one pointer is wrong, free lists that lead nowhere and mutexes whose owner is gone are healed likewise (<see cref="TrapGates"/>, <see cref="BrokenList"/>, <see cref="BrokenFreelist"/>,
 /// <see cref="OrphanLock"/>), and so are disks whose requests do not get on (<see cref="StalledDisk"/>), tasks that nobody has woken
 /// (<see cref="LostWake"/>) and CPUs that have lost their timer tick (<see cref="TickAgain"/>).
 /// </summary>
@@ -41,7 +41,7 @@ public sealed class HealStrategy : IRepairStrategy
             return OrphanLock.Evaluate(evidence);
         if (evidence.Context is CrashContext.Nmi)
             return StrategyVerdict.Declines("the trap handler does not come back");
-        if ((TrapGates.Evaluate(evidence) ?? BrokenList.Evaluate(evidence)) is { } other)
+        if ((TrapGates.Evaluate(evidence) ?? BrokenList.Evaluate(evidence) ?? BrokenFreelist.Evaluate(evidence)) is { } other)
             return other;
         var damage = new List<PlannedWrite>();
         var names = new List<string>();

@@ -21,6 +21,7 @@ internal static class Replays
         Cache = evidence.Replays,
         GsBase = evidence.Vcpu.GsBase,
         Interrupts = null,
+        Mended = evidence.Mended,
         NameOf = address => NameOf(evidence, address),
         Clock = () => KernelClock.LastReading(evidence.Kernel),
         Blamed = evidence.FaultyFrame ?? 0,

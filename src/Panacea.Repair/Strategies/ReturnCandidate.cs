@@ -144,6 +144,10 @@ internal static class ReturnCandidate
 
         switch (returns)
         {
+            // How many it has allocated (mm/slub.c): all, or none.
+            case { Kind: ReturnKind.SignedInteger } when function == "kmem_cache_alloc_bulk":
+                shown = "0";
+                return true;
             case { Kind: ReturnKind.SignedInteger, Bytes: 4 or 8 }:
                 value = unchecked((ulong)-Eio);
                 if (returns.Bytes == 4)
@@ -165,42 +169,5 @@ internal static class ReturnCandidate
                 whyNot = $"{function} returns {returns.Name}, which has no value that says an error";
                 return false;
         }
-    }
-}
-
-/// <summary>What must hold where an abandoned function returns to, as far as the frames around it tell.</summary>
-/// <param name="Interrupts">The interrupt flag; null where it can't be told.</param>
-/// <param name="PreemptCount">The CPU's preempt count; null where it can't be told.</param>
-internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
-{
-    /// <summary>Looks outwards from frame <paramref name="index"/> to the nearest place where flag and count are known, and at what the frames on the way have done to them.</summary>
-    public static Surroundings Of(CrashEvidence evidence, int index, AbandonedFrames abandoned)
-    {
-        // In the usual case nothing was changed, and nothing has to be found out.
-        if (!abandoned.ChangedInterrupts && evidence.PreemptWord is { } word && word == abandoned.PreemptCount + abandoned.PreemptCountOfLocks)
-            return new Surroundings(null, null);
-        HoldingsAnalysis analysis = evidence.Holdings;
-        bool? interrupts = null;
-        int? count = 0;
-        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
-        for (int i = index + 1; i < frames.Count && frames[i].Reliability == FrameReliability.Exact; i++)
-        {
-            // The way in from user space begins with interrupts on, or turns them on before anything else (arch/x86/entry/common.c); nothing is held there.
-            if (!evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts function))
-                break;
-            if (function.Main.Name is "do_syscall_64" or "do_int80_syscall_32" or "do_fast_syscall_32" or "ret_from_fork" or "ret_from_fork_asm")
-                return new Surroundings(interrupts ?? true, count is { } c ? (uint)Math.Max(0, c) : null);
-            if (frames[i].IsTrap || !analysis.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
-                break;
-            interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On => true, _ => null };
-            if (holdings.Interrupts == InterruptChange.Unknown && interrupts is null)
-                break;
-            count = count is { } sum && holdings is { PreemptCount: { } inline, MayHold.Count: 0, Doubts.Count: 0 } ? sum + inline + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind)) : null;
-            if (ReturnCandidate.BoundaryAbove(evidence, i) is { } boundary)
-                return new Surroundings(interrupts ?? boundary.Interrupts, count is { } s && boundary.PreemptCount is { } b ? (uint)Math.Max(0, s + b) : null);
-        }
-
-        // Handlers of interrupts are called with interrupts off (kernel/irq/handle.c; commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), and one that had turned them on would show.
-        return new Surroundings(interrupts ?? (evidence is { Context: CrashContext.Hardirq, Crash.InterruptsEnabled: false } ? false : null), null);
     }
 }
