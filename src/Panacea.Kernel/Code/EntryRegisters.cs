@@ -112,31 +112,37 @@ public static class EntryRegisters
         return found;
     }
 
-    /// <summary>A base's address. Every rule that can be evaluated must give the same.</summary>
+    /// <summary>A base's address. Every rule that can be evaluated must give the same; but a register that only happens to point into the frame is outvoted by the stack pointer: a mistake has changed it.</summary>
     private static bool TryBase(
         IReadOnlyList<BaseRule> rules, in KnownRegisters registers, IStackReader stack, ulong at, out ulong address, out Decline why)
     {
         ulong? agreed = null;
+        bool isBySp = false;
         address = 0;
-        foreach (BaseRule rule in rules)
+        for (int pass = 0; pass < 2; pass++)
         {
-            if (!registers.TryGet(rule.Register, out ulong value))
-                continue;
-            ulong candidate = unchecked(value + (ulong)(long)rule.Offset);
-            if (rule.Indirect)
+            foreach (BaseRule rule in rules)
             {
-                if (!stack.TryReadUInt64(candidate, out ulong stored))
+                if ((rule.Register == Gpr.Rsp) != (pass == 0) || !registers.TryGet(rule.Register, out ulong value))
                     continue;
-                candidate = unchecked(stored + (ulong)(long)rule.Addend);
-            }
+                ulong candidate = unchecked(value + (ulong)(long)rule.Offset);
+                if (rule.Indirect)
+                {
+                    if (!stack.TryReadUInt64(candidate, out ulong stored))
+                        continue;
+                    candidate = unchecked(stored + (ulong)(long)rule.Addend);
+                }
 
-            if (agreed is { } other && other != candidate)
-            {
-                why = new Decline(DeclineReason.CfaMismatch, at, $"{rule.Register} says 0x{candidate:x}, another register 0x{other:x}");
-                return false;
-            }
+                if (agreed is { } other && other != candidate)
+                {
+                    if (isBySp && rule.Register is not (Gpr.Rsp or Gpr.Rbp))
+                        continue;
+                    why = new Decline(DeclineReason.CfaMismatch, at, $"{rule.Register} says 0x{candidate:x}, another register 0x{other:x}");
+                    return false;
+                }
 
-            agreed = candidate;
+                (agreed, isBySp) = (candidate, isBySp || rule.Register == Gpr.Rsp);
+            }
         }
 
         address = agreed.GetValueOrDefault();

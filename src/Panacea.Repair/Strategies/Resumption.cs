@@ -128,12 +128,13 @@ internal static class Resumption
         return isChanged;
     }
 
-    /// <summary>Handlers of interrupts are called with interrupts off (commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), whatever a mistake has made of the flag since.</summary>
+    /// <summary>Handlers of interrupts are called with interrupts off (commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), and functions of a task with interrupts on where nobody has turned
+    /// them off, whatever a mistake has made of the flag since.</summary>
     private static ReplayInput Input(CrashEvidence evidence, int index, ReturnState state, int most) => Replays.Of(evidence, index, state, most) with
     {
         KeepsLocks = true,
         Task = evidence.Task?.Address ?? 0,
-        Interrupts = evidence.Context == CrashContext.Hardirq ? false : null,
+        Interrupts = evidence.Context == CrashContext.Hardirq ? false : (evidence.Crash.InterruptsEnabled && evidence.IsTasksOwn) || Surroundings.AreInterruptsOn(evidence, index) ? true : null,
     };
 
     /// <summary>The time that it came by which was the one that crashed.</summary>

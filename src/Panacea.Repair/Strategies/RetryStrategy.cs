@@ -18,6 +18,9 @@ public sealed class RetryStrategy : IRepairStrategy
     /// <summary>Functions from the faulty one outwards that are tried, and what all replays of one crash may execute: some microseconds each hundred.</summary>
     private const int MaxFrames = 10, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
 
+    /// <summary>Functions around the faulty one whose last stretch is replayed: what a wrong value led to, as a rule, is not far from where it was made.</summary>
+    private const int MaxLast = 3;
+
     /// <summary>Places at which a CPU may have left its function's code.</summary>
     private const int MaxPlaces = 4;
 
@@ -105,7 +108,7 @@ public sealed class RetryStrategy : IRepairStrategy
                 }
             }
 
-            if (!goesOn && i <= faulty + 1 && Found(Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left), tried) is { } last)
+            if (!goesOn && i <= faulty + MaxLast && left > 0 && Found(Resumption.EvaluateLast(evidence, i, Math.Min(left, MaxInstructionsOfOne), ref left), tried) is { } last)
             {
                 goesOn = true;
                 yield return last;

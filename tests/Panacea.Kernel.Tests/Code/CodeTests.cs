@@ -280,6 +280,32 @@ public class CodeTests
         Assert.Equal(DeclineReason.RegisterUnknown, why.Reason);
     }
 
+    /// <summary>A mistake has changed a register that pointed into the frame: the stack pointer is right. The frame pointer is as good as that.</summary>
+    [Theory]
+    [InlineData(Gpr.R15, true)]
+    [InlineData(Gpr.Rbp, false)]
+    public void A_register_is_outvoted_by_the_stack_pointer(Gpr register, bool isOutvoted)
+    {
+        foreach (bool isFirst in (bool[])[true, false])
+        {
+            BaseRule wrong = new(register, 0x20), sp = new(Gpr.Rsp, 0x40);
+            var locations = new RegisterLocations
+            {
+                Function = Start, Instruction = Start, Cfa = isFirst ? [wrong, sp] : [sp, wrong], Aligned = [], Depth = 0x40,
+                CalleeSaved = [.. Enumerable.Repeat(new RegisterLocation(RegisterPlace.OnStack, default, FrameBase.Cfa, -16, false), KnownRegisters.CalleeSaved.Length)],
+            };
+            KnownRegisters registers = default;
+            registers[Gpr.Rsp] = 0xffff_c900_0000_1000;
+            registers[register] = 0xa78;
+            var words = new Words(new Dictionary<ulong, ulong> { [0xffff_c900_0000_1038] = 0x1111, [0xffff_c900_0000_1030] = 0x15 });
+            Assert.Equal(isOutvoted, EntryRegisters.TryEvaluate(locations, registers, words, out EntryState state, out Decline why));
+            if (isOutvoted)
+                Assert.Equal((0xffff_c900_0000_1040, 0x15UL), (state.Cfa, state.Registers[Gpr.R15]!.Value));
+            else
+                Assert.Equal(DeclineReason.CfaMismatch, why.Reason);
+        }
+    }
+
     [Fact]
     public void UnknownRegistersHaveNoValue()
     {

@@ -174,13 +174,15 @@ public sealed class ErrorReturnStrategyTests
             Assert.Contains("the lock says otherwise", WhyNot(g), StringComparison.Ordinal);
     }
 
-    /// <summary>Interrupts that the function has switched off are on again behind it: the way in from user space had them on.</summary>
+    /// <summary>Interrupts that the function has switched off are on again behind it: the way in from user space had them on. So are those that nobody has switched off; where that can't be told they are left as they are.</summary>
     [Fact]
     public void Interrupts_that_the_function_has_switched_off_are_on_again()
     {
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_irqs", Flags = 0x1_0046 });
         Assert.Equal(0x202UL, PtRegs.Read(Plan(g).Writes[0].Bytes.Span).Flags);
-        using var callers = new CrashedGuest(new CrashSpec { Flags = 0x1_0046 });
+        using var nobodys = new CrashedGuest(new CrashSpec { Flags = 0x1_0046 });
+        Assert.Equal(0x202UL, PtRegs.Read(Plan(nobodys).Writes[0].Bytes.Span).Flags);
+        using var callers = new CrashedGuest(new CrashSpec { Flags = 0x1_0046, Chain = ["vfs_write", "ct_outer"] });
         Assert.Equal(0x2UL, PtRegs.Read(Plan(callers).Writes[0].Bytes.Span).Flags);
     }
 

@@ -7,7 +7,7 @@ using Panacea.TestKit.Linux;
 
 namespace Panacea.Repair.Tests.Strategies;
 
-public sealed class RetryStrategyTests
+public sealed partial class RetryStrategyTests
 {
     /// <summary>Offsets in the memory that the functions read what they crash of from: a pointer, a word that they write, a number, a lock, and what the pointer leads to.</summary>
     private const ulong Pointer = 0, Word = 16, Number = 24, Lock = 64, Target = 128;
@@ -251,24 +251,6 @@ public sealed class RetryStrategyTests
         Assert.Equal((g.Guest["ct_again_bug:whole"], g.Evidence.Crash.Gpr[Gpr.R12] + Target), (set[WritableRegister.Rip], set[WritableRegister.Rax]));
         using CrashedGuest still = Crashed("ct_again_bug", m => m[Pointer] = 0, entry: "asm_exc_invalid_op");
         Assert.Null(new RetryStrategy().Evaluate(still.Evidence).Plan);
-    }
-
-    /// <summary>A handler of an interrupt that finds interrupts on goes on with interrupts off, as it was called; elsewhere they may have been on.</summary>
-    [Theory]
-    [InlineData(0x1_0000u, true)]
-    [InlineData(0u, false)]
-    public void Interrupts_that_are_on_in_a_handler_are_turned_off(uint preempt, bool isHandler)
-    {
-        using CrashedGuest g = Crashed("ct_again_flag", _ => { }, preempt, entry: "asm_exc_invalid_op");
-        Assert.True(g.Evidence.Crash.InterruptsEnabled);
-        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
-        Assert.True(isHandler == verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
-        if (verdict.Plan is not { } plan)
-            return;
-        Assert.Contains("interrupts off instead of on", plan.Explanation, StringComparison.Ordinal);
-        Dictionary<WritableRegister, ulong> set = plan.Continuations[^1].Registers.ToDictionary(r => r.Register, r => r.Value);
-        Assert.Equal(g.Guest["ct_again_flag:off"], set[WritableRegister.Rip]);
-        Assert.Equal(0UL, set[WritableRegister.Rflags] & 0x200);
     }
 
     /// <summary>A callee has not given back the register in which the function keeps an argument: it goes on with what its caller has passed. What the callee did can't be told.</summary>

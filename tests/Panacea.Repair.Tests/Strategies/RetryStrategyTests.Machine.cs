@@ -1,0 +1,57 @@
+using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
+using Panacea.Target;
+using Panacea.Target.Paging;
+using Panacea.TestKit.Memory;
+using Panacea.TestKit.Linux;
+
+namespace Panacea.Repair.Tests.Strategies;
+
+public sealed partial class RetryStrategyTests
+{
+    /// <summary>A handler of an interrupt that finds interrupts on goes on with interrupts off, as it was called; elsewhere they may have been on.</summary>
+    [Theory]
+    [InlineData(0x1_0000u, true)]
+    [InlineData(0u, false)]
+    public void Interrupts_that_are_on_in_a_handler_are_turned_off(uint preempt, bool isHandler)
+    {
+        using CrashedGuest g = Crashed("ct_again_flag", _ => { }, preempt, entry: "asm_exc_invalid_op");
+        Assert.True(g.Evidence.Crash.InterruptsEnabled);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(isHandler == verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+        if (verdict.Plan is not { } plan)
+            return;
+        Assert.Contains("interrupts off instead of on", plan.Explanation, StringComparison.Ordinal);
+        Dictionary<WritableRegister, ulong> set = plan.Continuations[^1].Registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal(g.Guest["ct_again_flag:off"], set[WritableRegister.Rip]);
+        Assert.Equal(0UL, set[WritableRegister.Rflags] & 0x200);
+    }
+
+    /// <summary>A function of a task that finds interrupts off goes on with interrupts on where nobody on the way in has turned them off.</summary>
+    [Theory]
+    [InlineData("do_syscall_64", true)]
+    [InlineData("vfs_write", false)]
+    public void Interrupts_that_nobody_has_turned_off_are_turned_on(string bottom, bool areOn)
+    {
+        using CrashedGuest g = Crashed("ct_again_unflagged", _ => { }, chain: bottom == "do_syscall_64" ? ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"] : ["vfs_write", "ct_more"], entry: "asm_exc_invalid_op", flags: 0x1_0046);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(areOn == verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+        if (verdict.Plan is not { } plan)
+            return;
+        Assert.Contains("interrupts on instead of off", plan.Explanation, StringComparison.Ordinal);
+        Dictionary<WritableRegister, ulong> set = plan.Continuations[^1].Registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal(g.Guest["ct_again_unflagged:on"], set[WritableRegister.Rip]);
+        Assert.Equal(0x200UL, set[WritableRegister.Rflags] & 0x200);
+    }
+
+    /// <summary>A wrong address where a device's registers were meant: no replay asks a device, and the CPU that goes on does.</summary>
+    [Fact]
+    public void What_leads_to_a_device_now_is_past_the_crash()
+    {
+        const ulong device = 0xffff_ffff_ff5f_d000;
+        using CrashedGuest g = Crashed("ct_again", m => m[Pointer] = device, prepare: (kernel, _) => kernel.Tables.Map(device, 0xfee0_0000, access: PageAccess.Writable | PageAccess.NoExecute), wrong: Argument);
+        RepairPlan plan = new RetryStrategy().Evaluate(g.Evidence).Plan!;
+        Assert.Equal((g.Evidence.Crash.Ip, device), (PtRegs.Read(plan.Writes[^1].Bytes.Span).Ip, PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rax]));
+        Assert.Contains(plan.Risks, r => r.Contains("which is a device's", StringComparison.Ordinal));
+    }
+}
