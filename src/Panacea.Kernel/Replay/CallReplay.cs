@@ -181,7 +181,7 @@ public sealed class CallReplay
                 return End(step == StepEnd.Traps ? ReplayVerdict.Crashes : ReplayVerdict.Unknown, at, _cpu.Why);
             if (isPlace)
                 Pass(isBehind);
-            _hasPassed |= _memory.HasReadWatched;
+            _hasPassed |= _memory.HasReadWatched && !_input.KeepsLocks;
             if (goesIn)
                 Descend(at, instruction);
             else if (instruction.Mnemonic == Mnemonic.Jmp)
@@ -197,7 +197,7 @@ public sealed class CallReplay
         ReplayResult End(ReplayVerdict verdict, ulong at, string why, bool hasReturned = false)
         {
             // What it does behind the place of the crash, the guest will see.
-            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && !_cpu.LacksValue)
+            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && (!_cpu.LacksValue || (_memory.HasReadWatched && AreAll(arguments))))
                 verdict = ReplayVerdict.Passes;
 
             // Coming back is not enough: a list that the crashed call had emptied already is empty, and its work would be lost.
@@ -208,6 +208,10 @@ public sealed class CallReplay
             return new ReplayResult(verdict, entry, arguments, at, why, hasReturned, done, _locks.Found) { Points = _points, Arrivals = _arrivals, IsRepeated = _points.Count > 0 && _place.IsRepeated(_input) };
         }
     }
+
+    /// <summary>Nothing of what the function is called with is missing.</summary>
+    private bool AreAll(IReadOnlyList<(Gpr Register, ulong Value)> arguments) =>
+        _input.Parameters is { } count && count <= KnownRegisters.Arguments.Length && KnownRegisters.Arguments.ToArray().Take(count).All(register => arguments.Any(a => a.Register == register));
 
     /// <summary>The arguments: as the code of the call sets them up, but for what a function between has changed of them; else as the function that was called has kept them.</summary>
     private List<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)

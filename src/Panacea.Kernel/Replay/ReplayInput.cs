@@ -49,6 +49,9 @@ public sealed record ReplayInput
     /// <summary>A word of eight bytes that is mended before the call is made again, guest-virtual, and its value then: what made it crash stood there, so that a replay that has read it has got past the crash. Null where there is none.</summary>
     public (ulong Address, ulong Value)? Mended { get; init; }
 
+    /// <summary>Number of parameters of the function that is called; null where it is not known. Where all of them are, what is not known behind what was mended is no matter of how the call is made.</summary>
+    public int? Parameters { get; init; }
+
     /// <summary>The call is not to be made again: the replay is to tell how it would have come to the place of the crash (<see cref="ReplayResult.Points"/>). What the crashed call holds stays held, and a lock that
     /// it comes by on its way, and that is held, is its own.</summary>
     public bool KeepsLocks { get; init; }

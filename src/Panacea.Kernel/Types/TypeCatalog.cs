@@ -99,6 +99,9 @@ public sealed class TypeCatalog
         return true;
     }
 
+    /// <summary>Number of a function's parameters, by its BTF prototype; of a variadic one the ellipsis counts as one. Null where there is no prototype of that name.</summary>
+    public int? ParameterCount(string function) => _btf is not null && _btf.TryFindFunction(function, out BtfFunction found) ? found.ParameterCount : null;
+
     private MemberInfo? Find(string path)
     {
         int dot = path.IndexOf('.');

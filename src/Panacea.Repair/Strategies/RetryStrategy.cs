@@ -166,6 +166,7 @@ public sealed class RetryStrategy : IRepairStrategy
             Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
             MustReturn = evidence.Hang is not null,
+            Parameters = evidence.Mended is null ? null : evidence.Kernel.Image.Types.ParameterCount(function),
             IsRepeatable = evidence.Hang is null && IsBlock(evidence, frame),
         };
         if (!CallReplay.TryRun(input, out ReplayResult replay, out string whyNot))

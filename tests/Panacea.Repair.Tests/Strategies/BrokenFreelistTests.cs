@@ -1,3 +1,4 @@
+using Panacea.Kernel.Unwind;
 using Panacea.Repair.Strategies;
 using Panacea.Target;
 using Panacea.TestKit.Linux;
@@ -20,6 +21,9 @@ public sealed class BrokenFreelistTests
         Assert.Equal((RepairKind.Heal, 0, null), (plan.Kind, plan.Lost.Count, plan.Returned));
         Assert.StartsWith($"the list of free objects of thing on CPU 0, which led to 0x{Garbage:x}, is cut off there; kmem_cache_alloc_ct is called again, for ", plan.Explanation, StringComparison.Ordinal);
         Assert.Contains(plan.Risks, r => r.Contains("never used again", StringComparison.Ordinal));
+
+        // What it was called with is known, so that what the rest of it does is the guest's.
+        Assert.Equal(g.Crash.CallerRbx, PtRegs.Read(plan.Writes[^1].Bytes.Span).Gpr[Gpr.Rdi]);
 
         // As long as it is not cut off it crashes again.
         Assert.Null(new RetryStrategy().Evaluate(g.Evidence).Plan);

@@ -74,6 +74,7 @@ internal static class KernelFunctions
         {
             foreach (string name in Further)
             {
+                w.A.mov(rdi, rbx);
                 w.Call(name);
                 w.A.nop();
             }
@@ -159,13 +160,20 @@ internal static class KernelFunctions
         }));
         text.Add("kmem_cache_alloc_ct", w => w.Frame(() =>
         {
-            Label none = w.A.CreateLabel();
+            Label none = w.A.CreateLabel(), other = w.A.CreateLabel();
             w.A.mov(rax, __qword_ptr[r12]);
             w.A.test(rax, rax);
             w.A.je(none);
             w.At("fault");
             w.A.mov(rcx, __qword_ptr[rax + 16]);
             w.A.Label(ref none);
+
+            // Nobody knows how it goes on: whose list it takes, the time decides.
+            w.A.rdtsc();
+            w.A.test(eax, 1);
+            w.A.je(other);
+            w.A.nop();
+            w.A.Label(ref other);
             w.A.nop();
         }));
         text.Add("ct_again_result", w => w.Frame(() =>

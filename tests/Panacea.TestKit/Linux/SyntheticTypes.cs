@@ -101,7 +101,7 @@ public sealed class SyntheticTypes
     public void Enum(string name, params (string Name, int Value)[] values) => _btf.Enum(name, false, values);
 
     /// <summary>A function's prototype; null returns void.</summary>
-    public void Function(string name, CType? returns) => _btf.Func(name, _btf.FuncProto(returns?.Id ?? 0));
+    public void Function(string name, CType? returns, params (string Name, CType Type)[] parameters) => _btf.Func(name, _btf.FuncProto(returns?.Id ?? 0, [.. parameters.Select(p => (p.Name, p.Type.Id))]));
 
     /// <summary>Bytes of a struct.</summary>
     public int SizeOf(string name) => _structs[name].Size;
