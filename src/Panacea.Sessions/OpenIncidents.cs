@@ -182,7 +182,7 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
     {
         foreach (PendingIncident earlier in Watched.Where(p => p.Undid(now.Stop.Evidence!)).ToList())
         {
-            if (earlier.Stop.Evidence?.Task is { } task)
+            if (earlier.Stop.Evidence is { IsTasksOwn: true, Task: { } task })
                 _failed[(task.Address, task.Pid, earlier.Repair)] = earlier.Id;
             Close(earlier, IncidentOutcome.Failed,
                 $"{(now.Stop.Evidence?.Hang is { IsOfNobody: true } ? "it stands again" : "the guest died again")} ({now.Report?.Title ?? now.Stop.Point.Symbol}) before health was verified", earlier.Watch?.Look());
