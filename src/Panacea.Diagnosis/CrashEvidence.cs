@@ -74,8 +74,8 @@ public sealed record CrashEvidence
     /// <summary>Preemption's part of the preempt count as of the crash, where readable.</summary>
     public uint? PreemptCount { get; init; }
 
-    /// <summary>The crash is the current task's own doing, not an interrupt's that came in between.</summary>
-    public bool IsTasksOwn => Context is CrashContext.Process or CrashContext.KernelThread;
+    /// <summary>The crash is the current task's own doing, not an interrupt's that came in between, nor what a task has been stopped for that has nothing to do with it.</summary>
+    public bool IsTasksOwn => Hang is not { IsOfNobody: true } && Context is CrashContext.Process or CrashContext.KernelThread;
 
     /// <summary>The CPU's whole preempt count as of the crash, interrupt and softirq counts with it (include/linux/preempt.h), where readable.</summary>
     public uint? PreemptWord { get; init; }

@@ -144,6 +144,36 @@ public sealed partial class GuardSessionTests
         Assert.Equal(2, _sink.Incidents.Sum(i => i.Journal.Count(e => e.Why == "virtqueue_notify()")));
     }
 
+    /// <summary>The tick at which a disk is helped has interrupted somebody: that the help was for nothing says nothing of them.</summary>
+    [Fact]
+    public void A_task_that_was_interrupted_for_a_disk_may_be_healed()
+    {
+        SyntheticVirtioDisk disk = _guest.AddVirtioDisk("vda", (1, 1), (1, 1));
+        _guest.SetProgress(disk, 7, 6, 6, 6);
+        ulong tick = _guest["update_process_times"], damaged = _guest["ct_int"] + 1;
+        VcpuRegisters at = _guest.Crash(new CrashSpec()).Vcpu with { Rip = tick };
+        for (int i = 0; i < 60; i++)
+        {
+            _vm.Then(() =>
+            {
+                if (_vm.Armed.Contains(tick))
+                    return new GuestWait(QemuWaitKind.Stopped, _vm.Hold(at, StopReason.Breakpoint));
+                _vm.Work();
+                _time.Advance(TimeSpan.FromMilliseconds(250));
+                return new GuestWait(QemuWaitKind.TimedOut, null);
+            });
+        }
+
+        _vm.ThenStops(() =>
+        {
+            _guest.Memory.Write(_guest.Physical(damaged), [0xb8]);
+            return Dies();
+        }).ThenLives();
+        Run(window: TimeSpan.FromSeconds(12));
+        Assert.StartsWith("it stands again", _sink.Incidents[0].OutcomeReason);
+        Assert.Equal(RungVerdict.Taken, _sink.Incidents.Single(i => i.DeathPoint == "oops_end").Ladder.Single(s => s.Repair == RepairKind.Heal).Verdict);
+    }
+
     /// <summary>What may take long is left to it, and looked at again only after a while.</summary>
     [Fact]
     public void Work_that_gives_way_to_nobody_on_purpose_is_no_incident()
