@@ -67,7 +67,7 @@ internal sealed class HealthWatch
             string? standing = Standing();
             if (standing is not null)
                 evidence.Add(standing);
-            return new HealthResult(alive && after != before && standing is null, evidence);
+            return new HealthResult(alive && after != before && standing is null, evidence) { Standing = alive && after != before ? standing : null };
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException)
         {

@@ -34,7 +34,12 @@ public sealed record JournalLine(string Where, string Before, string After, stri
 /// <summary>What was measured from outside after the guest went on.</summary>
 /// <param name="Verified">Every check passed in time.</param>
 /// <param name="Evidence">What was seen: counters before and after.</param>
-public sealed record HealthResult(bool Verified, IReadOnlyList<string> Evidence);
+public sealed record HealthResult(bool Verified, IReadOnlyList<string> Evidence)
+{
+    /// <summary>What was helped and stands as it stood, in a sentence; one of the evidence. Null where it has got on, or where something else is wrong.</summary>
+    [JsonIgnore]
+    public string? Standing { get; init; }
+}
 
 /// <summary>The record of one incident, as stored in <c>incident.json</c>; documented in docs/incident.md.</summary>
 public sealed record Incident

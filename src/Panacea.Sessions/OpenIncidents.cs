@@ -138,7 +138,7 @@ internal sealed class OpenIncidents(IncidentBuilder builder, ISessionSink sink, 
                 _helped.Add(timer, incident.Id);
             Close(
                 incident, health.Verified ? IncidentOutcome.Recovered : IncidentOutcome.Failed,
-                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : incident.Stop.Evidence?.Hang is { IsOfNobody: true } ? $"it has not helped: {health.Evidence[^1]}" : "the guest does not live after the repair", health);
+                health.Verified ? "all vCPUs tick, the scheduler runs, and nothing died again" : health.Standing is { } standing ? $"it has not helped: {standing}" : "the guest does not live after the repair", health);
         }
 
         foreach (PendingIncident incident in _open.Where(p => p.Settled is not null && p.Aftermath is not { IsDone: false }).ToList())

@@ -108,7 +108,13 @@ public sealed class HealthWatchTests
     [InlineData("tick that is set up", true)]
     [InlineData("tick that runs", true)]
     [InlineData("no tick on purpose", true)]
-    public void What_was_helped_for_nothing_is_seen(string what, bool helped)
+    public void What_was_helped_for_nothing_is_seen(string what, bool helped) => AssertSeen(what, helped, true);
+
+    /// <summary>That time stands still is worse than that a disk does.</summary>
+    [Fact]
+    public void A_guest_that_does_not_live_is_not_said_to_want_for_a_disk() => AssertSeen("disk", false, false);
+
+    private static void AssertSeen(string what, bool helped, bool lives)
     {
         using var g = new ArmedGuest();
         SyntheticKernel k = g.Guest;
@@ -125,7 +131,8 @@ public sealed class HealthWatchTests
             Timer = isDisk ? null : TickTimer.Read(kernel, 1),
         };
         var watch = new HealthWatch(g.Armed.Image, k.Memory, 2, hang, TargetLimits.Default);
-        new ScriptedVm(k).Work();
+        if (lives)
+            new ScriptedVm(k).Work();
         if (what != "tick that runs")
             k.Put(k.PerCpu("irq_stat", 1), "irq_cpustat_t.apic_timer_irqs", 1000);
         if (what == "disk that gets on")
@@ -138,5 +145,6 @@ public sealed class HealthWatchTests
         Assert.Equal(helped, health.Verified);
         if (!helped)
             Assert.Equal(isDisk ? "vda, queue 0, stands as it stood" : "cpu1 still has no tick", health.Evidence[^1]);
+        Assert.Equal(helped || !lives ? null : health.Evidence[^1], health.Standing);
     }
 }
