@@ -46,10 +46,10 @@ public sealed class CampaignCommandTests : IDisposable
     [Fact]
     public void A_file_says_what_options_say()
     {
-        string file = Write("output: results\nkernels: [6.12]\nworkloads: [nginx, fio]\ntrials: 7\nseed: 18446744073709551615\nfaults: [branch]\nat: virtio_blk\narms: [ladder, stock-panic]\npersistent: true\n");
+        string file = Write("output: results\nkernels: [6.12]\nworkloads: [nginx, fio]\ntrials: 7\nseed: 18446744073709551615\nfaults: [branch]\nat: virtio_blk\narms: [ladder, stock-panic]\nwhere-manifested: [ladder]\npersistent: true\n");
         CampaignRequest asked = Ask(file);
         Assert.Equal((7, ulong.MaxValue, Path.Combine(_place.Path, "results"), "virtio_blk", true), (asked.Trials, asked.Seed, asked.Directory, asked.At, asked.IsPersistent));
-        Assert.Equal("6.12; nginx fio; branch; ladder stock-panic", string.Join("; ", ((IReadOnlyList<string>[])[asked.Kernels, asked.Workloads, asked.Faults, asked.Arms]).Select(l => string.Join(' ', l))));
+        Assert.Equal("6.12; nginx fio; branch; ladder stock-panic; ladder", string.Join("; ", ((IReadOnlyList<string>[])[asked.Kernels, asked.Workloads, asked.Faults, asked.Arms, asked.WhereManifested]).Select(l => string.Join(' ', l))));
         Assert.True(Ask(file, "--report", "--yes") is { ReportOnly: true, Yes: true });
     }
 
@@ -63,6 +63,20 @@ public sealed class CampaignCommandTests : IDisposable
 
         // In whatever order they stand.
         Assert.True(Ask("--persistent", Write("output: /srv/a")) is { IsPersistent: true, Directory: "/srv/a" });
+    }
+
+    [Fact]
+    public void An_arm_has_to_say_which_faults_do_something()
+    {
+        var harness = new Harness();
+        Outcome outcome = harness.Run("campaign", "--output", "/tmp/x", "--arms", "ladder", "--where-manifested", "ladder,rehearsal");
+        Assert.Equal((ExitCodes.Usage, "panacea: no arm is left that would say which faults do something; leave one of ladder out of where-manifested\n"), (outcome.ExitCode, outcome.Error));
+        Assert.Null(harness.Campaigned);
+        Assert.Equal(["rehearsal"], Ask("--output", "/tmp/x", "--where-manifested", "rehearsal").WhereManifested);
+
+        // One that is not run at all is none of them.
+        Assert.Empty(Ask("--output", "/tmp/x", "--arms", "ladder", "--where-manifested", "rehearsal").WhereManifested);
+        Assert.Contains("each in 5 arms, 1 of them only where it has done something in one of the others;", harness.Run("campaign", "check", Write("where-manifested: [rehearsal]")).Out, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ public sealed record CampaignReading(CampaignSettings? Settings, IReadOnlyList<Y
 /// <summary>Reads campaign files; docs/campaign.md has the format. Read strictly: a word that is not known is a mistake, for a campaign that takes hours would be another one than was meant.</summary>
 public static class CampaignFile
 {
-    private static readonly string[] Members = ["output", "kernels", "workloads", "trials", "seed", "faults", "at", "arms", "persistent"];
+    private static readonly string[] Members = ["output", "kernels", "workloads", "trials", "seed", "faults", "at", "arms", "where-manifested", "persistent"];
     private static readonly string[] Workloads = [.. CampaignWorkload.All.Select(w => w.Name)], Faults = [.. FaultKinds.All.Select(k => k.Name)], Arms = [.. Enum.GetValues<CampaignArm>().Select(NameOf)];
 
     /// <summary>How an arm is written.</summary>
@@ -59,6 +59,7 @@ public static class CampaignFile
             Faults = Words(map, "faults", "kind of faults", Faults, reader),
             At = At(map, reader),
             Arms = Words(map, "arms", "arm", Arms, reader),
+            WhereManifested = Words(map, "where-manifested", "arm", Arms, reader),
             IsPersistent = Truth(map, "persistent", reader),
         };
     }

@@ -56,12 +56,20 @@ public sealed class CampaignJournal
         return journal;
     }
 
-    /// <summary>There is a result of that run.</summary>
-    public bool Has(string kernel, string workload, int trial, CampaignArm arm) => _records.Exists(r => r.Trial == trial && r.Arm == arm && r.Workload == workload && r.Kernel == kernel);
-
-    /// <summary>Nothing is left to be run of that trial.</summary>
-    public bool IsDone(string kernel, string workload, int trial, IReadOnlyList<CampaignArm> arms) =>
-        _records.Exists(r => r.Trial == trial && r.Arm is null && r.Workload == workload && r.Kernel == kernel) || arms.All(arm => Has(kernel, workload, trial, arm));
+    /// <summary>The arm that is to be run next of a trial; null where nothing is left.</summary>
+    /// <param name="kernel">Release.</param>
+    /// <param name="workload">Name.</param>
+    /// <param name="trial">Number.</param>
+    /// <param name="options">Which arms there are.</param>
+    public CampaignArm? Next(string kernel, string workload, int trial, CampaignOptions options)
+    {
+        List<CampaignRecord> done = [.. _records.Where(r => r.Trial == trial && r.Workload == workload && r.Kernel == kernel)];
+        if (done.Exists(r => r.Arm is null))
+            return null;
+        CampaignArm[] left = [.. options.Arms.Where(a => !done.Exists(r => r.Arm == a))], always = [.. left.Except(options.WhereManifested)];
+        return always.Length > 0 ? always[0]
+            : left.Length > 0 && done.Exists(r => !options.WhereManifested.Contains(r.Arm!.Value) && r.Outcome is not (TrialOutcome.NotActivated or TrialOutcome.NoEffect)) ? left[0] : null;
+    }
 
     /// <summary>Adds a result.</summary>
     public void Add(CampaignRecord record)

@@ -30,6 +30,9 @@ public sealed record CampaignOptions
     /// <summary>Arms.</summary>
     public IReadOnlyList<CampaignArm> Arms { get; init; } = [CampaignArm.StockPanic, CampaignArm.StockOops, CampaignArm.Quarantine, CampaignArm.Ladder, CampaignArm.Rehearsal];
 
+    /// <summary>Of these: arms that are run only for faults that did something in one of the others. In an arm that differs only in what is done after a crash, a fault that did nothing elsewhere tells nothing.</summary>
+    public IReadOnlyList<CampaignArm> WhereManifested { get; init; } = [];
+
     /// <summary>The executable that guards; null where no arm needs one.</summary>
     public PanaceaProgram? Panacea { get; init; }
 

@@ -38,7 +38,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     /// <param name="cancel">Gives up; the run that is on its way leaves no result.</param>
     public async Task RunAsync(int trial, CancellationToken cancel)
     {
-        if (journal.IsDone(machine.Kernel, workload.Name, trial, options.Arms))
+        if (journal.Next(machine.Kernel, workload.Name, trial, options) is null)
             return;
         var choice = FaultChoice.Of(trial, options.Seed, options.Types, options.At, $"{line} {workload.Name}");
         CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
@@ -60,7 +60,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
             return;
         }
 
-        foreach (CampaignArm arm in options.Arms.Where(a => !journal.Has(machine.Kernel, workload.Name, trial, a)))
+        while (journal.Next(machine.Kernel, workload.Name, trial, options) is { } arm)
         {
             CampaignRecord result = await RunAsync(record with { Arm = arm }, plan, arm, cancel);
             journal.Add(result);

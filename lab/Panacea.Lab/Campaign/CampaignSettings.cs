@@ -36,6 +36,9 @@ public sealed record CampaignSettings
     /// <summary>Names of arms.</summary>
     public IReadOnlyList<string>? Arms { get; init; }
 
+    /// <summary>Names of arms that are run only for faults that did something in one of the others.</summary>
+    public IReadOnlyList<string>? WhereManifested { get; init; }
+
     /// <summary>Faults of code stay for ever.</summary>
     public bool? IsPersistent { get; init; }
 
@@ -50,6 +53,7 @@ public sealed record CampaignSettings
         Faults = Faults ?? others.Faults,
         At = At ?? others.At,
         Arms = Arms ?? others.Arms,
+        WhereManifested = WhereManifested ?? others.WhereManifested,
         IsPersistent = IsPersistent ?? others.IsPersistent,
     };
 }

@@ -34,7 +34,7 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
             string kernel = (await KernelPackages.GetAsync(line, false, progress, cancel)).Release;
             foreach (CampaignWorkload workload in options.Workloads)
             {
-                int[] left = [.. Enumerable.Range(0, options.Trials).Where(trial => !journal.IsDone(kernel, workload.Name, trial, options.Arms))];
+                int[] left = [.. Enumerable.Range(0, options.Trials).Where(trial => journal.Next(kernel, workload.Name, trial, options) is not null)];
                 done += options.Trials - left.Length;
                 if (left.Length == 0)
                     continue;

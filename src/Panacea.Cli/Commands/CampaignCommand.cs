@@ -33,6 +33,7 @@ internal static class CampaignCommand
         Option<string?> workloads = List("--workloads", "What the guests do", Workloads);
         Option<string?> faults = List("--faults", "Kinds of faults, which take turns; all of the literature's model where none is named", [.. FaultKinds.All.Select(k => k.Name)]);
         Option<string?> arms = List("--arms", "What protects the guests", Arms);
+        Option<string?> whereManifested = List("--where-manifested", "Arms that are run only for faults that did something in one of the others", Arms, "none");
         Option<string?> at = new("--at") { HelpName = "WHERE", Description = "Where faults of code are: a module, or 'hot'. [default: by seed]" };
         Option<bool?> persistent = new("--persistent") { Description = "Faults of code stay for ever. [default: a fault is taken out when its first crash or hang is seen, as a mistake that shows once]" };
         Option<bool> report = new("--report") { Description = "Run nothing: write the report of what is there." };
@@ -59,7 +60,7 @@ internal static class CampaignCommand
             ],
         };
         command.Add(file);
-        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, at, persistent, report, yes])
+        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, whereManifested, at, persistent, report, yes])
             command.Add(option);
         command.Add(Check(console));
         command.SetAction(parsed =>
@@ -76,6 +77,7 @@ internal static class CampaignCommand
                 Faults = Named(faults),
                 At = parsed.GetValue(at),
                 Arms = Named(arms),
+                WhereManifested = Named(whereManifested),
                 IsPersistent = parsed.GetValue(persistent),
             }.Over(ReadFile(parsed.GetValue(file), console));
             return services.Lab.Campaign(RequestOf(settings, parsed.GetValue(yes), parsed.GetValue(report)), console, interrupts.Token);
@@ -125,7 +127,7 @@ internal static class CampaignCommand
     private static string Summary(string path, CampaignSettings settings)
     {
         CampaignRequest all = RequestOf(settings with { Output = settings.Output ?? "" }, false, false);
-        string faults = string.Create(CultureInfo.InvariantCulture, $"{all.Kernels.Count} × {all.Workloads.Count} × {all.Trials} faults (kernels, workloads, trials), each in {all.Arms.Count} {(all.Arms.Count == 1 ? "arm" : "arms")}");
+        string faults = string.Create(CultureInfo.InvariantCulture, $"{all.Kernels.Count} × {all.Workloads.Count} × {all.Trials} faults (kernels, workloads, trials), each in {all.Arms.Count} {(all.Arms.Count == 1 ? "arm" : "arms")}{(all.WhereManifested.Count > 0 ? $", {all.WhereManifested.Count} of them only where it has done something in one of the others" : "")}");
         return $"{Safe.Text(path)} is good: {faults}; {(settings.Output is { } output ? $"results go to {Safe.Text(output)}" : "--output has to say where results go")}.";
     }
 
@@ -141,13 +143,19 @@ internal static class CampaignCommand
         throw new CliException(ExitCodes.Usage, Shared.Mistakes(file, reading.Mistakes.Count));
     }
 
-    private static CampaignRequest RequestOf(CampaignSettings settings, bool yes, bool report) => new(
-        yes, report, settings.Output ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR, or 'output:' in a campaign file"), settings.Trials ?? CampaignSettings.UsualTrials,
-        settings.Seed ?? CampaignSettings.UsualSeed, settings.Kernels ?? KernelPackages.Lines, settings.Workloads ?? Workloads, settings.Faults ?? [], settings.Arms ?? Arms, settings.At, settings.IsPersistent ?? false);
-
-    private static Option<string?> List(string name, string description, IReadOnlyList<string> known)
+    private static CampaignRequest RequestOf(CampaignSettings settings, bool yes, bool report)
     {
-        Option<string?> option = new(name) { HelpName = "NAMES", Description = $"{description}, with commas between them: {string.Join(", ", known)}. [default: all]" };
+        IReadOnlyList<string> arms = settings.Arms ?? Arms, where = [.. (settings.WhereManifested ?? []).Where(arms.Contains)];
+        if (where.Count == arms.Count)
+            throw new CliException(ExitCodes.Usage, $"no arm is left that would say which faults do something; leave one of {string.Join(", ", arms)} out of where-manifested");
+        return new CampaignRequest(
+            yes, report, settings.Output ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR, or 'output:' in a campaign file"), settings.Trials ?? CampaignSettings.UsualTrials,
+            settings.Seed ?? CampaignSettings.UsualSeed, settings.Kernels ?? KernelPackages.Lines, settings.Workloads ?? Workloads, settings.Faults ?? [], arms, where, settings.At, settings.IsPersistent ?? false);
+    }
+
+    private static Option<string?> List(string name, string description, IReadOnlyList<string> known, string standard = "all")
+    {
+        Option<string?> option = new(name) { HelpName = "NAMES", Description = $"{description}, with commas between them: {string.Join(", ", known)}. [default: {standard}]" };
         option.Validators.Add(result =>
         {
             string[] words = (result.GetValueOrDefault<string?>() ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries);

@@ -210,7 +210,9 @@ internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 /// <param name="Workloads">Names of workloads.</param>
 /// <param name="Faults">Names of kinds of faults; empty for the usual ones.</param>
 /// <param name="Arms">Names of arms.</param>
+/// <param name="WhereManifested">Of these, arms that are run only for faults that did something in one of the others.</param>
 /// <param name="At">Where faults of code are; null by seed.</param>
 /// <param name="IsPersistent">Faults of code stay for ever.</param>
 internal sealed record CampaignRequest(
-    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, string? At, bool IsPersistent);
+    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, IReadOnlyList<string> WhereManifested,
+    string? At, bool IsPersistent);

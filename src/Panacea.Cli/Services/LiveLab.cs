@@ -30,11 +30,12 @@ internal sealed class LiveLab : ILab
 
     public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
     {
-        CampaignArm[] arms = [.. Enum.GetValues<CampaignArm>().Where(a => request.Arms.Contains(CampaignFile.NameOf(a)))];
+        CampaignArm[] ArmsOf(IReadOnlyList<string> names) => [.. Enum.GetValues<CampaignArm>().Where(a => names.Contains(CampaignFile.NameOf(a)))];
         var options = new CampaignOptions
         {
             Lines = request.Kernels, Workloads = [.. request.Workloads.Select(w => CampaignWorkload.Find(w)!)], Trials = request.Trials, Seed = request.Seed,
-            Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, IsPersistent = request.IsPersistent, Arms = arms, Panacea = PanaceaProgram.Self(), Directory = request.Directory,
+            Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, IsPersistent = request.IsPersistent, Arms = ArmsOf(request.Arms),
+            WhereManifested = ArmsOf(request.WhereManifested), Panacea = PanaceaProgram.Self(), Directory = request.Directory,
         };
         IReadOnlyList<CampaignRecord> records;
         if (request.ReportOnly)
@@ -66,7 +67,7 @@ internal sealed class LiveLab : ILab
 
     private static string CommandOf(CampaignRequest request) => string.Create(
         CultureInfo.InvariantCulture,
-        $"panacea campaign --output DIR --kernels {string.Join(',', request.Kernels)} --workloads {string.Join(',', request.Workloads)} --trials {request.Trials} --seed {request.Seed} --arms {string.Join(',', request.Arms)}{(request.Faults.Count > 0 ? $" --faults {string.Join(',', request.Faults)}" : "")}{(request.At is { } at ? $" --at {at}" : "")}{(request.IsPersistent ? " --persistent" : "")}");
+        $"panacea campaign --output DIR --kernels {string.Join(',', request.Kernels)} --workloads {string.Join(',', request.Workloads)} --trials {request.Trials} --seed {request.Seed} --arms {string.Join(',', request.Arms)}{(request.WhereManifested.Count > 0 ? $" --where-manifested {string.Join(',', request.WhereManifested)}" : "")}{(request.Faults.Count > 0 ? $" --faults {string.Join(',', request.Faults)}" : "")}{(request.At is { } at ? $" --at {at}" : "")}{(request.IsPersistent ? " --persistent" : "")}");
 
     private static int Run(Func<Task<int>> work)
     {

@@ -10,7 +10,7 @@ public sealed class CampaignFileTests
     [Fact]
     public void Everything_that_can_be_said_is_read()
     {
-        CampaignSettings all = Good("output: out\nkernels: [6.1, \"6.12\"]\nworkloads: [idle]\ntrials: 100000\nseed: 0\nfaults: [stack-bit-flip]\nat: ext4_*\narms: [rehearsal]\npersistent: false\n");
+        CampaignSettings all = Good("output: out\nkernels: [6.1, \"6.12\"]\nworkloads: [idle]\ntrials: 100000\nseed: 0\nfaults: [stack-bit-flip]\nat: ext4_*\narms: [rehearsal]\nwhere-manifested: [quarantine]\npersistent: false\n");
         Assert.Equal(("/srv/files/out", 100_000, 0ul, "ext4_*", false), (all.Output, all.Trials, all.Seed, all.At, all.IsPersistent));
         Assert.Equal("6.1 6.12 idle stack-bit-flip rehearsal", string.Join(' ', [.. all.Kernels!, .. all.Workloads!, .. all.Faults!, .. all.Arms!]));
         Assert.Equal("/elsewhere", Good("output: /elsewhere").Output);
@@ -79,7 +79,7 @@ public sealed class CampaignFileTests
         string prose = File.ReadAllText(Path.Combine(JsonSchema.Docs, "campaign.md"));
         Assert.Contains(File.ReadAllText(file).Trim(), prose, StringComparison.Ordinal);
         Assert.All(CampaignWorkload.All, w => Assert.Contains($"\n| `{w.Name}` | ", prose, StringComparison.Ordinal));
-        Assert.All((string[])["output", "kernels", "workloads", "trials", "seed", "faults", "at", "arms", "persistent"], name => Assert.Contains($"\n| `{name}` | ", prose, StringComparison.Ordinal));
+        Assert.All((string[])["output", "kernels", "workloads", "trials", "seed", "faults", "at", "arms", "where-manifested", "persistent"], name => Assert.Contains($"\n| `{name}` | ", prose, StringComparison.Ordinal));
     }
 
     private static CampaignSettings Good(string text)

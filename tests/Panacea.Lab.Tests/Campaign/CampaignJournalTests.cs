@@ -5,8 +5,6 @@ namespace Panacea.Lab.Tests.Campaign;
 
 public sealed class CampaignJournalTests : IDisposable
 {
-    private static readonly CampaignArm[] Both = [CampaignArm.StockPanic, CampaignArm.Ladder];
-
     private readonly string _directory = Directory.CreateTempSubdirectory("panacea-test-").FullName;
 
     private string Results => Path.Combine(_directory, "results.jsonl");
@@ -40,10 +38,34 @@ public sealed class CampaignJournalTests : IDisposable
         Assert.Equal(FaultType.Branch, again.Records[0].Fault!.Type);
         Assert.Null(again.Records[3].Fault);
         Assert.Equal("kill", again.Records[1].Incidents[0].Repair);
-        Assert.True(again.IsDone("6.1.0", "idle", 0, Both) && again.IsDone("6.1.0", "idle", 2, Both));
-        Assert.False(again.IsDone("6.1.0", "idle", 1, Both) || again.IsDone("6.1.0", "redis", 0, Both) || again.IsDone("6.12.0", "idle", 0, Both));
-        Assert.True(again.IsDone("6.1.0", "idle", 1, [CampaignArm.StockPanic]));
+        Assert.Equal((null, null), (Next(again, "6.1.0", "idle", 0), Next(again, "6.1.0", "idle", 2)));
+        Assert.Equal((CampaignArm.Ladder, CampaignArm.StockPanic, CampaignArm.StockPanic), (Next(again, "6.1.0", "idle", 1), Next(again, "6.1.0", "redis", 0), Next(again, "6.12.0", "idle", 0)));
+        Assert.Null(again.Next("6.1.0", "idle", 1, Options(CampaignArm.StockPanic)));
     }
+
+    [Theory]
+    [InlineData(TrialOutcome.NoEffect, TrialOutcome.NoEffect, false)]
+    [InlineData(TrialOutcome.NotActivated, TrialOutcome.NoEffect, false)]
+    [InlineData(TrialOutcome.NoEffect, TrialOutcome.Failure, true)]
+    [InlineData(TrialOutcome.Hang, TrialOutcome.NoEffect, true)]
+    public void What_did_nothing_is_not_run_in_arms_that_could_not_tell(TrialOutcome stock, TrialOutcome ladder, bool isRun)
+    {
+        CampaignOptions options = Options(Enum.GetValues<CampaignArm>()) with { WhereManifested = [CampaignArm.StockOops, CampaignArm.Rehearsal] };
+        var journal = CampaignJournal.Open(Results, null);
+        var order = new List<CampaignArm>();
+        while (journal.Next("6.1.0", "idle", 0, options) is { } arm)
+        {
+            order.Add(arm);
+            journal.Add(Record(0, arm) with { Outcome = arm == CampaignArm.StockPanic ? stock : arm == CampaignArm.Ladder ? ladder : TrialOutcome.NoEffect });
+        }
+
+        CampaignArm[] first = [CampaignArm.StockPanic, CampaignArm.Quarantine, CampaignArm.Ladder];
+        Assert.Equal(isRun ? [.. first, .. options.WhereManifested] : first, order);
+    }
+
+    private static CampaignArm? Next(CampaignJournal journal, string kernel, string workload, int trial) => journal.Next(kernel, workload, trial, Options(CampaignArm.StockPanic, CampaignArm.Ladder));
+
+    private static CampaignOptions Options(params CampaignArm[] arms) => new() { Lines = [], Workloads = [], Trials = 3, Seed = 1, Directory = "", Arms = arms };
 
     [Fact]
     public void Results_of_another_executable_are_not_mixed_in()

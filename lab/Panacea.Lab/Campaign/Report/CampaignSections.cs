@@ -30,7 +30,9 @@ internal static class CampaignSections
     public static string Extent(CampaignStatistics s)
     {
         string repeated = s.Repeated == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $" Results that came again for the same fault and arm, and are not counted: {s.Repeated}.");
-        string tried = string.Create(CultureInfo.InvariantCulture, $"{s.Whole.Faults} faults, {s.Whole.NotRun} of them not activated; {s.NoPlace} more had no place to be put.{repeated}");
+        string idle = s.Idle == 0 || s.NotForIdle.Count == 0 ? "" : string.Create(CultureInfo.InvariantCulture,
+            $" {s.Idle} {(s.Idle == 1 ? "fault" : "faults")} that did nothing in {string.Join(" and ", s.Arms.Except(s.NotForIdle).Select(ArmFigures.Name))} {(s.Idle == 1 ? "was" : "were")} not run in {string.Join(", ", s.NotForIdle.Select(ArmFigures.Name))}, and {(s.Idle == 1 ? "is" : "are")} not counted there.");
+        string tried = string.Create(CultureInfo.InvariantCulture, $"{s.Whole.Faults} faults, {s.Whole.NotRun} of them not activated; {s.NoPlace} more had no place to be put.{idle}{repeated}");
         return s.Runs == 0 ? $"There are no runs. {tried}"
             : string.Create(CultureInfo.InvariantCulture, $"{s.Runs} runs of {tried} All of it took {s.Time.TotalHours:0.0} hours{(s.RunsPerHour is { } rate ? $", {rate:0} runs an hour" : "")}.");
     }

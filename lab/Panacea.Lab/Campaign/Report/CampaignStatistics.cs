@@ -55,6 +55,12 @@ public sealed record CampaignStatistics
     /// <summary>Records of a fault and arm that there was one of before: they are counted nowhere else, so that nothing gets better by being tried again.</summary>
     public required int Repeated { get; init; }
 
+    /// <summary>Faults that were not run in every arm, because they had done nothing in those where they were (<see cref="CampaignOptions.WhereManifested"/>).</summary>
+    public required int Idle { get; init; }
+
+    /// <summary>The arms in which they were not run.</summary>
+    public required IReadOnlyList<CampaignArm> NotForIdle { get; init; }
+
     /// <summary>Faults that made the guest crash or hang in the arm <see cref="CampaignArm.StockPanic"/>.</summary>
     public required int Fatal { get; init; }
 
@@ -102,6 +108,7 @@ public sealed record CampaignStatistics
         (CampaignArm Arm, TrialIncident Incident)[] recovered =
             [.. faults.Where(r => r.Arm is not null).SelectMany(r => r.Incidents.Where(i => i.Outcome == "recovered").Select(i => (r.Arm!.Value, i)))];
         CampaignRecord[] guarded = [.. faults.Where(r => r.Arm is { } arm && ArmFigures.IsGuarded(arm))];
+        CampaignRecord[][] idle = [.. faults.Where(r => r.Arm is not null).GroupBy(KeyOf).Select(g => g.ToArray()).Where(g => g.Length < arms.Length && Array.TrueForAll(g, r => r.Outcome is TrialOutcome.NotActivated or TrialOutcome.NoEffect))];
         return new CampaignStatistics
         {
             Arms = arms,
@@ -113,6 +120,8 @@ public sealed record CampaignStatistics
             Elsewhere = CampaignGroup.Of("elsewhere", [.. faults.Where(r => !r.IsDriver)], arms),
             NoPlace = once.Length - faults.Length,
             Repeated = records.Count - once.Length,
+            Idle = idle.Length,
+            NotForIdle = [.. arms.Where(arm => idle.Length > 0 && Array.TrueForAll(idle, g => !Array.Exists(g, r => r.Arm == arm)))],
             Fatal = fatal.Length,
             Survival = [.. arms.Where(arm => arm != CampaignArm.StockPanic && fatal.Length > 0).Select(arm => SurvivalOf(arm, byArm[arm], fatal))],
             Comparisons = [.. Pairs.Where(p => byArm.ContainsKey(p.Arm) && byArm.ContainsKey(p.Versus)).Select(p => Compare(p.Arm, byArm[p.Arm], p.Versus, byArm[p.Versus]))],

@@ -28,6 +28,16 @@ public sealed class CampaignStatisticsTests
     }
 
     [Fact]
+    public void Arms_that_were_left_out_for_what_did_nothing_are_named()
+    {
+        CampaignArm[] all = [CampaignArm.StockPanic, CampaignArm.Ladder, CampaignArm.Rehearsal];
+        CampaignStatistics s = CampaignStatistics.Of([.. all.Select(a => CampaignSamples.Run(0, a, TrialOutcome.Crash)), .. all[..2].Select(a => CampaignSamples.Run(1, a, TrialOutcome.NoEffect))]);
+        Assert.Equal((1, CampaignArm.Rehearsal), (s.Idle, Assert.Single(s.NotForIdle)));
+        Assert.Contains("1 fault that did nothing in stock-panic and ladder was not run in rehearsal, and is not counted there.", CampaignSections.Extent(s), StringComparison.Ordinal);
+        Assert.Equal((0, 0), (Small.Idle, Small.NotForIdle.Count));
+    }
+
+    [Fact]
     public void A_run_in_which_nobody_came_by_is_not_activated()
     {
         ArmFigures arm = CampaignStatistics.Of([CampaignSamples.Run(0, CampaignArm.Ladder, TrialOutcome.NotActivated)]).Find(CampaignArm.Ladder)!;
