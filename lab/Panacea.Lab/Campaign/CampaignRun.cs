@@ -24,6 +24,14 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     private static readonly TimeSpan ActivationWindow = TimeSpan.FromSeconds(1.5), Window = TimeSpan.FromSeconds(2), AskLimit = TimeSpan.FromSeconds(8), CloseLimit = TimeSpan.FromSeconds(15), Step = TimeSpan.FromMilliseconds(20),
         Warm = TimeSpan.FromMilliseconds(400);
 
+    /// <summary>How long a guard may take to see that a CPU gives way to nobody, with a processor that is not the vCPU's alone (twenty seconds of it: docs/hangs.md); and over what time one looks whether one may.</summary>
+    private static readonly TimeSpan HogLimit = TimeSpan.FromSeconds(25), BusyWindow = TimeSpan.FromSeconds(1);
+
+    /// <summary>Part of a processor that QEMU uses while a vCPU gives way to nobody; and how often the guest is asked again after the guard has seen to something.</summary>
+    private const double BusyPart = 0.8;
+
+    private const int MostAsks = 3;
+
     /// <summary>Places of code that are watched at once: the fault is at the one that somebody comes by first.</summary>
     private const int Places = QemuTarget.MaxHardwareBreakpoints;
 
@@ -109,13 +117,17 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
                 await Task.Delay(Step, cancel);
             }
 
-            if (IsUp(guest, mark))
+            for (int ask = 0; ask < MostAsks && IsUp(guest, mark); ask++)
             {
-                foreach (LifeSign sign in await LivingGuest.ProbeAsync(guest, AskLimit, cancel, untilFailure: true))
-                {
-                    if (sign.Failure is not null)
-                        failures.Add($"{sign.Name}: {sign.Failure}");
-                }
+                int deaths = DeathsOf(guest, guard, mark);
+                failures.Clear();
+                failures.AddRange((await LivingGuest.ProbeAsync(guest, AskLimit, cancel, untilFailure: true)).Where(s => s.Failure is not null).Select(s => $"{s.Name}: {s.Failure}"));
+                if (failures.Count == 0 || (DeathsOf(guest, guard, mark) == deaths && (guard is null || !await IsSeenToAsync(guest, guard, cancel))))
+                    break;
+                if (guard is not null)
+                    await guard.WaitUntilClosedAsync(CloseLimit, cancel);
+                else if (!isOut && (isOut = true))
+                    Revert(guest, plan);
             }
 
             if (IsUp(guest, mark) && failures.Count == 0)
@@ -150,6 +162,26 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         };
         return !lives && isGuarded && outcome is TrialOutcome.Crash or TrialOutcome.Hang or TrialOutcome.SilentCorruption ? result with { Evidence = await KeepAsync(result, guest, guard!, console) } : result;
     }
+
+    /// <summary>The guard sees to something that has kept the guest from doing what it was asked for. Waited for where a vCPU may give way to nobody, which a guard sees late; without a guard there is nobody to wait for.</summary>
+    private static async Task<bool> IsSeenToAsync(Guest guest, GuardProcess guard, CancellationToken cancel)
+    {
+        int deaths = guard.Deaths;
+        using Process qemu = Process.GetProcessById(guest.Pid);
+        for (long since = Stopwatch.GetTimestamp(); guard.Deaths == deaths; )
+        {
+            TimeSpan before = qemu.TotalProcessorTime;
+            await Task.Delay(BusyWindow, cancel);
+            qemu.Refresh();
+            if (qemu.HasExited || qemu.TotalProcessorTime - before < BusyWindow * BusyPart || Stopwatch.GetElapsedTime(since) > HogLimit)
+                return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>How often it has died, or hung, so far: who was at work then may have been the one who was asked.</summary>
+    private static int DeathsOf(Guest guest, GuardProcess? guard, long mark) => guard?.Deaths ?? TrialJudge.Deaths(guest.Console.TextFrom(mark));
 
     /// <summary>Ends the work, asks what became of it, and in some runs shuts the guest down.</summary>
     private async Task<bool> FinishAsync(Guest guest, IWorkloadRun run, int trial, List<string> failures, List<string> lost, CancellationToken cancel)

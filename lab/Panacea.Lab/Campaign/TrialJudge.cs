@@ -14,6 +14,8 @@ public sealed record TrialEvidence(string Console, bool HasEnded, IReadOnlyList<
 /// <summary>Says what a fault did.</summary>
 public static partial class TrialJudge
 {
+    private static readonly string[] Hangs = ["soft lockup", "hard lockup", "hung task", "stalled I/O", "lost timer tick"];
+
     private const int MaxLines = 12, MaxLength = 200;
 
     /// <summary>The verdict. A guest that lives is one that did everything and lost nothing, whatever came between.</summary>
@@ -31,13 +33,16 @@ public static partial class TrialJudge
     /// <summary>The kernel oopsed or panicked: die() counts its oopses in brackets (arch/x86/kernel/dumpstack.c, __die_header).</summary>
     public static bool HasDied(string console) => IsDead(console) || Die().IsMatch(console);
 
+    /// <summary>How many oopses the kernel has counted.</summary>
+    public static int Deaths(string console) => Die().Count(console);
+
     /// <summary>The lines in which the kernel says what is wrong.</summary>
     public static IReadOnlyList<string> Words(string console) =>
         [.. console.Split('\n').Select(l => l.Trim()).Where(l => Complaint().IsMatch(l)).Take(MaxLines).Select(l => l.Length > MaxLength ? l[..MaxLength] + "…" : l)];
 
     /// <summary>By the kind that its title begins with (Panacea.Diagnosis.CrashKind).</summary>
     private static bool IsHang(TrialIncident incident) => incident.Title is { } title
-        && (title.StartsWith("soft lockup", StringComparison.Ordinal) || title.StartsWith("hard lockup", StringComparison.Ordinal) || title.StartsWith("hung task", StringComparison.Ordinal));
+        && Array.Exists(Hangs, kind => title.StartsWith(kind, StringComparison.Ordinal));
 
     [GeneratedRegex(@"\[#\d+\]")]
     private static partial Regex Die();

@@ -132,8 +132,8 @@ public sealed partial class GuardProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>It has told of a death or a hang.</summary>
-    public bool HasDied { get; private set; }
+    /// <summary>Deaths and hangs that it has told of.</summary>
+    public int Deaths { get; private set; }
 
     /// <summary>Waits until no incident is open any more: one command may have crashed the guest twice, and what the guard says of the second crash is not to be taken for the next command's.</summary>
     /// <exception cref="TimeoutException">One stayed open.</exception>
@@ -222,7 +222,7 @@ public sealed partial class GuardProcess : IAsyncDisposable
                 {
                     if (e is { Event: "death", Id: { } begun })
                     {
-                        HasDied = true;
+                        Deaths++;
                         _open.Add(begun);
                     }
 

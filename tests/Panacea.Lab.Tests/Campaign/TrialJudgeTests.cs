@@ -34,6 +34,8 @@ public sealed class TrialJudgeTests
     [Theory]
     [InlineData("soft lockup in f", TrialOutcome.Hang)]
     [InlineData("hung task in f", TrialOutcome.Hang)]
+    [InlineData("stalled I/O in virtblk_done", TrialOutcome.Hang)]
+    [InlineData("lost timer tick in f", TrialOutcome.Hang)]
     [InlineData("NULL write in f", TrialOutcome.Crash)]
     public void What_a_guard_tells_counts(string title, TrialOutcome outcome) => Assert.Equal((outcome, true), Judge(titles: [title]));
 
@@ -45,6 +47,9 @@ public sealed class TrialJudgeTests
         // After a crash it is a crash that was not recovered.
         Assert.Equal((TrialOutcome.Crash, false), Judge(Oops, lost: ["redis has 3, acknowledged were 5"]));
     }
+
+    [Fact]
+    public void Oopses_are_counted_and_warnings_are_not() => Assert.Equal((2, 0), (TrialJudge.Deaths(Oops + "[    3.0] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1\n" + Oops), TrialJudge.Deaths("")));
 
     [Fact]
     public void A_warning_is_no_crash() => Assert.Equal((TrialOutcome.NoEffect, true), Judge("[    3.0] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1\n[    3.0] ---[ end trace 0 ]---\n"));

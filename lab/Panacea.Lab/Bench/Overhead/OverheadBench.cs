@@ -66,7 +66,7 @@ public sealed class OverheadBench(BenchOptions options, ProgressLine progress)
             footprint = await WatchAsync(guard, cancel);
             if (client.Connections != 1)
                 failures.Add("the client's connection broke");
-            if (guard.HasDied)
+            if (guard.Deaths > 0)
                 failures.Add("the guest crashed or hung");
         }
         catch (Exception e) when (e is TimeoutException or IOException or LabException)
