@@ -168,7 +168,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     {
         int deaths = guard.Deaths;
         using Process qemu = Process.GetProcessById(guest.Pid);
-        for (long since = Stopwatch.GetTimestamp(); guard.Deaths == deaths; )
+        for (long since = Stopwatch.GetTimestamp(); guard.Deaths == deaths;)
         {
             TimeSpan before = qemu.TotalProcessorTime;
             await Task.Delay(BusyWindow, cancel);

@@ -29,6 +29,7 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
                 return new Surroundings(interrupts ?? true, count is { } c ? (uint)Math.Max(0, c) : null);
             if (frames[i].IsTrap || !analysis.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
                 break;
+            interrupts ??= HadOn(evidence, i, function.Main.Name);
             interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On => true, _ => null };
             if (holdings.Interrupts == InterruptChange.Unknown && interrupts is null)
                 break;
@@ -58,19 +59,41 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
                 return false;
 
             // A lock that is not accounted for shows in the count.
-            if (i > index && IsWayIn(function.Main.Name))
+            if (i > index && (IsWayIn(function.Main.Name) || (function.Main.Name == "exc_page_fault" && RegsOf(evidence, i) is { IsUserMode: true })))
                 return count == word;
             if ((i > index && frames[i].IsTrap) || !evidence.Holdings.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
                 return false;
             count += (holdings.PreemptCount ?? 0) + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind));
             if (i <= index || areOn)
                 continue;
-            if (holdings.Interrupts is InterruptChange.Off or InterruptChange.Unknown)
+            bool? had = HadOn(evidence, i, function.Main.Name);
+            if (had is null ? holdings.Interrupts is InterruptChange.Off or InterruptChange.Unknown : had == false)
                 return false;
-            areOn = holdings.Interrupts == InterruptChange.On;
+            areOn = had == true || holdings.Interrupts == InterruptChange.On;
         }
 
         return false;
+    }
+
+    /// <summary>
+    /// Functions that are known to call others with interrupts on or off: what deals with a page fault turns them on where they were on when the fault came (do_user_addr_fault(), arch/x86/mm/fault.c),
+    /// and the entry of an interrupt never does, whatever its handler has done (arch/x86/include/asm/idtentry.h, DEFINE_IDTENTRY_SYSVEC). Null for all others.
+    /// </summary>
+    private static bool? HadOn(CrashEvidence evidence, int index, string function) =>
+        function == "do_user_addr_fault" ? RegsOf(evidence, index)?.InterruptsEnabled
+        : function == "common_interrupt" || function.StartsWith("sysvec_", StringComparison.Ordinal) ? false : null;
+
+    /// <summary>The registers of what was interrupted, by the way in on which frame <paramref name="index"/> lies; null where they are not there.</summary>
+    private static PtRegs? RegsOf(CrashEvidence evidence, int index)
+    {
+        IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        for (int i = index + 1; i < frames.Count; i++)
+        {
+            if (frames[i].Reliability != FrameReliability.Exact || frames[i].IsTrap)
+                return frames[i].Regs;
+        }
+
+        return evidence.Stack.UserRegs;
     }
 
     /// <summary>The ways in from user space begin with interrupts on, or turn them on before anything else (arch/x86/entry/common.c), and so do kernel threads.</summary>

@@ -31,9 +31,11 @@ public sealed partial class RetryStrategyTests
     [Theory]
     [InlineData("do_syscall_64", true)]
     [InlineData("vfs_write", false)]
+    [InlineData("exc_page_fault", true)]
     public void Interrupts_that_nobody_has_turned_off_are_turned_on(string bottom, bool areOn)
     {
-        using CrashedGuest g = Crashed("ct_again_unflagged", _ => { }, chain: bottom == "do_syscall_64" ? ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"] : ["vfs_write", "ct_more"], entry: "asm_exc_invalid_op", flags: 0x1_0046);
+        using CrashedGuest g = Crashed("ct_again_unflagged", _ => { }, chain: bottom switch { "do_syscall_64" => [bottom, "ksys_write", "vfs_write", "ct_more"], "exc_page_fault" => [bottom, "do_user_addr_fault", "ct_more"], _ => [bottom, "ct_more"] },
+            entry: "asm_exc_invalid_op", flags: 0x1_0046, bottom: bottom == "exc_page_fault" ? "asm_exc_page_fault" : "entry_SYSCALL_64");
         StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
         Assert.True(areOn == verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
         if (verdict.Plan is not { } plan)
@@ -42,6 +44,19 @@ public sealed partial class RetryStrategyTests
         Dictionary<WritableRegister, ulong> set = plan.Continuations[^1].Registers.ToDictionary(r => r.Register, r => r.Value);
         Assert.Equal(g.Guest["ct_again_unflagged:on"], set[WritableRegister.Rip]);
         Assert.Equal(0x200UL, set[WritableRegister.Rflags] & 0x200);
+    }
+
+    /// <summary>What an interrupt's entry calls is called with interrupts off, and may have turned them off itself.</summary>
+    [Theory]
+    [InlineData("sysvec_apic_timer_interrupt", false)]
+    [InlineData("vfs_write", null)]
+    public void What_the_entry_of_an_interrupt_calls_begins_with_interrupts_off(string caller, bool? interrupts)
+    {
+        using CrashedGuest g = Crashed("ct_again_off", m => m[Pointer] = m.Base + Target, chain: [caller, "ct_outer"], flags: 0x1_0046);
+        int faulty = g.Evidence.FaultyFrame!.Value;
+        AbandonedFrames abandoned = AbandonedFrames.Of(g.Evidence, faulty);
+        Assert.True(abandoned.ChangedInterrupts);
+        Assert.Equal(interrupts, Surroundings.Of(g.Evidence, faulty, abandoned).Interrupts);
     }
 
     /// <summary>A wrong address where a device's registers were meant: no replay asks a device, and the CPU that goes on does.</summary>

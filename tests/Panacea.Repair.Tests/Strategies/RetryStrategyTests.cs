@@ -439,8 +439,9 @@ public sealed partial class RetryStrategyTests
         return ((IEnumerable<StrategyVerdict>)[strategy.Evaluate(g.Evidence), .. strategy.Alternatives(g.Evidence)]).Select(v => v.Plan).FirstOrDefault(p => p?.Explanation.Contains(" is called again, for ", StringComparison.Ordinal) == true);
     }
 
-    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null, string entry = "asm_exc_page_fault", ulong? badCall = null, IReadOnlyDictionary<Gpr, ulong>? wrong = null, ulong flags = 0x1_0246) => new(new CrashSpec
+    private static CrashedGuest Crashed(string function, Action<Memory> fill, uint preempt = 0, string[]? chain = null, Action<SyntheticKernel, SyntheticTask>? prepare = null, string entry = "asm_exc_page_fault", ulong? badCall = null, IReadOnlyDictionary<Gpr, ulong>? wrong = null, ulong flags = 0x1_0246, string bottom = "entry_SYSCALL_64") => new(new CrashSpec
     {
+        Bottom = bottom,
         Flags = flags,
         Function = function,
         Entry = entry,

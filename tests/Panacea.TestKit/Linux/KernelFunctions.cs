@@ -39,7 +39,18 @@ internal static class KernelFunctions
         Through(text, "do_syscall_64", "ksys_write");
         Through(text, "ksys_write", "vfs_write");
         text.Add("vfs_write", w => w.Frame(() => w.A.call(rax)));
-        Through(text, "exc_page_fault", "page_fault_oops");
+        text.Add("exc_page_fault", w => w.Frame(() => { w.Call("page_fault_oops"); w.A.nop(); w.Call("do_user_addr_fault"); w.A.nop(); }));
+        text.Add("do_user_addr_fault", w => w.Frame(() =>
+        {
+            Label off = w.A.CreateLabel();
+            w.A.test(rdi, rdi);
+            w.A.je(off);
+            w.A.sti();
+            w.A.Label(ref off);
+            w.Call("ct_more");
+            w.A.nop();
+        }));
+        Through(text, "sysvec_apic_timer_interrupt", "ct_outer");
         Through(text, "page_fault_oops", "oops_end");
         Through(text, "exc_other", "die");
         text.Add("exc_double_fault", w => w.Frame(() => { w.Call("handle_stack_overflow"); w.Call("die"); w.A.nop(); }));
