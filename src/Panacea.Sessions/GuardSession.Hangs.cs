@@ -84,7 +84,7 @@ public sealed partial class GuardSession
         TakeOutFaults();
         StopResult? stop = new StopWindow(_target, armed).HandleLostTick(lost, WhyNot, Stopwatch.GetTimestamp());
         if (stop is null || stop.Applied is not null)
-            watch.Forget();
+            watch.Forget(lost);
         else
             watch.Tell(lost);
         if (stop is not null)

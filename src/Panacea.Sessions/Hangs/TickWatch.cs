@@ -61,7 +61,7 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
         {
             if (PanicState.IsEnding(kernel))
             {
-                Forget();
+                Array.ForEach(_tracks, Forget);
                 return null;
             }
 
@@ -86,14 +86,13 @@ internal sealed class TickWatch(int cpus, Func<long, TimeSpan> elapsed, Func<lon
         _tracks[lost.Cpu].IsLateTold |= lost.Timer.IsQueued;
     }
 
-    /// <summary>What was seen was of another time.</summary>
-    public void Forget()
+    /// <summary>It was seen to, or went by itself: what was seen of that CPU was of another time. Another one that has lost its tick, too, is not to wait for as long again.</summary>
+    public void Forget(LostTick lost) => Forget(_tracks[lost.Cpu]);
+
+    private static void Forget(Track track)
     {
-        foreach (Track track in _tracks)
-        {
-            track.Seen.Clear();
-            track.Late = default;
-        }
+        track.Seen.Clear();
+        track.Late = default;
     }
 
     /// <summary>Nothing is going to tick.</summary>

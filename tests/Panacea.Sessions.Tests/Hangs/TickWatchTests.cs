@@ -43,6 +43,22 @@ public sealed class TickWatchTests : IDisposable
         Assert.NotNull(Watched(10));
     }
 
+    /// <summary>A guest lives only when all of its CPUs do.</summary>
+    [Fact]
+    public void Of_two_the_second_does_not_wait_for_as_long_again()
+    {
+        Queue(true);
+        Queue(true, 1);
+        Assert.Null(Watched(1));
+        Queue(false);
+        Queue(false, 1);
+        LostTick first = Watched(10)!;
+        Assert.Equal(0, first.Cpu);
+        Queue(true);
+        _watch.Forget(first);
+        Assert.Equal(1, Watched(1)?.Cpu);
+    }
+
     [Theory]
     [InlineData("it was never there")]
     [InlineData("the CPU does without")]
@@ -160,7 +176,7 @@ public sealed class TickWatchTests : IDisposable
 
     private void Interrupt(uint depth) => Kernel.Write(PerCpu.PreemptCountAddress(Live, 0), BitConverter.GetBytes(0x8000_0000 | (depth << 16)));
 
-    private void Queue(bool isQueued) => Kernel.Put(Kernel.PerCpu("tick_cpu_sched", 0), "tick_sched.sched_timer.state", isQueued ? 1UL : 0);
+    private void Queue(bool isQueued, int cpu = 0) => Kernel.Put(Kernel.PerCpu("tick_cpu_sched", cpu), "tick_sched.sched_timer.state", isQueued ? 1UL : 0);
 
     private LostTick? Watched(int seconds, Action? each = null, bool runs = true)
     {
