@@ -54,7 +54,7 @@ internal sealed class PlanTrial(ArmedKernel kernel, TargetLimits limits)
             if (wait.Kind == QemuWaitKind.Gone)
                 return (TrialVerdict.Dies, ["the copy's QEMU has ended"]);
             if (wait.Guest is { } again)
-                return (TrialVerdict.Dies, [Where(again)]);
+                return Death(again, evidence);
             if (clone.OwnMemory > MaxOwnMemory)
                 return (TrialVerdict.Unknown, [$"the copy has written more than {MaxOwnMemory >> 20} MiB"]);
             HealthResult health = watch.Look();
@@ -95,24 +95,27 @@ internal sealed class PlanTrial(ArmedKernel kernel, TargetLimits limits)
     /// <summary>It runs a program, and has nothing else to run.</summary>
     private static bool IsInUserMode(IGuestControl guest, int vcpu) => guest.Stop().ReadRegisters(vcpu).IsUserMode;
 
-    private string Where(IHeldGuest guest)
+    /// <summary>The copy has come to a death point. Another CPU and task than the ones that were repaired may have been on its way there all the time, whatever is done for this one: that says nothing of the plan.</summary>
+    private (TrialVerdict Verdict, IReadOnlyList<string> Seen) Death(IHeldGuest guest, CrashEvidence repaired)
     {
         VcpuRegisters registers = guest.ReadRegisters(guest.StoppedVcpu);
-        string at = kernel.PointAt(registers.Rip)?.Symbol ?? kernel.Image.Symbolize(registers.Rip)?.ToString() ?? $"0x{registers.Rip:x}";
+        string at = $"at {kernel.PointAt(registers.Rip)?.Symbol ?? kernel.Image.Symbolize(registers.Rip)?.ToString() ?? $"0x{registers.Rip:x}"}";
         try
         {
             // Several trials may run at once; what they share of the kernel is for one thread.
             using Lock.Scope one = One.EnterScope();
             CrashEvidence? evidence = kernel.PointAt(registers.Rip) is { } point ? kernel.Capture.Capture(guest.Memory, registers, point) : null;
             if (evidence?.Faulty is { } faulty && evidence.LocationOf(faulty) is { } location)
-                return $"the copy dies again, in {location} ({at})";
+                at = $"in {location} ({at[3..]})";
+            if (evidence?.Cpu is { } cpu && cpu != repaired.Cpu && !(evidence.IsTasksOwn && repaired.IsTasksOwn && evidence.Task?.Address == repaired.Task?.Address))
+                return (TrialVerdict.Unknown, [$"CPU {cpu} of the copy dies, {at}, which was not repaired"]);
         }
         catch (Exception e) when (e is CaptureException or GuestMemoryException or KernelShapeException or OverflowException)
         {
             // That it died again is what counts.
         }
 
-        return $"the copy dies again, at {at}";
+        return (TrialVerdict.Dies, [$"the copy dies again, {at}"]);
     }
 
     /// <summary>CPUs that spin for a lock that nobody can hold, and tasks that wait in a ring or for somebody who is gone.</summary>

@@ -96,6 +96,22 @@ public sealed class RehearsalTests : IDisposable
         Assert.Empty(result.Journal);
     }
 
+    /// <summary>Two CPUs that were on their way to the same place: whatever is done for the one, the other dies there.</summary>
+    [Theory]
+    [InlineData(true, 3, TrialVerdict.Unknown, false)]
+    [InlineData(true, 1, TrialVerdict.Unknown, true)]
+    [InlineData(false, 1, TrialVerdict.Dies, false)]
+    public void A_CPU_that_was_not_repaired_says_nothing_of_the_plan(bool isOther, int plans, TrialVerdict verdict, bool isUsed)
+    {
+        _policy = _policy with { Plans = plans };
+        _copies.Elsewhere = kernel => kernel.Crash(Spec with { Cpu = 1 }, isOther ? kernel.AddTask(900, "other", arguments: ["other"]) : kernel.Victim).Vcpu;
+        StopResult result = Handle();
+        Assert.Equal(verdict, result.Rehearsal!.Plans[0].Verdict);
+        Assert.Equal(plans > 1 ? [TrialVerdict.Lives] : [], result.Rehearsal.Plans.Skip(1).Select(p => p.Verdict));
+        Assert.StartsWith(isOther ? "CPU 1 of the copy dies, in ct_int+0x" : "the copy dies again, in ct_int+0x", Assert.Single(result.Rehearsal.Plans[0].Seen), StringComparison.Ordinal);
+        Assert.Equal(isUsed, result.Applied!.Kind == RepairKind.ErrorReturn);
+    }
+
     [Fact]
     public void A_plan_that_was_not_tried_is_as_good_as_it_was()
     {
@@ -247,6 +263,9 @@ public sealed class RehearsalTests : IDisposable
     {
         public HashSet<int> Dies { get; } = [];
 
+        /// <summary>How the first one dies.</summary>
+        public Func<SyntheticKernel, VcpuRegisters>? Elsewhere { get; set; }
+
         public HashSet<int> Stands { get; } = [];
 
         public HashSet<int> Fails { get; } = [];
@@ -285,6 +304,8 @@ public sealed class RehearsalTests : IDisposable
             vm.Hold(crash.Vcpu, StopReason.Other);
             if (Dies.Contains(number))
                 vm.ThenStops(() => kernel.Crash(Spec).Vcpu);
+            if (number == 0 && Elsewhere is { } dies)
+                vm.ThenStops(() => dies(kernel));
             if (!Stands.Contains(number))
                 vm.OnIdle = OnIdle ?? (Idle is { } idle ? () => idle(kernel, vm) : vm.Work);
             Kernels.Add(kernel);
