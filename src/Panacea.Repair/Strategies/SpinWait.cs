@@ -38,6 +38,10 @@ internal static class SpinWait
 
             if (!name.Contains("queued_spin_lock_slowpath", StringComparison.Ordinal))
                 continue;
+
+            // Whatever the word holds, it is not of this CPU.
+            if (evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts slow) && UntracedWait.Is(evidence.Analysis.Code, slow, frames[i].Point, evidence.Analysis.Hints))
+                return true;
             if (!TryFindLock(evidence, i, out ulong address) || !evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _))
             {
                 whyNot = "the CPU waits for a spinlock, and for which can't be told";

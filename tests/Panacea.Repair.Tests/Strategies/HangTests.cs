@@ -54,6 +54,17 @@ public sealed class HangTests : IDisposable
             Assert.Contains("in a queue that can't be left", strategy.Evaluate(evidence).WhyNot, StringComparison.Ordinal);
     }
 
+    /// <summary>A guest of a hypervisor waits by testing the word: others may stand in it, or it may be no lock at all.</summary>
+    [Theory]
+    [InlineData(0x0004_0101u)]
+    [InlineData(0x1234_5678u)]
+    public void A_wait_that_leaves_nothing_in_the_word_is_left_whatever_is_in_it(uint word)
+    {
+        StrategyVerdict verdict = new ErrorReturnStrategy().Evaluate(Waits(word, "tests"));
+        Assert.Contains("ct_locked returns -EIO", verdict.Plan?.Explanation, StringComparison.Ordinal);
+        Assert.DoesNotContain(verdict.Plan!.Writes, w => unchecked(w.Address.Value - _lock) < 8);
+    }
+
     /// <summary>Whoever waits gets it, the first of a queue too.</summary>
     [Theory]
     [InlineData(0x1u)]
@@ -80,7 +91,7 @@ public sealed class HangTests : IDisposable
         Assert.Equal(0, Hang.Looping(now.Stack, [now.Stack]));
     }
 
-    private CrashEvidence Waits(uint word)
+    private CrashEvidence Waits(uint word, string place = "spin")
     {
         SyntheticKernel kernel = _guest.Guest;
         kernel.WriteU64(_lock, word);
@@ -90,6 +101,6 @@ public sealed class HangTests : IDisposable
         kernel.WriteU64(sp, kernel.Text["_raw_spin_lock:back:native_queued_spin_lock_slowpath"]);
         gpr[Gpr.Rsp] = sp;
         var hang = new Hang(CrashKind.HardLockup, TimeSpan.FromSeconds(2), ["seen"]);
-        return new CrashCapture(_guest.Image, TargetLimits.Default).CaptureHang(kernel.Memory, kernel.Vcpu(0, kernel.Text["native_queued_spin_lock_slowpath:spin"], gpr, 0x2), hang, []);
+        return new CrashCapture(_guest.Image, TargetLimits.Default).CaptureHang(kernel.Memory, kernel.Vcpu(0, kernel.Text[$"native_queued_spin_lock_slowpath:{place}"], gpr, 0x2), hang, []);
     }
 }

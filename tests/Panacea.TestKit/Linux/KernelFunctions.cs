@@ -365,8 +365,17 @@ internal static class KernelFunctions
         text.Add("ct_lost_stack", w => w.Frame(() => { w.A.mov(rcx, rdx); w.At("sets"); w.A.mov(rsp, rax); w.A.mov(rdi, rsp); w.At("fault"); w.A.mov(__qword_ptr[rsp - 8], rdi); }));
         text.Add("native_queued_spin_lock_slowpath", w =>
         {
-            Label again = w.A.CreateLabel();
+            Label again = w.A.CreateLabel(), tests = w.A.CreateLabel();
             w.Depth(8);
+            w.A.mov(edx, 1);
+            w.A.Label(ref tests);
+            w.A.mov(eax, __dword_ptr[rdi]);
+            w.A.test(eax, eax);
+            w.At("tests");
+            w.A.jne(tests);
+            w.A.@lock.cmpxchg(__dword_ptr[rdi], edx);
+            w.A.jne(tests);
+            w.A.@lock.bts(__dword_ptr[rdi], 8);
             w.A.Label(ref again);
             w.At("spin");
             w.A.pause();
