@@ -6,7 +6,7 @@ using Panacea.Target;
 namespace Panacea.Kernel.Holdings;
 
 /// <summary>Finds which lock a call took, after the call: its argument, from the instructions before the call and the registers of the frame as it stands now.</summary>
-/// <remarks>The argument is a constant, or a callee-saved register (and an offset) that nothing between the call and where the frame stands has changed. What was computed in any other way is not
+/// <remarks>The argument is a constant, or a callee-saved register (and an offset, or another such register) that nothing between the call and where the frame stands has changed. What was computed in any other way is not
 /// told. A pointer that was loaded from memory is read from there again: it may have changed since, so whoever uses the answer looks at the lock.</remarks>
 public static class LockArguments
 {
@@ -86,6 +86,15 @@ public static class LockArguments
                     break;
                 case { Mnemonic: Mnemonic.Add, Op0Kind: OpKind.Register, Op1Kind: OpKind.Immediate8to64 or OpKind.Immediate32to64 }:
                     offset = unchecked(offset + (long)instruction.GetImmediate(1));
+                    break;
+
+                // An element of an array: its offset is in a register that has stayed.
+                case { Mnemonic: Mnemonic.Add, Op0Kind: OpKind.Register, Op1Kind: OpKind.Register } when TryStable(instruction.Op1Register, registers, overwritten, out ulong added):
+                    offset = unchecked(offset + (long)added);
+                    break;
+                case { Mnemonic: Mnemonic.Lea } when instruction.MemoryBase is not (Register.None or Register.RSP or Register.RIP) && TryStable(instruction.MemoryIndex, registers, overwritten, out ulong index):
+                    offset = unchecked(offset + (long)(instruction.MemoryDisplacement64 + (index * (ulong)instruction.MemoryIndexScale)));
+                    wanted = instruction.MemoryBase;
                     break;
                 case { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Memory, MemoryIndex: Register.None, SegmentPrefix: Register.None }:
                     return TryLoad(instruction, registers, overwritten, read, offset, out address);

@@ -174,6 +174,26 @@ public sealed class ErrorReturnStrategyTests
             Assert.Contains("the lock says otherwise", WhyNot(g), StringComparison.Ordinal);
     }
 
+    /// <summary>An element of an array, whose offset is in a register that has stayed.</summary>
+    [Fact]
+    public void A_lock_in_an_array_is_given_back()
+    {
+        ulong array = 0;
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Function = "ct_indexed", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], Preempt = 1,
+            Prepare = (kernel, _) =>
+            {
+                array = kernel.Allocate(256);
+                kernel.WriteU64(array + 8, array + 16);
+                kernel.WriteU64(array + 16 + 64 + 8, 1);
+                return new Dictionary<Gpr, ulong> { [Gpr.R12] = array, [Gpr.R13] = 64 };
+            },
+        });
+        PtRegs next = PtRegs.Read(Plan(g).Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest["_raw_spin_unlock"], array + 16 + 64 + 8), (next.Ip, next.Gpr[Gpr.Rdi]));
+    }
+
     /// <summary>Interrupts that the function has switched off are on again behind it: the way in from user space had them on. So are those that nobody has switched off; where that can't be told they are left as they are.</summary>
     [Fact]
     public void Interrupts_that_the_function_has_switched_off_are_on_again()

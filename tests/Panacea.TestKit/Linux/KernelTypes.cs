@@ -37,6 +37,9 @@ internal static partial class KernelTypes
 
         foreach (string name in (string[])["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "kthread", "vfs_write", "ctm_write"])
             t.Function(name, t.S64);
+        t.Function("ct_indexed", t.S64);
+        t.Function("napi_complete_done", t.Bool);
+        t.Function("ip_list_rcv", null);
         t.Function("kmem_cache_alloc_ct", t.Pointer, ("s", t.Pointer));
         return t;
     }
