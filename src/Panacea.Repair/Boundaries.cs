@@ -17,6 +17,9 @@ public sealed record Boundary(string Function, string Callee, ulong? Result, str
     /// <summary>Another answer, after which it calls the same function again: the first that is tried, as long as the crash does not come back. Null where there is none.</summary>
     public BoundaryAnswer? Retry { get; init; }
 
+    /// <summary>Functions that it calls directly where the pointer leads to them: a comparison costs less than a retpoline (include/linux/indirect_call_wrapper.h, INDIRECT_CALL_INET).</summary>
+    public IReadOnlyList<string> Directly { get; init; } = [];
+
     /// <summary>As of a crash: with the answer that is given now.</summary>
     /// <param name="callee">The function that is to return, without a compiler's suffix.</param>
     /// <param name="earlierRepairs">How often the guest has been repaired at the same place of late.</param>
@@ -83,6 +86,11 @@ public static class Boundaries
         // net/core/dev.c, xmit_one (inlined as a rule): NETDEV_TX_OK is 0, and the packet is the driver's from then on.
         new("dev_hard_start_xmit", "a network device's function for a packet", Zero, "NETDEV_TX_OK", null, null, "one packet that was to be sent", "its memory is never freed"),
         new("xmit_one", "a network device's function for a packet", Zero, "NETDEV_TX_OK", null, null, "one packet that was to be sent", "its memory is never freed"),
+
+        // net/core/dev.c: what a protocol makes of packets that have come is its own matter; a packet that is gone is sent again by whoever misses it. net/ipv4/ip_input.c: 0 is a packet that was taken.
+        new("__netif_receive_skb_list_core", "a protocol's function for packets", null, "", true, null, "packets that have come", "their memory is never freed") { Directly = ["ip_list_rcv", "ipv6_list_rcv"] },
+        new("__netif_receive_skb_one_core", "a protocol's function for a packet", One, "NET_RX_DROP", true, null, "one packet that has come", "its memory is never freed") { Directly = ["ip_rcv", "ipv6_rcv"] },
+        new("ip_protocol_deliver_rcu", "a transport's function for a packet", Zero, "0", true, null, "one packet that has come", "its memory is never freed") { Directly = ["tcp_v4_rcv", "udp_rcv"] },
 
         // kernel/time/timer.c: the caller holds no lock; it looks at the preempt count itself and puts it right. A TIMER_IRQSAFE timer runs with interrupts off.
         new("call_timer_fn", "a timer's function", null, "", null, null, "one run of the timer's function", "a timer that its function starts again is not started again"),

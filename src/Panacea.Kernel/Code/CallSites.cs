@@ -89,6 +89,18 @@ public static class CallSites
         return true;
     }
 
+    /// <summary>The instruction of a function that begins at an address; none where control can't come to one.</summary>
+    /// <param name="code">Text.</param>
+    /// <param name="function">The function.</param>
+    /// <param name="address">Guest-virtual address.</param>
+    /// <param name="hints">What else is known of control flow, or null.</param>
+    /// <param name="instruction">The instruction.</param>
+    public static bool TryInstruction(ICodeSource code, in FunctionParts function, ulong address, IControlFlowHints? hints, out Instruction instruction)
+    {
+        instruction = default;
+        return FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out _) && graph.Instructions.TryGetValue(address, out instruction);
+    }
+
     /// <summary>The function that the direct call before a return address calls (E8 and 32 bits).</summary>
     public static bool TryDirectTarget(ICodeSource code, ulong returnAddress, out ulong target)
     {

@@ -62,7 +62,7 @@ internal static class ReturnCandidate
 
         // A call through a pointer, as it stands or through a retpoline.
         bool isIndirect = call.Target is not { } target || evidence.Kernel.Image.Symbolize(target)?.Name.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
-        return isIndirect ? boundary : null;
+        return isIndirect || (evidence.LocationOf(evidence.Stack.Frames[index])?.Name is { } name && boundary.Directly.Contains(name)) ? boundary : null;
     }
 
     /// <summary>A plan in which frame <paramref name="index"/>'s function returns <paramref name="result"/>; kind and explanation are filled in.</summary>
@@ -154,6 +154,11 @@ internal static class ReturnCandidate
                     value &= uint.MaxValue;
                 shown = "-EIO";
                 return true;
+
+            // It says that the device is polled on, and nobody would poll it (net/core/dev.c).
+            case { Kind: ReturnKind.Bool } when function == "napi_complete_done":
+                whyNot = "napi_complete_done() that has not come to its end leaves its device without polls";
+                return false;
             case { Kind: ReturnKind.Bool }:
                 shown = "false";
                 return true;

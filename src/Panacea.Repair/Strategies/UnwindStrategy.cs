@@ -19,8 +19,11 @@ public sealed class UnwindStrategy : IRepairStrategy
     /// <inheritdoc/>
     public StrategyVerdict Evaluate(CrashEvidence evidence)
     {
+        if (NullCallee.Evaluate(evidence) is { } back)
+            return back;
         if (WhyNoReturn(evidence) is { } why)
             return StrategyVerdict.Declines(why);
+
         // The faulty function itself is the rung before this one's, but for what that one does not accept.
         StrategyVerdict proved = Unwind(evidence, Kind, withFaulty: false, acceptsDoubt: false);
         return proved.Plan is not null ? proved : Unwind(evidence, Kind, withFaulty: true, acceptsDoubt: true);

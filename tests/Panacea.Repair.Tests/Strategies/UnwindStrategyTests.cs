@@ -1,3 +1,4 @@
+using Panacea.Diagnosis;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair.Strategies;
 using Panacea.Target;
@@ -144,6 +145,63 @@ public sealed class UnwindStrategyTests
         using var g = new CrashedGuest(new CrashSpec { Function = "ct_bitlock", Chain = ["do_syscall_64", dispatcher], Preempt = preempt });
         Assert.Contains("'bts'", ReturnCandidate.Plan(g.Evidence, g.Evidence.FaultyFrame!.Value, new ReturnResult(new ReturnedFunction("ct_bitlock", null, 0, 0), 0, "0", Boundaries.Find(dispatcher)), RepairKind.Unwind, acceptsDoubt: false).WhyNot);
         Assert.Contains(Plan(g).Risks, r => r.Contains("'bts'", StringComparison.Ordinal));
+    }
+
+    /// <summary>A protocol's function is called directly where it is the usual one. One poll that says that it goes on, and does not, would be the device's last.</summary>
+    [Fact]
+    public void Packets_that_have_come_are_dropped_where_their_protocol_crashes()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ip_list_rcv", Chain = ["do_syscall_64", "__netif_receive_skb_list_core"], Preempt = 0x100 });
+        RepairPlan plan = Plan(g);
+        Assert.StartsWith("ip_list_rcv returns to __netif_receive_skb_list_core", plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal("packets that have come", Assert.Single(plan.Lost));
+        using var poll = new CrashedGuest(new CrashSpec { Function = "napi_complete_done", Chain = ["do_syscall_64", "__napi_poll", "ct_more"], Preempt = 0x100 });
+        Assert.Contains("leaves its device without polls", new ErrorReturnStrategy().Evaluate(poll.Evidence).WhyNot, StringComparison.Ordinal);
+        Assert.StartsWith("ct_more returns 64 packets", new UnwindStrategy().Evaluate(poll.Evidence).Plan?.Explanation, StringComparison.Ordinal);
+    }
+
+    /// <summary>A dispatch point has called what is no code: it goes on as if that had come back. Anywhere else somebody would miss what it should have done.</summary>
+    [Theory]
+    [InlineData("call_timer_fn", 0x100u, "goes on as if it had come back")]
+    [InlineData("__hrtimer_run_queues", 0x1_0000u, "goes on as if it had come back with HRTIMER_NORESTART")]
+    [InlineData("ct_call", 0u, null)]
+    public void What_is_no_code_comes_back_to_its_dispatch_point(string caller, uint preempt, string? explanation)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = caller, BadCall = 0, Preempt = preempt, Chain = caller == "ct_call" ? ["do_syscall_64", "ksys_write", "vfs_write", "ct_outer"] : ["do_syscall_64"] });
+        Assert.Equal(CrashKind.NullCall, g.Evidence.Kind);
+        StrategyVerdict verdict = new UnwindStrategy().Evaluate(g.Evidence);
+        Assert.Equal(explanation is not null, verdict.Plan?.Explanation.Contains(explanation ?? "as if it had come back", StringComparison.Ordinal) == true);
+        if (explanation is null)
+            return;
+        PtRegs next = PtRegs.Read(verdict.Plan!.Writes[^1].Bytes.Span);
+        Assert.Equal((g.Guest.Text[$"{caller}:back:0"], g.Evidence.Crash.Sp + 8, g.Evidence.Crash.Gpr[Gpr.Rbx]), (next.Ip, next.Sp, next.Gpr[Gpr.Rbx]));
+    }
+
+    /// <summary>An interrupt that has come to its end and has lost its way back: its entry gives all registers back itself. While interrupts are counted it has not come to its end.</summary>
+    [Theory]
+    [InlineData(0, 0u, 0x1_0046UL, 0x246UL, true)]
+    [InlineData(3, 0u, 0x1_0046UL, 0x246UL, true)]
+    [InlineData(12, 0u, 0x1_0046UL, 0x246UL, false)]
+    [InlineData(0, 0x1_0000u, 0x1_0046UL, 0x246UL, false)]
+    [InlineData(0, 0u, 0x1_0246UL, 0x246UL, false)]
+    [InlineData(0, 0u, 0x1_0046UL, 0x46UL, false)]
+    public void An_interrupt_that_has_lost_its_way_back_ends(int words, uint preempt, ulong flags, ulong interrupted, bool ends)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_call", BadCall = 0, Preempt = preempt, Flags = flags });
+        ulong at = g.Evidence.Crash.Sp + ((ulong)words * 8), entry = g.Guest.Text["asm_sysvec_ct:back:0"];
+        byte[] regs = new byte[PtRegs.Size];
+        new PtRegs { Ip = g.Guest["vfs_write"], Cs = 0x10, Flags = interrupted, Ss = 0x18 }.Write(regs);
+        for (ulong word = g.Evidence.Crash.Sp; word < at; word += 8)
+            g.Guest.WriteU64(word, 7);
+        g.Guest.WriteU64(at, entry);
+        g.Guest.Write(at + 8, regs);
+        CrashEvidence evidence = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        StrategyVerdict verdict = new UnwindStrategy().Evaluate(evidence);
+        Assert.Equal(ends, verdict.Plan?.Explanation.Contains("has not found the way back", StringComparison.Ordinal) == true);
+        if (!ends)
+            return;
+        PtRegs next = PtRegs.Read(verdict.Plan!.Writes[^1].Bytes.Span);
+        Assert.Equal((entry, at + 8, false, 0), (next.Ip, next.Sp, next.InterruptsEnabled, verdict.Plan.Lost.Count));
     }
 
     /// <summary>A dispatch point's other calls are no callbacks: only a call through a pointer is.</summary>
