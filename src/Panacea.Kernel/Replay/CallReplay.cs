@@ -83,8 +83,17 @@ public sealed class CallReplay
             return [];
         var replay = new CallReplay(input);
         replay.Begin(input.Return.CalleeSaved, input.Return.Rsp);
-        return [.. replay.Passed(setup, callee).Where(r => replay._cpu[r].Knows(8)).Select(r => (r, replay._cpu[r].Value))];
+        var passed = replay.Passed(setup, callee).Where(r => replay._cpu[r].Knows(8)).ToDictionary(r => r, r => replay._cpu[r].Value);
+        if (IsEntered(input, setup, callee))
+            passed[Gpr.Rdi] = input.Return.Rsp;
+        return [.. passed.Select(p => (p.Key, p.Value))];
     }
+
+    /// <summary>It was called by the entry of a trap or an interrupt, whose stack begins with the registers of what was interrupted: they are its first argument (arch/x86/entry/entry_64.S, idtentry_body), and that of what
+    /// it ends with by a jump (kernel/entry/common.c).</summary>
+    private static bool IsEntered(ReplayInput input, CallSetup setup, in FunctionParts callee) =>
+        input.Analysis.Functions.TryFindFunction(input.Frames[input.Index + 1].Point.LookupAddress, out FunctionParts caller) && caller.Main.Name.StartsWith("asm_", StringComparison.Ordinal)
+        && (setup.Target == callee.Main.Start || callee.Main.Name == "irqentry_exit");
 
     private static bool TryCall(ReplayInput input, out CallSetup setup, out FunctionParts callee, out string whyNot)
     {
@@ -220,7 +229,9 @@ public sealed class CallReplay
         var arguments = new List<(Gpr, ulong)>();
         foreach (Gpr register in KnownRegisters.Arguments)
         {
-            if (passed.Contains(register) && _cpu[register].Knows(8))
+            if (register == Gpr.Rdi && IsEntered(_input, setup, callee))
+                arguments.Add((register, _input.Return.Rsp));
+            else if (passed.Contains(register) && _cpu[register].Knows(8))
                 arguments.Add((register, _cpu[register].Value));
             else if (_input.Return.Arguments.TryGet(register, out ulong kept))
                 arguments.Add((register, kept));
@@ -240,14 +251,14 @@ public sealed class CallReplay
             : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
     }
 
-    /// <summary>Executes what sets up a call; what it may have changed before is not known where it does not come to it.</summary>
+    /// <summary>Executes what sets up a call; what it may have changed before is not known where it does not come to it. What one instruction makes of what is not known is not known, and the next may do without.</summary>
     private bool SetsUp(ulong start, ulong call)
     {
         _cpu.ForgetCallerSaved();
         _cpu.Ip = start;
         for (int step = 0; _cpu.Ip != call; step++)
         {
-            if (step >= MaxSetUp || _cpu.Ip < start || _cpu.Ip > call || !_cpu.TryDecode(out Instruction instruction) || _cpu.Step(instruction) != StepEnd.Done)
+            if (step >= MaxSetUp || _cpu.Ip < start || _cpu.Ip > call || !_cpu.TryDecode(out Instruction instruction) || (_cpu.Step(instruction) != StepEnd.Done && !_cpu.PassBy(instruction)))
                 return false;
         }
 

@@ -124,6 +124,27 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
         return true;
     }
 
+    /// <summary>Goes by an instruction whose effect can't be told: what it writes to registers is not known.</summary>
+    /// <returns>False where it may write to memory, or go elsewhere.</returns>
+    public bool PassBy(in Instruction instruction)
+    {
+        InstructionInfo info = new InstructionInfoFactory().GetInfo(instruction);
+        if (instruction.FlowControl != FlowControl.Next || info.GetUsedMemory().Any(m => m.Access is not (OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess)))
+            return false;
+        foreach (UsedRegister used in info.GetUsedRegisters())
+        {
+            if (used.Access is not (OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite) || !used.Register.IsGPR())
+                continue;
+            if (used.Register.GetFullRegister() == Register.RSP)
+                return false;
+            this[(Gpr)(used.Register.GetFullRegister() - Register.RAX)] = Bits.None;
+        }
+
+        _knownFlags = 0;
+        Ip = instruction.NextIP;
+        return true;
+    }
+
     /// <summary>Returns from a function that is not executed.</summary>
     public StepEnd Return()
     {

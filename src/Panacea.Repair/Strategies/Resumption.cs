@@ -74,7 +74,8 @@ internal static class Resumption
             registers = KnownRegisters.All(evidence.Crash.Gpr);
         else
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, index, out registers, out _);
-        bool isPutRight = PutArguments(input, function, end, ref registers);
+        DerivationInput derivation = Derivation(evidence, input);
+        bool isPutRight = PutRight(evidence, derivation, function, end, ref registers);
         ReplayResult? replay = null;
         ulong after = 0;
         for (int attempt = 0; attempt < MaxStretches; attempt++)
@@ -86,6 +87,10 @@ internal static class Resumption
                 start = stretch.Start;
                 foreach (Gpr written in stretch.Written)
                     from[written] = null;
+
+                // Near where the function begins there is what it was called with.
+                foreach (DerivedValue one in DerivedValues.Find(derivation, function, start, KnownRegisters.Arguments.ToArray().Where(r => !frame.IsTrap || stretch.Written.Contains(r))).Where(d => !d.IsLoaded))
+                    from[one.Register] = one.Value;
             }
             else if (!isPutRight)
             {
@@ -108,25 +113,37 @@ internal static class Resumption
         return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");
     }
 
-    /// <summary>Gives registers that hold arguments of the function what its caller has passed: a callee may not have given them back as they were.</summary>
+    /// <summary>Gives registers what the function's code has put into them: a callee may not have given them back as they were.</summary>
     /// <returns>One of them held something else.</returns>
-    private static bool PutArguments(ReplayInput input, in FunctionParts function, ulong at, ref KnownRegisters registers)
+    private static bool PutRight(CrashEvidence evidence, DerivationInput derivation, in FunctionParts function, ulong at, ref KnownRegisters registers)
     {
-        IReadOnlyList<KeptArgument> kept = KeptArguments.Find(input.Analysis.Code, function, input.Analysis.Hints, at);
-        if (kept.Count == 0)
-            return false;
         bool isChanged = false;
-        var passed = CallReplay.ArgumentsOf(input).ToDictionary(a => a.Register, a => a.Value);
-        foreach (KeptArgument one in kept)
+        foreach (DerivedValue one in DerivedValues.Find(derivation, function, at, KnownRegisters.CalleeSaved.ToArray()))
         {
-            if (!passed.TryGetValue(one.Argument, out ulong argument))
+            // What was read before may be another now: only what can't be right gives way to it.
+            ulong? now = registers[one.Register];
+            if (now == one.Value || (one.IsLoaded && (now is null || IsMemory(evidence, now.Value) || !IsMemory(evidence, one.Value))))
                 continue;
-            isChanged |= registers[one.Register] != one.Of(argument);
-            registers[one.Register] = one.Of(argument);
+            registers[one.Register] = one.Value;
+            isChanged = true;
         }
 
         return isChanged;
     }
+
+    private static DerivationInput Derivation(CrashEvidence evidence, ReplayInput input) => new()
+    {
+        Code = input.Analysis.Code,
+        Hints = input.Analysis.Hints,
+        Space = input.Space,
+        Cache = input.Cache,
+        GsBase = input.GsBase,
+        Task = input.Task,
+        Arguments = CallReplay.ArgumentsOf(input).ToDictionary(a => a.Register, a => a.Value),
+        IsPinned = !evidence.Crash.InterruptsEnabled || evidence.PreemptWord is > 0,
+    };
+
+    private static bool IsMemory(CrashEvidence evidence, ulong address) => new VirtualAddress(address).IsKernelHalf && evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(address), out _, out _);
 
     /// <summary>Handlers of interrupts are called with interrupts off (commit e58aa3d2d0cc, "genirq: Run irq handlers with interrupts disabled"), and functions of a task with interrupts on where nobody has turned
     /// them off, whatever a mistake has made of the flag since.</summary>
@@ -199,7 +216,7 @@ internal static class Resumption
     }
 
     /// <summary>What is executed from there on may look at an arithmetic flag that was set before; also where that can't be told. AF nothing looks at in 64-bit mode.</summary>
-    private static bool NeedsFlags(CrashEvidence evidence, ulong from)
+    internal static bool NeedsFlags(CrashEvidence evidence, ulong from)
     {
         var pending = new Stack<(ulong At, RflagsBits Old)>([(from, RflagsBits.OF | RflagsBits.SF | RflagsBits.ZF | RflagsBits.CF | RflagsBits.PF)]);
         var seen = new HashSet<(ulong, RflagsBits)>();

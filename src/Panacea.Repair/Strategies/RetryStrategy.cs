@@ -41,6 +41,8 @@ public sealed class RetryStrategy : IRepairStrategy
             return StrategyVerdict.Declines(why);
         if (LostStackPointer.Is(evidence))
             return LostStackPointer.Evaluate(evidence);
+        if (ImpossibleTrap.Evaluate(evidence) is { } there)
+            return there;
         StrategyVerdict? first = null;
         var tried = new List<string>();
         foreach (StrategyVerdict verdict in Calls(evidence, tried))

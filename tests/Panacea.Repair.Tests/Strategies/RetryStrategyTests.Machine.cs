@@ -59,6 +59,57 @@ public sealed partial class RetryStrategyTests
         Assert.Equal(interrupts, Surroundings.Of(g.Evidence, faulty, abandoned).Interrupts);
     }
 
+    /// <summary>A callee has not given back the address of a variable of the CPU's own; where the task may have come to another CPU since, it may be right.</summary>
+    [Theory]
+    [InlineData(1u, true)]
+    [InlineData(0u, false)]
+    public void An_address_of_the_CPU_s_own_is_put_right(uint preempt, bool isPutRight)
+    {
+        ulong own = 0;
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_percpu", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], Preempt = preempt,
+            Prepare = (kernel, _) =>
+            {
+                own = kernel.PerCpuBase(0);
+                kernel.WriteU64(own, own);
+                return new Dictionary<Gpr, ulong> { [Gpr.Rbx] = kernel["ct_int"] };
+            },
+        });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(isPutRight == (verdict.Plan?.Explanation.Contains($"rbx 0x{own + 0x40:x} instead of", StringComparison.Ordinal) == true), $"{verdict.Plan?.Explanation} {verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+    }
+
+    /// <summary>A bit that had flipped made something else of the instruction: nothing of that was done.</summary>
+    [Theory]
+    [InlineData("asm_exc_invalid_op", true)]
+    [InlineData("asm_exc_page_fault", true)]
+    [InlineData("asm_exc_divide_error", false)]
+    public void An_instruction_that_can_not_have_trapped_is_executed(string entry, bool isExecuted)
+    {
+        using CrashedGuest g = Crashed("ct_untrapping", m => m[Pointer] = 7, chain: ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], entry: entry);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Equal(isExecuted, verdict.Plan?.Explanation.Contains("is not there any more", StringComparison.Ordinal) == true);
+        if (!isExecuted)
+            return;
+        ulong ip = entry == "asm_exc_page_fault" ? PtRegs.Read(verdict.Plan!.Writes[^1].Bytes.Span).Ip : verdict.Plan!.Continuations[^1].Registers.Single(r => r.Register == WritableRegister.Rip).Value;
+        Assert.Equal(g.Guest["ct_untrapping:fault"], ip);
+    }
+
+    /// <summary>One argument can't be told, for it was read through a register that is not known; the function does without it.</summary>
+    [Fact]
+    public void What_can_not_be_told_of_a_call_may_be_of_no_matter()
+    {
+        ulong start = 0;
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_setup", Inner = ["ct_uses"], Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"],
+            Prepare = (kernel, _) => new Dictionary<Gpr, ulong> { [Gpr.R12] = start = kernel.Allocate(256), [Gpr.Rdi] = 0 },
+        });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Contains($"rdi 0x{start:x} instead of 0x0: over a copy of memory ct_uses, from its entry", verdict.Plan?.Explanation ?? verdict.WhyNot, StringComparison.Ordinal);
+    }
+
     /// <summary>A wrong address where a device's registers were meant: no replay asks a device, and the CPU that goes on does.</summary>
     [Fact]
     public void What_leads_to_a_device_now_is_past_the_crash()
