@@ -126,8 +126,9 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
                     break;
                 if (guard is not null)
                     await guard.WaitUntilClosedAsync(CloseLimit, cancel);
-                else if (!isOut && (isOut = true))
+                else if (!isOut)
                     Revert(guest, plan);
+                isOut = true;
             }
 
             if (IsUp(guest, mark) && failures.Count == 0)
@@ -167,17 +168,25 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     private static async Task<bool> IsSeenToAsync(Guest guest, GuardProcess guard, CancellationToken cancel)
     {
         int deaths = guard.Deaths;
-        using Process qemu = Process.GetProcessById(guest.Pid);
-        for (long since = Stopwatch.GetTimestamp(); guard.Deaths == deaths;)
+        try
         {
-            TimeSpan before = qemu.TotalProcessorTime;
-            await Task.Delay(BusyWindow, cancel);
-            qemu.Refresh();
-            if (qemu.HasExited || qemu.TotalProcessorTime - before < BusyWindow * BusyPart || Stopwatch.GetElapsedTime(since) > HogLimit)
-                return false;
-        }
+            using Process qemu = Process.GetProcessById(guest.Pid);
+            for (long since = Stopwatch.GetTimestamp(); guard.Deaths == deaths;)
+            {
+                TimeSpan before = qemu.TotalProcessorTime;
+                await Task.Delay(BusyWindow, cancel);
+                qemu.Refresh();
+                if (qemu.TotalProcessorTime - before < BusyWindow * BusyPart || Stopwatch.GetElapsedTime(since) > HogLimit)
+                    return false;
+            }
 
-        return true;
+            return true;
+        }
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException or System.ComponentModel.Win32Exception)
+        {
+            // QEMU has ended.
+            return false;
+        }
     }
 
     /// <summary>How often it has died, or hung, so far: who was at work then may have been the one who was asked.</summary>

@@ -61,7 +61,7 @@ public sealed class DerivedValues
     private readonly Dictionary<ulong, ushort> _writes = [];
 
     // Instructions that may be executed yet.
-    private int _left = MaxExecuted;
+    private int _left;
 
     private DerivedValues(FlowGraph graph, ulong entry, DerivationInput input)
     {
@@ -80,22 +80,26 @@ public sealed class DerivedValues
         }
     }
 
-    /// <summary>Finds what can be told of some registers.</summary>
+    /// <summary>Begins with a function: what is found out of its code is for all places in it.</summary>
     /// <param name="input">What they rest on.</param>
     /// <param name="function">The function.</param>
-    /// <param name="point">Where it stands: guest-virtual address of an instruction of it.</param>
+    /// <returns>Null where the function may have code that is not known.</returns>
+    public static DerivedValues? Of(DerivationInput input, in FunctionParts function) =>
+        FlowGraph.TryBuild(input.Code, function, input.Hints ?? NoHints.Instance, out FlowGraph graph, out _) && !graph.HasUnknownTargets ? new DerivedValues(graph, function.Main.Start, input) : null;
+
+    /// <summary>Finds what can be told of some registers.</summary>
+    /// <param name="point">Where the function stands: guest-virtual address of an instruction of it.</param>
     /// <param name="registers">The registers.</param>
-    /// <returns>None where the function may have code that is not known, and where it is about to return.</returns>
-    public static IReadOnlyList<DerivedValue> Find(DerivationInput input, in FunctionParts function, ulong point, IEnumerable<Gpr> registers)
+    /// <returns>None where it is about to return.</returns>
+    public IReadOnlyList<DerivedValue> Find(ulong point, IEnumerable<Gpr> registers)
     {
-        if (!FlowGraph.TryBuild(input.Code, function, input.Hints ?? NoHints.Instance, out FlowGraph graph, out _) || graph.HasUnknownTargets || !graph.Instructions.TryGetValue(point, out Instruction at)
-            || at.Mnemonic is Mnemonic.Pop or Mnemonic.Leave || at.FlowControl == FlowControl.Return)
+        if (!_graph.Instructions.TryGetValue(point, out Instruction at) || at.Mnemonic is Mnemonic.Pop or Mnemonic.Leave || at.FlowControl == FlowControl.Return)
             return [];
-        var values = new DerivedValues(graph, function.Main.Start, input);
+        _left = MaxExecuted;
         var found = new List<DerivedValue>();
         foreach (Gpr register in registers)
         {
-            if (values.TryValue(register, point, MaxDepth, out ulong value, out bool isLoaded))
+            if (TryValue(register, point, MaxDepth, out ulong value, out bool isLoaded))
                 found.Add(new DerivedValue(register, value, isLoaded));
         }
 

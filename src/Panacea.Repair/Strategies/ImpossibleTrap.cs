@@ -18,7 +18,7 @@ internal static class ImpossibleTrap
     public static StrategyVerdict? Evaluate(CrashEvidence evidence)
     {
         if (evidence is not { Hang: null, Point.Symbol: "oops_end", FaultyFrame: 0, LeftCodeAt: null } || !evidence.Analysis.Functions.TryFindFunction(evidence.Crash.Ip, out FunctionParts function)
-            || !CallSites.TryInstruction(evidence.Analysis.Code, function, evidence.Crash.Ip, evidence.Analysis.Hints, out Instruction instruction) || !IsImpossible(evidence, instruction))
+            || !CallSites.TryInstruction(evidence.Analysis.Code, function, evidence.Crash.Ip, evidence.Analysis.Hints, out Instruction instruction) || !IsImpossible(evidence, instruction) || !IsThere(evidence, instruction))
             return null;
         string where = evidence.Kernel.Image.Symbolize(evidence.Crash.Ip)?.ToString() ?? $"0x{evidence.Crash.Ip:x}";
         string explanation = $"what has trapped at {where} is not there any more: the instruction that is, which can't, is executed";
@@ -30,6 +30,13 @@ internal static class ImpossibleTrap
         var landing = new Landing(
             evidence.Crash.Ip, evidence.Crash.Sp, registers, WritableRegister.Rax, evidence.Crash.Gpr[Gpr.Rax], evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []));
         return ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out _) ? StrategyVerdict.Applies(plan with { Kind = RepairKind.Retry, Explanation = explanation, Lost = [], Risks = [] }) : null;
+    }
+
+    /// <summary>Memory holds it now: damage that is still there would trap again.</summary>
+    private static bool IsThere(CrashEvidence evidence, in Instruction instruction)
+    {
+        byte[] pristine = new byte[instruction.Length], now = new byte[instruction.Length];
+        return evidence.Analysis.Code.TryReadCode(instruction.IP, pristine) && evidence.Kernel.Space.TryRead(new VirtualAddress(instruction.IP), now, out _) && pristine.AsSpan().SequenceEqual(now);
     }
 
     private static bool IsImpossible(CrashEvidence evidence, in Instruction instruction) => evidence.TrapEntry switch

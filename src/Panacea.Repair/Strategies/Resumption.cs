@@ -74,8 +74,8 @@ internal static class Resumption
             registers = KnownRegisters.All(evidence.Crash.Gpr);
         else
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, index, out registers, out _);
-        DerivationInput derivation = Derivation(evidence, input);
-        bool isPutRight = PutRight(evidence, derivation, function, end, ref registers);
+        var derived = DerivedValues.Of(Derivation(evidence, input), function);
+        bool isPutRight = PutRight(evidence, derived, end, ref registers);
         ReplayResult? replay = null;
         ulong after = 0;
         for (int attempt = 0; attempt < MaxStretches; attempt++)
@@ -89,7 +89,7 @@ internal static class Resumption
                     from[written] = null;
 
                 // Near where the function begins there is what it was called with.
-                foreach (DerivedValue one in DerivedValues.Find(derivation, function, start, KnownRegisters.Arguments.ToArray().Where(r => !frame.IsTrap || stretch.Written.Contains(r))).Where(d => !d.IsLoaded))
+                foreach (DerivedValue one in (derived?.Find(start, KnownRegisters.Arguments.ToArray().Where(r => !frame.IsTrap || stretch.Written.Contains(r))) ?? []).Where(d => !d.IsLoaded))
                     from[one.Register] = one.Value;
             }
             else if (!isPutRight)
@@ -115,10 +115,10 @@ internal static class Resumption
 
     /// <summary>Gives registers what the function's code has put into them: a callee may not have given them back as they were.</summary>
     /// <returns>One of them held something else.</returns>
-    private static bool PutRight(CrashEvidence evidence, DerivationInput derivation, in FunctionParts function, ulong at, ref KnownRegisters registers)
+    private static bool PutRight(CrashEvidence evidence, DerivedValues? derived, ulong at, ref KnownRegisters registers)
     {
         bool isChanged = false;
-        foreach (DerivedValue one in DerivedValues.Find(derivation, function, at, KnownRegisters.CalleeSaved.ToArray()))
+        foreach (DerivedValue one in derived?.Find(at, KnownRegisters.CalleeSaved.ToArray()) ?? [])
         {
             // What was read before may be another now: only what can't be right gives way to it.
             ulong? now = registers[one.Register];

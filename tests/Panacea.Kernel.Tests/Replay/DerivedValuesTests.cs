@@ -132,6 +132,6 @@ public sealed class DerivedValuesTests
         {
             Code = f.Code, Space = tables.Space, GsBase = PerCpu, Task = Task, IsPinned = isPinned, Arguments = new Dictionary<Gpr, ulong> { [Gpr.Rdi] = first, [Gpr.Rsi] = Second },
         };
-        return [.. DerivedValues.Find(input, f.Parts, f[at], KnownRegisters.CalleeSaved.ToArray()).OrderBy(v => v.Register).Select(v => (v.Register, v.Value, v.IsLoaded))];
+        return [.. (DerivedValues.Of(input, f.Parts)?.Find(f[at], KnownRegisters.CalleeSaved.ToArray()) ?? []).OrderBy(v => v.Register).Select(v => (v.Register, v.Value, v.IsLoaded))];
     }
 }

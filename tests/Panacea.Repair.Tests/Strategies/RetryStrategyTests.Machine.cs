@@ -1,3 +1,4 @@
+using Panacea.Diagnosis;
 using Panacea.Kernel.Unwind;
 using Panacea.Repair.Strategies;
 using Panacea.Target;
@@ -94,6 +95,16 @@ public sealed partial class RetryStrategyTests
             return;
         ulong ip = entry == "asm_exc_page_fault" ? PtRegs.Read(verdict.Plan!.Writes[^1].Bytes.Span).Ip : verdict.Plan!.Continuations[^1].Registers.Single(r => r.Register == WritableRegister.Rip).Value;
         Assert.Equal(g.Guest["ct_untrapping:fault"], ip);
+    }
+
+    /// <summary>What is still damaged traps again.</summary>
+    [Fact]
+    public void An_instruction_that_is_still_another_is_not_executed()
+    {
+        using CrashedGuest g = Crashed("ct_untrapping", m => m[Pointer] = 7, chain: ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], entry: "asm_exc_invalid_op");
+        g.Guest.Memory.Write(g.Guest.Physical(g.Guest["ct_untrapping:fault"]), [0x06]);
+        CrashEvidence again = new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point);
+        Assert.DoesNotContain("is not there any more", new RetryStrategy().Evaluate(again).Plan?.Explanation ?? "", StringComparison.Ordinal);
     }
 
     /// <summary>One argument can't be told, for it was read through a register that is not known; the function does without it.</summary>
