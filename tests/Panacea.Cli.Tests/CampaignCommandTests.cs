@@ -30,7 +30,7 @@ public sealed class CampaignCommandTests : IDisposable
         CampaignRequest asked = Ask("--output", "/tmp/x", "--workloads", "redis,idle,redis", "--trials", "3");
         Assert.Equal((3, 1ul, "/tmp/x", 2, 0, 5), (asked.Trials, asked.Seed, asked.Directory, asked.Kernels.Count, asked.Faults.Count, asked.Arms.Count));
         Assert.Equal(["redis", "idle"], asked.Workloads);
-        Assert.Equal((null, false, false, false), (asked.At, asked.IsPersistent, asked.ReportOnly, asked.Yes));
+        Assert.Equal((null, false, false), (asked.At, asked.IsPersistent, asked.Yes));
     }
 
     [Fact]
@@ -50,7 +50,7 @@ public sealed class CampaignCommandTests : IDisposable
         CampaignRequest asked = Ask(file);
         Assert.Equal((7, ulong.MaxValue, Path.Combine(_place.Path, "results"), "virtio_blk", true), (asked.Trials, asked.Seed, asked.Directory, asked.At, asked.IsPersistent));
         Assert.Equal("6.12; nginx fio; branch; ladder stock-panic; ladder", string.Join("; ", ((IReadOnlyList<string>[])[asked.Kernels, asked.Workloads, asked.Faults, asked.Arms, asked.WhereManifested]).Select(l => string.Join(' ', l))));
-        Assert.True(Ask(file, "--report", "--yes") is { ReportOnly: true, Yes: true });
+        Assert.True(Ask(file, "--yes") is { Yes: true });
     }
 
     [Fact]
@@ -63,6 +63,26 @@ public sealed class CampaignCommandTests : IDisposable
 
         // In whatever order they stand.
         Assert.True(Ask("--persistent", Write("output: /srv/a")) is { IsPersistent: true, Directory: "/srv/a" });
+    }
+
+    [Theory]
+    [InlineData("/tmp/a", "report", "/tmp/a")]
+    [InlineData("/tmp/r", "report", "/tmp/a", "/tmp/b/", "/tmp/b/", "--output", "/tmp/r")]
+    public void Reports_are_of_one_campaign_or_of_several(string output, params string[] args)
+    {
+        var harness = new Harness();
+        Assert.Equal(ExitCodes.Ok, harness.Run(["campaign", .. args]).ExitCode);
+        Assert.Equal((output, "/tmp/a"), (harness.Reported!.Output, harness.Reported.Campaigns[0]));
+        Assert.Null(harness.Campaigned);
+    }
+
+    [Fact]
+    public void The_report_of_several_campaigns_needs_a_place()
+    {
+        var harness = new Harness();
+        Outcome outcome = harness.Run("campaign", "report", "/tmp/a", "/tmp/b");
+        Assert.Equal((ExitCodes.Usage, "panacea: where does the report of several campaigns go? say --output DIR\n"), (outcome.ExitCode, outcome.Error));
+        Assert.Null(harness.Reported);
     }
 
     [Fact]

@@ -104,4 +104,12 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
 
     /// <summary>The last campaign that was asked for.</summary>
     public CampaignRequest? Campaigned { get; private set; }
+
+    public int CampaignReport(CampaignReportRequest request, CliConsole console)
+    {
+        Reported = request;
+        return ExitCodes.Ok;
+    }
+
+    public CampaignReportRequest? Reported { get; private set; }
 }

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text.Json;
-using System.Text.Json.Serialization;
 
 namespace Panacea.Lab.Campaign;
 
@@ -20,9 +19,10 @@ public sealed class CampaignJournal
 
     /// <summary>Opens or begins one.</summary>
     /// <param name="path">The file.</param>
-    /// <param name="panacea">The executable; null where no arm needs one, or results are only read.</param>
-    /// <exception cref="LabException">The file is of another executable, or is no journal.</exception>
-    public static CampaignJournal Open(string path, string? panacea)
+    /// <param name="panacea">The executable; null where no arm needs one.</param>
+    /// <param name="seed">The campaign's seed.</param>
+    /// <exception cref="LabException">The file is of another executable or of another seed, or is no journal.</exception>
+    public static CampaignJournal Open(string path, string? panacea, ulong seed)
     {
         string? hash = null;
         if (panacea is not null)
@@ -34,22 +34,12 @@ public sealed class CampaignJournal
         var journal = new CampaignJournal(path, hash);
         if (!File.Exists(path))
             return journal;
-        int number = 0;
-        foreach (string text in File.ReadLines(path))
+        foreach (CampaignRecord record in CampaignResults.ReadFile(path))
         {
-            number++;
-            CampaignRecord? record;
-            try
-            {
-                record = JsonSerializer.Deserialize(text, CampaignJson.Default.CampaignRecord);
-            }
-            catch (JsonException e)
-            {
-                throw new LabException($"line {number} of {path} is no result of a campaign: {e.Message}", e);
-            }
-
-            if (record is null || (hash is not null && record.Panacea is { } other && other != hash))
+            if (hash is not null && record.Panacea is { } other && other != hash)
                 throw new LabException($"{path} was begun with another executable than {panacea}: results of both do not belong into one campaign; give another --output");
+            if (record.CampaignSeed is { } otherSeed && otherSeed != seed)
+                throw new LabException($"{path} was begun with the seed {otherSeed}: a fault of the same number is another one with {seed}; give another --output, or the same --seed");
             journal._records.Add(record);
         }
 
@@ -78,7 +68,3 @@ public sealed class CampaignJournal
         File.AppendAllText(_path, JsonSerializer.Serialize(record, CampaignJson.Default.CampaignRecord) + "\n");
     }
 }
-
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
-[JsonSerializable(typeof(CampaignRecord))]
-internal sealed partial class CampaignJson : JsonSerializerContext;

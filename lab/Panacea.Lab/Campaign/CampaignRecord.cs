@@ -64,6 +64,9 @@ public sealed record CampaignRecord
     /// <summary>What the guest was doing.</summary>
     public required string Workload { get; init; }
 
+    /// <summary>The seed of the campaign; null in results of before it was kept. Faults of campaigns with different seeds are different ones.</summary>
+    public ulong? CampaignSeed { get; init; }
+
     /// <summary>The fault's number in its campaign, from 0; the same in all arms.</summary>
     public required int Trial { get; init; }
 

@@ -49,7 +49,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         if (journal.Next(machine.Kernel, workload.Name, trial, options) is null)
             return;
         var choice = FaultChoice.Of(trial, options.Seed, options.Types, options.At, $"{line} {workload.Name}");
-        CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
+        CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, CampaignSeed = options.Seed, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
         List<FaultPlan> plans = [.. Enumerable.Range(0, choice.At is null ? 1 : Places).Select(n => machine.Choose(choice with { Seed = unchecked(choice.Seed + (ulong)n) })).OfType<FaultPlan>()];
         if (plans.Count == 0)
         {

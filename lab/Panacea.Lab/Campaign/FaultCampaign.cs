@@ -9,16 +9,13 @@ namespace Panacea.Lab.Campaign;
 /// <param name="progress">Told what happens, with how far it is and how long it may take.</param>
 public sealed class FaultCampaign(CampaignOptions options, Action<string> progress)
 {
-    /// <summary>File of the results in the campaign's directory.</summary>
-    public const string ResultsName = "results.jsonl";
-
     /// <summary>Trials without a result, one after the other, after which the campaign ends; and trials from which the time that is left is estimated.</summary>
     private const int MaxFailed = 3, EnoughForEstimate = 3;
 
     /// <summary>Runs what has no result yet.</summary>
     /// <param name="cancel">Ends it: what has a result stays, and the next run goes on from there.</param>
     /// <returns>All results.</returns>
-    /// <exception cref="LabException">A package of a workload can't be had, the guests can't be started, or the results are of another executable.</exception>
+    /// <exception cref="LabException">A package of a workload can't be had, the guests can't be started, or the results are of another executable or seed.</exception>
     public async Task<IReadOnlyList<CampaignRecord>> RunAsync(CancellationToken cancel)
     {
         Directory.CreateDirectory(options.Directory);
@@ -26,7 +23,7 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
         // What can't be had is said now, not when the campaign comes to it.
         foreach (string package in options.Workloads.SelectMany(w => w.Packages).Distinct())
             await UnpackedPackage.GetAsync(package, progress, cancel);
-        var journal = CampaignJournal.Open(Path.Combine(options.Directory, ResultsName), options.Panacea?.Path);
+        var journal = CampaignJournal.Open(Path.Combine(options.Directory, CampaignResults.FileName), options.Panacea?.Path, options.Seed);
         int all = options.Lines.Count * options.Workloads.Count * options.Trials, done = 0, ran = 0;
         long started = Stopwatch.GetTimestamp();
         foreach (string line in options.Lines)

@@ -36,7 +36,6 @@ internal static class CampaignCommand
         Option<string?> whereManifested = List("--where-manifested", "Arms that are run only for faults that did something in one of the others", Arms, "none");
         Option<string?> at = new("--at") { HelpName = "WHERE", Description = "Where faults of code are: a module, or 'hot'. [default: by seed]" };
         Option<bool?> persistent = new("--persistent") { Description = "Faults of code stay for ever. [default: a fault is taken out when its first crash or hang is seen, as a mistake that shows once]" };
-        Option<bool> report = new("--report") { Description = "Run nothing: write the report of what is there." };
         Option<bool> yes = new("--yes", "-y") { Description = "Install what is missing without asking." };
         var command = new PanaceaCommand("campaign", "Inject faults into copies of a guest at work, each with and without protection, and say how many it survives.")
         {
@@ -46,7 +45,7 @@ internal static class CampaignCommand
                 ("panacea campaign --output /tmp/c --kernels 6.12 --workloads redis --faults branch,pointer --trials 20", "A part of it."),
                 ("panacea campaign drivers.yaml --trials 5", "What a file says, but for the number of faults."),
                 ("panacea campaign check drivers.yaml", "Tell every mistake of a file, and run nothing."),
-                ("panacea campaign --output /tmp/campaign --report", "The report of what there is so far."),
+                ("panacea campaign report /tmp/campaign", "Run nothing: the report of what there is so far."),
             ],
             Notes =
             [
@@ -60,9 +59,10 @@ internal static class CampaignCommand
             ],
         };
         command.Add(file);
-        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, whereManifested, at, persistent, report, yes])
+        foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, whereManifested, at, persistent, yes])
             command.Add(option);
         command.Add(Check(console));
+        command.Add(Report(console, services));
         command.SetAction(parsed =>
         {
             using var interrupts = new Interrupts(console, "ending the copies that run; once more ends panacea at once");
@@ -80,7 +80,7 @@ internal static class CampaignCommand
                 WhereManifested = Named(whereManifested),
                 IsPersistent = parsed.GetValue(persistent),
             }.Over(ReadFile(parsed.GetValue(file), console));
-            return services.Lab.Campaign(RequestOf(settings, parsed.GetValue(yes), parsed.GetValue(report)), console, interrupts.Token);
+            return services.Lab.Campaign(RequestOf(settings, parsed.GetValue(yes)), console, interrupts.Token);
         });
         return command;
     }
@@ -124,9 +124,41 @@ internal static class CampaignCommand
         return command;
     }
 
+    private static PanaceaCommand Report(CliConsole console, CliServices services)
+    {
+        Argument<string[]> campaigns = new("DIR") { Description = "Directories of campaigns with seeds of their own; results.jsonl in them may be compressed (results.jsonl.gz).", Arity = ArgumentArity.OneOrMore };
+        Option<string?> output = new("--output") { HelpName = "DIR", Description = "Where report.md and report.html go. [default: the directory of the campaign, where there is one]" };
+        var command = new PanaceaCommand("report", "Write the report of campaigns as far as they were run, of several together. Nothing is run.")
+        {
+            Examples =
+            [
+                ("panacea campaign report /tmp/campaign", "Of what there is so far."),
+                ("panacea campaign report docs/evaluation/* --output /tmp/report", "Of several campaigns together."),
+            ],
+            Notes =
+            [
+                ("Causes", [
+                    "What is known of a guest that was not saved can be written beside its results, a line of JSON each in causes.jsonl, and is in the report:",
+                    """{"kernel":"6.1","workload":"redis","trial":3,"arm":"ladder","class":"lost wakeup","cause":"..."}   without 'arm': in all of them""",
+                ]),
+                Shared.ExitCodeNote,
+            ],
+        };
+        command.Add(campaigns);
+        command.Add(output);
+        command.SetAction(parsed =>
+        {
+            string[] all = [.. parsed.GetRequiredValue(campaigns).Select(Path.GetFullPath).Distinct()];
+            string? directory = parsed.GetValue(output) is { } given ? Path.GetFullPath(given) : all.Length == 1 ? all[0] : null;
+            return services.Lab.CampaignReport(
+                new CampaignReportRequest(all, directory ?? throw new CliException(ExitCodes.Usage, "where does the report of several campaigns go? say --output DIR")), console);
+        });
+        return command;
+    }
+
     private static string Summary(string path, CampaignSettings settings)
     {
-        CampaignRequest all = RequestOf(settings with { Output = settings.Output ?? "" }, false, false);
+        CampaignRequest all = RequestOf(settings with { Output = settings.Output ?? "" }, false);
         string faults = string.Create(CultureInfo.InvariantCulture, $"{all.Kernels.Count} × {all.Workloads.Count} × {all.Trials} faults (kernels, workloads, trials), each in {all.Arms.Count} {(all.Arms.Count == 1 ? "arm" : "arms")}{(all.WhereManifested.Count > 0 ? $", {all.WhereManifested.Count} of them only where it has done something in one of the others" : "")}");
         return $"{Safe.Text(path)} is good: {faults}; {(settings.Output is { } output ? $"results go to {Safe.Text(output)}" : "--output has to say where results go")}.";
     }
@@ -143,13 +175,13 @@ internal static class CampaignCommand
         throw new CliException(ExitCodes.Usage, Shared.Mistakes(file, reading.Mistakes.Count));
     }
 
-    private static CampaignRequest RequestOf(CampaignSettings settings, bool yes, bool report)
+    private static CampaignRequest RequestOf(CampaignSettings settings, bool yes)
     {
         IReadOnlyList<string> arms = settings.Arms ?? Arms, where = [.. (settings.WhereManifested ?? []).Where(arms.Contains)];
         if (where.Count == arms.Count)
             throw new CliException(ExitCodes.Usage, $"no arm is left that would say which faults do something; leave one of {string.Join(", ", arms)} out of where-manifested");
         return new CampaignRequest(
-            yes, report, settings.Output ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR, or 'output:' in a campaign file"), settings.Trials ?? CampaignSettings.UsualTrials,
+            yes, settings.Output ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR, or 'output:' in a campaign file"), settings.Trials ?? CampaignSettings.UsualTrials,
             settings.Seed ?? CampaignSettings.UsualSeed, settings.Kernels ?? KernelPackages.Lines, settings.Workloads ?? Workloads, settings.Faults ?? [], arms, where, settings.At, settings.IsPersistent ?? false);
     }
 

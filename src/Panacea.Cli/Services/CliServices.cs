@@ -192,6 +192,9 @@ internal interface ILab
 
     /// <summary>The campaign of faults.</summary>
     int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel);
+
+    /// <summary><c>campaign report</c>: what campaigns that were run come to.</summary>
+    int CampaignReport(CampaignReportRequest request, CliConsole console);
 }
 
 /// <summary>Options of <c>demo</c>.</summary>
@@ -200,9 +203,13 @@ internal interface ILab
 /// <param name="Kernel">The guest's kernel line.</param>
 internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 
+/// <summary>Options of <c>campaign report</c>.</summary>
+/// <param name="Campaigns">Directories of campaigns.</param>
+/// <param name="Output">Where the reports go.</param>
+internal sealed record CampaignReportRequest(IReadOnlyList<string> Campaigns, string Output);
+
 /// <summary>Options of <c>campaign</c>.</summary>
 /// <param name="Yes">Install what is missing without asking.</param>
-/// <param name="ReportOnly">Run nothing.</param>
 /// <param name="Directory">Directory of the results.</param>
 /// <param name="Trials">Faults for each kernel and workload.</param>
 /// <param name="Seed">What is chosen.</param>
@@ -214,5 +221,5 @@ internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
 /// <param name="At">Where faults of code are; null by seed.</param>
 /// <param name="IsPersistent">Faults of code stay for ever.</param>
 internal sealed record CampaignRequest(
-    bool Yes, bool ReportOnly, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, IReadOnlyList<string> WhereManifested,
+    bool Yes, string Directory, int Trials, ulong Seed, IReadOnlyList<string> Kernels, IReadOnlyList<string> Workloads, IReadOnlyList<string> Faults, IReadOnlyList<string> Arms, IReadOnlyList<string> WhereManifested,
     string? At, bool IsPersistent);

@@ -37,33 +37,48 @@ internal sealed class LiveLab : ILab
             Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, IsPersistent = request.IsPersistent, Arms = ArmsOf(request.Arms),
             WhereManifested = ArmsOf(request.WhereManifested), Panacea = PanaceaProgram.Self(), Directory = request.Directory,
         };
-        IReadOnlyList<CampaignRecord> records;
-        if (request.ReportOnly)
-        {
-            records = CampaignJournal.Open(Path.Combine(request.Directory, FaultCampaign.ResultsName), null).Records;
-        }
-        else
-        {
-            IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
-            await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, request.Yes || (missing.Count > 0 && Asking(console)?.Invoke(missing) == true), null, console.Note, cancel);
-            records = await new FaultCampaign(options, console.Note).RunAsync(cancel);
-        }
-
-        var statistics = CampaignStatistics.Of(records);
-        Directory.CreateDirectory(request.Directory);
-        string markdown = Path.Combine(request.Directory, "report.md"), html = Path.Combine(request.Directory, "report.html");
-        const string heading = "Fault injection";
+        IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
+        await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, request.Yes || (missing.Count > 0 && Asking(console)?.Invoke(missing) == true), null, console.Note, cancel);
         BenchHost host = await HostFacts.ReadAsync((await PanaceaProgram.Self().StartColdAsync(cancel)).Version, cancel);
-        string[] notes =
-        [
-            string.Create(CultureInfo.InvariantCulture, $"Written {DateTimeOffset.UtcNow:yyyy-MM-dd} on {host.Cpu}, {host.Cpus} logical CPUs, QEMU {host.Qemu}, Panacea {host.Panacea}."),
-            $"To run it again: {CommandOf(request)}",
-        ];
-        await File.WriteAllTextAsync(markdown, CampaignMarkdown.Of(statistics, heading, notes), cancel);
-        await File.WriteAllTextAsync(html, CampaignHtml.Of(statistics, heading, notes), cancel);
-        console.Out.WriteLine($"{markdown}\n{html}");
+        string processors = string.Create(CultureInfo.InvariantCulture, $"{host.Cpu}, {host.Cpus} logical CPUs");
+        Directory.CreateDirectory(request.Directory);
+        CampaignResults.Describe(request.Directory, new CampaignDescription(CommandOf(request), request.Seed, DateOnly.FromDateTime(DateTime.UtcNow), processors, host.Qemu, host.Panacea));
+        await new FaultCampaign(options, console.Note).RunAsync(cancel);
+        Write([request.Directory], request.Directory, console);
         return ExitCodes.Ok;
     });
+
+    public int CampaignReport(CampaignReportRequest request, CliConsole console) => Run(() =>
+    {
+        Write(request.Campaigns, request.Output, console);
+        return Task.FromResult(ExitCodes.Ok);
+    });
+
+    /// <summary>Writes the reports of one campaign, or of several together.</summary>
+    private static void Write(IReadOnlyList<string> campaigns, string output, CliConsole console)
+    {
+        CampaignResults[] parts = [.. campaigns.Select(CampaignResults.Read)];
+        CampaignStatistics statistics = CampaignStatistics.OfAll(parts);
+        string[] notes =
+        [
+            .. parts.Select(p => p.Description).OfType<CampaignDescription>().Select(d => string.Create(CultureInfo.InvariantCulture,
+                $"{(parts.Length > 1 ? $"Seed {d.Seed}: run" : "Run")} on {d.Written:yyyy-MM-dd}, on {d.Host}, QEMU {d.Qemu}, Panacea {d.Panacea}. To run it again: {d.Command}")),
+        ];
+        const string heading = "Fault injection";
+        string markdown = Path.Combine(output, "report.md"), html = Path.Combine(output, "report.html");
+        try
+        {
+            Directory.CreateDirectory(output);
+            File.WriteAllText(markdown, CampaignMarkdown.Of(statistics, heading, notes));
+            File.WriteAllText(html, CampaignHtml.Of(statistics, heading, notes));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new LabException($"the report can't be written to {output}: {e.Message}", e);
+        }
+
+        console.Out.WriteLine($"{markdown}\n{html}");
+    }
 
     private static string CommandOf(CampaignRequest request) => string.Create(
         CultureInfo.InvariantCulture,

@@ -16,7 +16,7 @@ namespace Panacea.Repair.Strategies;
 public sealed class RetryStrategy : IRepairStrategy
 {
     /// <summary>Functions from the faulty one outwards that are tried, and what all replays of one crash may execute: some microseconds each hundred.</summary>
-    private const int MaxFrames = 10, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
+    private const int MaxFrames = 5, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
 
     /// <summary>Functions around the faulty one whose last stretch is replayed: what a wrong value led to, as a rule, is not far from where it was made.</summary>
     private const int MaxLast = 3;

@@ -27,13 +27,13 @@ public sealed class CampaignJournalTests : IDisposable
     [Fact]
     public void What_was_run_is_read_again()
     {
-        var journal = CampaignJournal.Open(Results, Program("a"));
+        var journal = CampaignJournal.Open(Results, Program("a"), 1);
         journal.Add(Record(0, CampaignArm.StockPanic));
         journal.Add(Record(0, CampaignArm.Ladder, journal.Panacea));
         journal.Add(Record(1, CampaignArm.StockPanic));
         journal.Add(Record(2, null) with { Fault = null, Outcome = TrialOutcome.NotActivated });
 
-        var again = CampaignJournal.Open(Results, Program("a"));
+        var again = CampaignJournal.Open(Results, Program("a"), 1);
         Assert.Equal(4, again.Records.Count);
         Assert.Equal(FaultType.Branch, again.Records[0].Fault!.Type);
         Assert.Null(again.Records[3].Fault);
@@ -51,7 +51,7 @@ public sealed class CampaignJournalTests : IDisposable
     public void What_did_nothing_is_not_run_in_arms_that_could_not_tell(TrialOutcome stock, TrialOutcome ladder, bool isRun)
     {
         CampaignOptions options = Options(Enum.GetValues<CampaignArm>()) with { WhereManifested = [CampaignArm.StockOops, CampaignArm.Rehearsal] };
-        var journal = CampaignJournal.Open(Results, null);
+        var journal = CampaignJournal.Open(Results, null, 1);
         var order = new List<CampaignArm>();
         while (journal.Next("6.1.0", "idle", 0, options) is { } arm)
         {
@@ -70,16 +70,25 @@ public sealed class CampaignJournalTests : IDisposable
     [Fact]
     public void Results_of_another_executable_are_not_mixed_in()
     {
-        var journal = CampaignJournal.Open(Results, Program("a"));
+        var journal = CampaignJournal.Open(Results, Program("a"), 1);
         journal.Add(Record(0, CampaignArm.Ladder, journal.Panacea));
-        Assert.Contains("another executable", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, Program("b"))).Message, StringComparison.Ordinal);
-        Assert.Single(CampaignJournal.Open(Results, null).Records);
+        Assert.Contains("another executable", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, Program("b"), 1)).Message, StringComparison.Ordinal);
+        Assert.Single(CampaignJournal.Open(Results, null, 1).Records);
     }
 
     [Fact]
     public void A_file_that_is_no_journal_says_which_line()
     {
         File.WriteAllText(Results, "{\"kernel\": 3}\n");
-        Assert.StartsWith("line 1 of ", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, null)).Message, StringComparison.Ordinal);
+        Assert.StartsWith("line 1 of ", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, null, 1)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Another_seed_is_another_campaign()
+    {
+        var journal = CampaignJournal.Open(Results, null, 7);
+        journal.Add(Record(0, CampaignArm.StockPanic) with { CampaignSeed = 7 });
+        Assert.Contains("was begun with the seed 7", Assert.Throws<LabException>(() => CampaignJournal.Open(Results, null, 8)).Message, StringComparison.Ordinal);
+        Assert.Equal(7ul, Assert.Single(CampaignJournal.Open(Results, null, 7).Records).CampaignSeed);
     }
 }

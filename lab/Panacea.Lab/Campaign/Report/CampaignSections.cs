@@ -51,12 +51,14 @@ internal static class CampaignSections
         if (Paired(s) is { Tables.Count: > 0 } paired)
             sections.Add(paired);
         sections.AddRange([Types(s), Drivers(s), Groups("By workload", "What the guest was doing.", "workload", s.ByWorkload, s.Arms), Groups("By kernel", "", "kernel", s.ByKernel, s.Arms)]);
+        if (s.BySeed.Count > 1)
+            sections.Add(Groups("By campaign", "Campaigns with seeds of their own, one after the other.", "seed", s.BySeed, s.Arms));
         if (s.Rungs.Count > 0)
             sections.Add(Rungs(s));
         if (s.Stopped.Count > 0)
             sections.Add(Stopped(s));
         if (s.Arms.Any(ArmFigures.IsGuarded))
-            sections.AddRange([Failures(s), Corruptions(s)]);
+            sections.AddRange([.. s.Causes.Count > 0 ? (ReportSection[])[Causes(s)] : [], Failures(s), Corruptions(s)]);
         return sections;
     }
 
@@ -166,7 +168,7 @@ internal static class CampaignSections
         "Not recovered", s.Failures.Count == 0 ? "Every guest under Panacea that crashed or hung lives."
             : string.Create(CultureInfo.InvariantCulture, $"Runs under Panacea that crashed or hung, and the guest does not live: {s.Failures.Count}."))
     {
-        Items = [.. s.Failures.Take(MaxItems).Select(r => Item(r, Word(r.Outcome)))],
+        Items = [.. s.Failures.Take(MaxItems).Select(r => Item(s, r, Word(r.Outcome)))],
         Omitted = Math.Max(0, s.Failures.Count - MaxItems),
     };
 
@@ -174,22 +176,33 @@ internal static class CampaignSections
         "Silent corruptions", s.Corruptions.Count == 0 ? "None under Panacea."
             : string.Create(CultureInfo.InvariantCulture, $"Runs under Panacea in which nothing crashed and something was lost: {s.Corruptions.Count}. Of these, the same fault does so without Panacea, too: {s.Corruptions.Count(c => c.IsShownUnprotected)}."))
     {
-        Items = [.. s.Corruptions.Take(MaxItems).Select(c => Item(c.Run, c.IsShownUnprotected ? "without Panacea, too" : "not without Panacea"))],
+        Items = [.. s.Corruptions.Take(MaxItems).Select(c => Item(s, c.Run, c.IsShownUnprotected ? "without Panacea, too" : "not without Panacea"))],
         Omitted = Math.Max(0, s.Corruptions.Count - MaxItems),
     };
 
-    private static ReportItem Item(CampaignRecord run, string what)
+    private static ReportSection Causes(CampaignStatistics s)
+    {
+        CampaignArm[] arms = [.. s.Arms.Where(ArmFigures.IsGuarded)];
+        return new ReportSection("What is behind the failures", "Runs under Panacea that crashed or hung, and the guest does not live, by why. From their incidents and consoles, by who has looked at them.")
+        {
+            Tables = [new ReportTable(["why", .. arms.Select(ArmFigures.Name)], 1, [.. s.Causes.Select(c => Row([c.Name, .. arms.Select(arm => Number(c.Runs.GetValueOrDefault(arm)))]))])],
+        };
+    }
+
+    private static ReportItem Item(CampaignStatistics s, CampaignRecord run, string what)
     {
         List<ReportFact> facts = [];
         if (run.Fault is { } fault)
             facts.Add(new ReportFact("fault", fault.Explanation));
         Values("incidents", [.. run.Incidents.Select(i => $"{i.Title ?? "no title"} ({i.Repair ?? "no repair"}, {i.Outcome ?? "no outcome"})")]);
+        if (s.CauseOf(run) is { } cause)
+            facts.Add(new ReportFact("why", $"{cause.Class}: {cause.Cause}"));
         Values("failed", run.Failures);
         Values("lost", run.Lost);
         if (run.Evidence is not null)
             facts.Add(new ReportFact("evidence", run.Evidence, IsCode: true));
         string kind = run.Fault is null ? "" : $", {FaultKinds.Of(run.Fault.Type).Name}";
-        return new ReportItem(string.Create(CultureInfo.InvariantCulture, $"{run.Kernel}, {run.Workload}, trial {run.Trial}, {(run.Arm is { } arm ? ArmFigures.Name(arm) : "")}{kind}: {what}"), facts);
+        return new ReportItem(string.Create(CultureInfo.InvariantCulture, $"{run.Kernel}, {run.Workload}, {(s.BySeed.Count > 1 ? $"seed {run.CampaignSeed}, " : "")}trial {run.Trial}, {(run.Arm is { } arm ? ArmFigures.Name(arm) : "")}{kind}: {what}"), facts);
 
         void Values(string name, IReadOnlyList<string> all)
         {

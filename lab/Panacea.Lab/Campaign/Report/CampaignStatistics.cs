@@ -1,3 +1,4 @@
+using System.Globalization;
 using Panacea.Injection;
 using Panacea.Lab.Bench;
 
@@ -13,6 +14,18 @@ public sealed record StoppedTimes(CampaignArm Arm, Figures Figures, IReadOnlyLis
 /// <param name="Rung">The rung.</param>
 /// <param name="Incidents">Incidents that it recovered, by arm; an arm that has none is not in it.</param>
 public sealed record RungFigures(string Rung, IReadOnlyDictionary<CampaignArm, int> Incidents);
+
+/// <summary>Failures that have something in common.</summary>
+/// <param name="Name">What, in a few words.</param>
+/// <param name="Runs">Runs that failed so, by arm; an arm that has none is not in it.</param>
+public sealed record FailureClass(string Name, IReadOnlyDictionary<CampaignArm, int> Runs)
+{
+    /// <summary>Nobody has said why.</summary>
+    public const string Unknown = "not looked into";
+}
+
+/// <summary>A fault, whatever the arm.</summary>
+internal readonly record struct FaultKey(ulong? Seed, string Kernel, string Workload, int Trial);
 
 /// <summary>A silent corruption under Panacea.</summary>
 /// <param name="Run">The run.</param>
@@ -39,6 +52,9 @@ public sealed record CampaignStatistics
 
     /// <summary>By what the guest was doing, in the order in which they were run.</summary>
     public required IReadOnlyList<CampaignGroup> ByWorkload { get; init; }
+
+    /// <summary>By the seed of the campaign, in the order in which they were run.</summary>
+    public required IReadOnlyList<CampaignGroup> BySeed { get; init; }
 
     /// <summary>By kernel, in the order in which they were run.</summary>
     public required IReadOnlyList<CampaignGroup> ByKernel { get; init; }
@@ -79,6 +95,12 @@ public sealed record CampaignStatistics
     /// <summary>Runs under Panacea that crashed or hung, and the guest does not live: those of the ladder first, those of quarantine last.</summary>
     public required IReadOnlyList<CampaignRecord> Failures { get; init; }
 
+    /// <summary>What is known of the failures: for each class, how many by arm; what is most frequent comes first.</summary>
+    public required IReadOnlyList<FailureClass> Causes { get; init; }
+
+    /// <summary>What is known of one of them; null where nothing is.</summary>
+    public required Func<CampaignRecord, FailureCause?> CauseOf { get; init; }
+
     /// <summary>Runs under Panacea that corrupted silently; first those whose fault does not where nobody protects the guest.</summary>
     public required IReadOnlyList<GuardedCorruption> Corruptions { get; init; }
 
@@ -97,24 +119,47 @@ public sealed record CampaignStatistics
     /// <summary>The figures of an arm over all faults; null where it has no runs.</summary>
     public ArmFigures? Find(CampaignArm arm) => Whole.Find(arm);
 
-    /// <summary>Counts.</summary>
-    /// <param name="records">Results of one campaign, in the order in which they came.</param>
-    public static CampaignStatistics Of(IReadOnlyList<CampaignRecord> records)
+    /// <summary>Counts what several campaigns came to together.</summary>
+    /// <param name="parts">The campaigns.</param>
+    /// <exception cref="LabException">Two of them have the same seed.</exception>
+    public static CampaignStatistics OfAll(IReadOnlyList<CampaignResults> parts)
     {
-        CampaignRecord[] once = [.. records.DistinctBy(r => (r.Kernel, r.Workload, r.Trial, r.Arm))], faults = [.. once.Where(r => r.Fault is not null)];
+        if (parts.SelectMany(p => p.Records.Select(r => r.CampaignSeed).Distinct()).GroupBy(seed => seed).FirstOrDefault(g => g.Count() > 1) is { } twice)
+            throw new LabException($"two of these campaigns have the seed {(twice.Key is { } seed ? seed.ToString(CultureInfo.InvariantCulture) : "that was not kept yet")}: faults of the same number could not be told apart");
+        var causes = new Dictionary<CampaignRecord, FailureCause>(ReferenceEqualityComparer.Instance);
+        foreach (CampaignResults part in parts)
+        {
+            foreach (CampaignRecord run in part.Records)
+            {
+                if (part.CauseOf(run) is { } cause)
+                    causes[run] = cause;
+            }
+        }
+
+        return Of([.. parts.SelectMany(p => p.Records)], causes.Count == 0 ? null : causes.GetValueOrDefault);
+    }
+
+    /// <summary>Counts.</summary>
+    /// <param name="records">Results of one campaign, or of several with different seeds, in the order in which they came.</param>
+    /// <param name="causes">What is known of runs that failed; null where nothing is.</param>
+    public static CampaignStatistics Of(IReadOnlyList<CampaignRecord> records, Func<CampaignRecord, FailureCause?>? causes = null)
+    {
+        CampaignRecord[] once = [.. records.DistinctBy(r => (KeyOf(r), r.Arm))], faults = [.. once.Where(r => r.Fault is not null)];
         CampaignArm[] arms = [.. faults.Select(r => r.Arm).OfType<CampaignArm>().Distinct().Order()];
         var byArm = arms.ToDictionary(arm => arm, arm => faults.Where(r => r.Arm == arm).ToDictionary(KeyOf));
-        (string, string, int)[] fatal = byArm.TryGetValue(CampaignArm.StockPanic, out var stock) ? [.. stock.Values.Where(ArmFigures.HasManifested).Select(KeyOf)] : [];
+        FaultKey[] fatal = byArm.TryGetValue(CampaignArm.StockPanic, out var stock) ? [.. stock.Values.Where(ArmFigures.HasManifested).Select(KeyOf)] : [];
         (CampaignArm Arm, TrialIncident Incident)[] recovered =
             [.. faults.Where(r => r.Arm is not null).SelectMany(r => r.Incidents.Where(i => i.Outcome == "recovered").Select(i => (r.Arm!.Value, i)))];
         CampaignRecord[] guarded = [.. faults.Where(r => r.Arm is { } arm && ArmFigures.IsGuarded(arm))];
         CampaignRecord[][] idle = [.. faults.Where(r => r.Arm is not null).GroupBy(KeyOf).Select(g => g.ToArray()).Where(g => g.Length < arms.Length && Array.TrueForAll(g, r => r.Outcome is TrialOutcome.NotActivated or TrialOutcome.NoEffect))];
+        CampaignRecord[] failed = [.. guarded.Where(r => ArmFigures.HasManifested(r) && !r.Lives).OrderBy(r => Array.IndexOf(Telling, r.Arm))];
         return new CampaignStatistics
         {
             Arms = arms,
             Whole = CampaignGroup.Of("all faults", faults, arms),
             ByType = [.. FaultKinds.All.Select(k => CampaignGroup.Of(k.Name, [.. faults.Where(r => r.Fault!.Type == k.Type)], arms)).Where(g => g.Faults > 0)],
             ByWorkload = [.. faults.GroupBy(r => r.Workload).Select(g => CampaignGroup.Of(g.Key, [.. g], arms))],
+            BySeed = [.. faults.GroupBy(r => r.CampaignSeed).Select(g => CampaignGroup.Of(g.Key is { } seed ? seed.ToString(CultureInfo.InvariantCulture) : "not kept", [.. g], arms))],
             ByKernel = [.. faults.GroupBy(r => r.Kernel).Select(g => CampaignGroup.Of(g.Key, [.. g], arms))],
             Drivers = CampaignGroup.Of("in code of drivers", [.. faults.Where(r => r.IsDriver)], arms),
             Elsewhere = CampaignGroup.Of("elsewhere", [.. faults.Where(r => !r.IsDriver)], arms),
@@ -129,27 +174,30 @@ public sealed record CampaignStatistics
                 .Where(each => each.Times.Count > 0).Select(each => new StoppedTimes(each.Arm, Figures.Of(each.Times), each.Times))],
             Rungs = [.. recovered.GroupBy(r => r.Incident.Repair ?? "none").OrderByDescending(g => g.Count()).ThenBy(g => g.Key, StringComparer.Ordinal)
                 .Select(g => new RungFigures(g.Key, g.CountBy(r => r.Arm).ToDictionary()))],
-            Failures = [.. guarded.Where(r => ArmFigures.HasManifested(r) && !r.Lives).OrderBy(r => Array.IndexOf(Telling, r.Arm))],
+            Failures = failed,
+            CauseOf = causes ?? (_ => null),
+            Causes = causes is null ? [] : [.. failed.Select(r => (Arm: r.Arm!.Value, Class: causes(r)?.Class ?? FailureClass.Unknown)).GroupBy(f => f.Class)
+                .OrderBy(g => g.Key == FailureClass.Unknown).ThenByDescending(g => g.Count()).ThenBy(g => g.Key, StringComparer.Ordinal).Select(g => new FailureClass(g.Key, g.CountBy(f => f.Arm).ToDictionary()))],
             Corruptions = [.. guarded.Where(r => r.Outcome == TrialOutcome.SilentCorruption).Select(r => new GuardedCorruption(r, IsShown(r, byArm))).OrderBy(c => c.IsShownUnprotected)],
             Time = TimeSpan.FromMilliseconds(once.Sum(r => (double)r.RunMs)),
         };
     }
 
-    private static (string Kernel, string Workload, int Trial) KeyOf(CampaignRecord record) => (record.Kernel, record.Workload, record.Trial);
+    private static FaultKey KeyOf(CampaignRecord record) => new(record.CampaignSeed, record.Kernel, record.Workload, record.Trial);
 
-    private static PairedSurvival SurvivalOf(CampaignArm arm, Dictionary<(string, string, int), CampaignRecord> runs, (string, string, int)[] fatal)
+    private static PairedSurvival SurvivalOf(CampaignArm arm, Dictionary<FaultKey, CampaignRecord> runs, FaultKey[] fatal)
     {
         CampaignRecord[] same = [.. fatal.Where(runs.ContainsKey).Select(key => runs[key])];
         return new PairedSurvival(arm, new Proportion(same.Count(r => r.Lives), same.Length));
     }
 
     private static PairedComparison Compare(
-        CampaignArm arm, Dictionary<(string, string, int), CampaignRecord> ones, CampaignArm versus, Dictionary<(string, string, int), CampaignRecord> others)
+        CampaignArm arm, Dictionary<FaultKey, CampaignRecord> ones, CampaignArm versus, Dictionary<FaultKey, CampaignRecord> others)
     {
         (bool One, bool Other)[] pairs = [.. ones.Where(one => others.ContainsKey(one.Key)).Select(one => (one.Value.Lives, others[one.Key].Lives))];
         return new PairedComparison(arm, versus, pairs.Count(p => p is (true, true)), pairs.Count(p => p is (true, false)), pairs.Count(p => p is (false, true)), pairs.Count(p => p is (false, false)));
     }
 
-    private static bool IsShown(CampaignRecord run, Dictionary<CampaignArm, Dictionary<(string, string, int), CampaignRecord>> byArm) =>
+    private static bool IsShown(CampaignRecord run, Dictionary<CampaignArm, Dictionary<FaultKey, CampaignRecord>> byArm) =>
         byArm.Any(arm => !ArmFigures.IsGuarded(arm.Key) && arm.Value.TryGetValue(KeyOf(run), out CampaignRecord? same) && same.Outcome == TrialOutcome.SilentCorruption);
 }
