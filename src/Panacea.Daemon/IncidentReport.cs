@@ -93,12 +93,13 @@ public static class IncidentReport
         to.Append("## What was done\n\n").Append(Safe.Markdown(incident.OutcomeReason)).Append("\n\n");
         if (incident.Ladder.Count > 0)
         {
-            to.Append("| rung | chosen | why | risk |\n|---|---|---|---|\n");
+            to.Append("| rung | chosen | why | risk | took |\n|---|---|---|---|---:|\n");
             foreach (LadderStep step in incident.Ladder)
             {
                 to.Append("| `").Append(MarkdownReport.Kebab(step.Repair)).Append("` | ").Append(step.Applied ? "yes" : "no").Append(" | ")
                     .Append(Safe.Markdown(step.Explanation)).Append(" | ")
-                    .Append(step.Risks.Count == 0 ? Safe.Nothing : string.Join("; ", step.Risks.Select(risk => Safe.Markdown(risk)))).Append(" |\n");
+                    .Append(step.Risks.Count == 0 ? Safe.Nothing : string.Join("; ", step.Risks.Select(risk => Safe.Markdown(risk)))).Append(" | ")
+                    .Append(step.TookUs is { } us ? string.Create(CultureInfo.InvariantCulture, $"{us / 1000.0:0.00} ms") : Safe.Nothing).Append(" |\n");
             }
 
             to.Append('\n');

@@ -24,6 +24,8 @@ public static class FusePlan
             return $"{function} is on a dying kernel's way, which has to be gone";
         if (Boundaries.Find(function) is { } boundary)
             return $"{function} calls every function of its kind ({boundary.Callee}): none of them would run any more";
+        if (Expendables.Find(function) is { } expendable)
+            return $"{function} can go without its work once, not for good: it would lose {expendable.Lost} each time";
         if (Boundaries.HasToRun(function))
             return $"{function} is called again until it has done its work: it would be called for ever";
         return WhyNotEntry(kernel, function, entry);

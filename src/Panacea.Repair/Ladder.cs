@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json.Serialization;
 using Panacea.Diagnosis;
 using Panacea.Kernel;
@@ -42,7 +43,11 @@ public sealed record RungBar(RungVerdict Verdict, string Why)
 /// <param name="Kind">The rung.</param>
 /// <param name="Verdict">Its plan, or why it has none.</param>
 /// <param name="Bar">Why it was not asked; null where it was.</param>
-public sealed record LadderVerdict(RepairKind Kind, StrategyVerdict Verdict, RungBar? Bar = null);
+public sealed record LadderVerdict(RepairKind Kind, StrategyVerdict Verdict, RungBar? Bar = null)
+{
+    /// <summary>How long it thought about it, while the guest stood still; zero where it was not asked.</summary>
+    public TimeSpan Took { get; init; }
+}
 
 /// <summary>The rungs in order, the one that loses least first.</summary>
 public static class Ladder
@@ -144,8 +149,9 @@ public sealed class LadderClimb(CrashEvidence evidence, Func<RepairKind, CrashEv
 
     private RepairPlan? Asked(IRepairStrategy strategy)
     {
+        long started = Stopwatch.GetTimestamp();
         StrategyVerdict verdict = Ladder.Ask(strategy, _evidence);
-        _said.Add(new LadderVerdict(strategy.Kind, verdict));
+        _said.Add(new LadderVerdict(strategy.Kind, verdict) { Took = Stopwatch.GetElapsedTime(started) });
         (_last, _alternative) = (strategy, -1);
         return verdict.Plan;
     }

@@ -22,7 +22,8 @@ public sealed record TimelineEntry(string Step, long AtUs);
 /// <param name="Risks">What may go wrong after it.</param>
 /// <param name="Verdict">What came of it; null in records of earlier versions.</param>
 /// <param name="Tried">What else the rung looked at before, and why each was nothing; null in records of earlier versions.</param>
-public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks, RungVerdict? Verdict = null, IReadOnlyList<string>? Tried = null);
+/// <param name="TookUs">Microseconds for which it was thought about, while the guest stood still; null in records of earlier versions.</param>
+public sealed record LadderStep(RepairKind Repair, bool Applied, string Explanation, IReadOnlyList<string> Risks, RungVerdict? Verdict = null, IReadOnlyList<string>? Tried = null, long? TookUs = null);
 
 /// <summary>One change that was made to the guest.</summary>
 /// <param name="Where">Guest-virtual address or register.</param>

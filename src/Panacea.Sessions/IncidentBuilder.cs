@@ -159,7 +159,7 @@ internal sealed class IncidentBuilder(string vm, GuardOptions options)
         bool taken = v.Verdict.Plan is { } plan && ReferenceEquals(plan, applied);
         RungVerdict verdict = v.Bar?.Verdict ?? (taken ? RungVerdict.Taken : v.Verdict.Plan is null ? RungVerdict.Declined : RungVerdict.NotApplied);
         string said = v.Verdict.Plan?.Explanation ?? v.Verdict.WhyNot ?? "";
-        return new LadderStep(v.Kind, taken, v.Bar is { Verdict: RungVerdict.FailedRehearsal } bar ? $"{said}; {bar.Why}" : said, v.Verdict.Plan?.Risks ?? [], verdict, v.Verdict.Tried);
+        return new LadderStep(v.Kind, taken, v.Bar is { Verdict: RungVerdict.FailedRehearsal } bar ? $"{said}; {bar.Why}" : said, v.Verdict.Plan?.Risks ?? [], verdict, v.Verdict.Tried, (long)v.Took.TotalMicroseconds);
     }
 
     private static JournalLine Line(JournalEntry entry) =>

@@ -77,6 +77,33 @@ public sealed class CampaignCommandTests : IDisposable
     }
 
     [Fact]
+    public void Faults_are_tried_again_where_the_ladder_failed_or_where_it_is_said()
+    {
+        var harness = new Harness();
+        Assert.Equal(ExitCodes.Ok, harness.Run("campaign", "replay", "/tmp/a", "--output", "/tmp/b").ExitCode);
+        Assert.Equal(("/tmp/a", "/tmp/b", 0, 2, "ladder"), (harness.Replayed!.Campaign, harness.Replayed.Directory, harness.Replayed.Only.Count, harness.Replayed.Kernels.Count, Assert.Single(harness.Replayed.Arms)));
+        Assert.Equal(ExitCodes.Ok, harness.Run("campaign", "replay", "/tmp/a", "--output", "/tmp/b", "--only", "redis:3,bank:12", "--arms", "quarantine,rehearsal", "--kernels", "6.12").ExitCode);
+        Assert.Equal([("redis", 3), ("bank", 12)], harness.Replayed.Only);
+        Assert.Equal(["quarantine", "rehearsal"], harness.Replayed.Arms);
+    }
+
+    [Theory]
+    [InlineData("where do the results go?")]
+    [InlineData("a directory of their own", "--output", "/tmp/a/")]
+    [InlineData("'redis' is no fault", "--output", "/tmp/b", "--only", "redis")]
+    [InlineData("'doom:3' is no fault", "--output", "/tmp/b", "--only", "redis:3,doom:3")]
+    [InlineData("'redis:-1' is no fault", "--output", "/tmp/b", "--only", "redis:-1")]
+    [InlineData("there is no 'all'", "--output", "/tmp/b", "--arms", "all")]
+    public void What_can_not_be_tried_again_is_not_begun(string message, params string[] args)
+    {
+        var harness = new Harness();
+        Outcome outcome = harness.Run(["campaign", "replay", "/tmp/a", .. args]);
+        Assert.Equal(ExitCodes.Usage, outcome.ExitCode);
+        Assert.Contains(message, outcome.Error, StringComparison.Ordinal);
+        Assert.Null(harness.Replayed);
+    }
+
+    [Fact]
     public void The_report_of_several_campaigns_needs_a_place()
     {
         var harness = new Harness();

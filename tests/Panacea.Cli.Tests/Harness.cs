@@ -105,6 +105,14 @@ internal sealed class Harness : IGuardFactory, IImageService, IInspectionService
     /// <summary>The last campaign that was asked for.</summary>
     public CampaignRequest? Campaigned { get; private set; }
 
+    public int CampaignReplay(CampaignReplayRequest request, CliConsole console, CancellationToken cancel)
+    {
+        Replayed = request;
+        return ExitCodes.Ok;
+    }
+
+    public CampaignReplayRequest? Replayed { get; private set; }
+
     public int CampaignReport(CampaignReportRequest request, CliConsole console)
     {
         Reported = request;

@@ -307,7 +307,7 @@ public sealed partial class GuardSessionTests : IDisposable
         JsonElement line = json.RootElement.GetProperty("journal")[0];
         Assert.Equal("where before after why", string.Join(' ', line.EnumerateObject().Select(p => p.Name)));
         Assert.Equal(336, line.GetProperty("before").GetString()!.Length);
-        Assert.Equal("repair applied explanation risks verdict tried", string.Join(' ', json.RootElement.GetProperty("ladder")[0].EnumerateObject().Select(p => p.Name)));
+        Assert.Equal("repair applied explanation risks verdict tried took_us", string.Join(' ', json.RootElement.GetProperty("ladder")[0].EnumerateObject().Select(p => p.Name)));
         using JsonDocument e = JsonDocument.Parse(JsonSerializer.Serialize(_sink.Events.OfType<IncidentEvent>().Single(), SessionEventJson.Default.SessionEvent));
         Assert.Equal("event id title bucket context repair outcome stopped_us lost record vm", string.Join(' ', e.RootElement.EnumerateObject().Select(p => p.Name)));
     }

@@ -105,6 +105,15 @@ public sealed class CampaignMachine : IDisposable
         return _planner.TryPlan(choice.Type, choice.Seed, functions, MonitorRegistersOf(), out FaultPlan plan, out _) ? plan : null;
     }
 
+    /// <summary>Chooses a fault of another guest again: the same change at the same place of the same function, where the kernel is the same; of data and registers, what the same seed chooses now.</summary>
+    /// <param name="fault">The fault.</param>
+    /// <returns>Null where there is no place for it.</returns>
+    public FaultPlan? ChooseAgain(Fault fault)
+    {
+        NamedFunction[] functions = fault.Place is not { } place ? [] : FunctionNames.Find(_image, NameOf(new NamedFunction(place.Function, place.Module, 0)), out NamedFunction function) is null ? [function] : [];
+        return (functions.Length > 0 || fault.Trigger is null) && _planner.TryPlan(fault.Type, fault.Seed, functions, MonitorRegistersOf(), out FaultPlan plan, out _) ? plan : null;
+    }
+
     /// <summary>Starts a copy that stands at the moment of the freezing.</summary>
     /// <param name="isShared">Its memory is a file of its own that others may map, so that copies of it can be made.</param>
     /// <param name="cancel">Gives up.</param>

@@ -1,4 +1,5 @@
 using Panacea.Injection;
+using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 
 namespace Panacea.Lab.Campaign;
@@ -17,6 +18,15 @@ public sealed record CampaignOptions
 
     /// <summary>Its seed: the same one gives the same faults in the same kernels at the same work, as far as what is hot is the same.</summary>
     public required ulong Seed { get; init; }
+
+    /// <summary>Runs of an earlier campaign: their faults are tried again, and none are chosen. Null to choose.</summary>
+    public IReadOnlyList<CampaignRecord>? Again { get; init; }
+
+    /// <summary>Numbers of the faults that are tried in a kernel line at a work.</summary>
+    /// <param name="line">The line.</param>
+    /// <param name="workload">The work.</param>
+    public IReadOnlyList<int> TrialsOf(string line, CampaignWorkload workload) =>
+        Again is null ? [.. Enumerable.Range(0, Trials)] : [.. Again.Where(r => r.Workload == workload.Name && KernelPackages.IsOf(r.Kernel, line)).Select(r => r.Trial).Distinct().Order()];
 
     /// <summary>Kinds of faults, which take turns.</summary>
     public IReadOnlyList<FaultType> Types { get; init; } = FaultChoice.Usual;

@@ -1,13 +1,15 @@
 using System.IO.Compression;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using System.Text.Json.Serialization.Metadata;
+using Panacea.Lab.Setup;
 
 namespace Panacea.Lab.Campaign;
 
 /// <summary>Why a guest was not saved, as somebody found out who has looked: a line of <see cref="CampaignResults.CausesName"/>.</summary>
 public sealed record FailureCause
 {
-    /// <summary>The kernel's release begins with this.</summary>
+    /// <summary>The kernel's release, or its line.</summary>
     public required string Kernel { get; init; }
 
     /// <summary>What the guest was doing.</summary>
@@ -26,7 +28,7 @@ public sealed record FailureCause
     public CampaignArm? Arm { get; init; }
 
     /// <summary>It is about this run.</summary>
-    public bool IsOf(CampaignRecord run) => run.Workload == Workload && run.Trial == Trial && run.Kernel.StartsWith(Kernel, StringComparison.Ordinal) && (Arm is null || run.Arm == Arm);
+    public bool IsOf(CampaignRecord run) => run.Workload == Workload && run.Trial == Trial && KernelPackages.IsOf(run.Kernel, Kernel) && (Arm is null || run.Arm == Arm);
 }
 
 /// <summary>How a campaign was run: what its report says beside its figures.</summary>
@@ -77,7 +79,7 @@ public sealed record CampaignResults(IReadOnlyList<CampaignRecord> Records, Camp
     /// <exception cref="LabException">A line is none.</exception>
     internal static IReadOnlyList<CampaignRecord> ReadFile(string path) => Lines(path, CampaignJson.Default.CampaignRecord, "is no result of a campaign");
 
-    private static List<T> Lines<T>(string path, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, string wrong)
+    private static List<T> Lines<T>(string path, JsonTypeInfo<T> type, string wrong)
         where T : class
     {
         var all = new List<T>();
@@ -102,7 +104,7 @@ public sealed record CampaignResults(IReadOnlyList<CampaignRecord> Records, Camp
         return all;
     }
 
-    private static T Parse<T>(string text, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, string wrong)
+    private static T Parse<T>(string text, JsonTypeInfo<T> type, string wrong)
         where T : class
     {
         try

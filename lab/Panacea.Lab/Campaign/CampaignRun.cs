@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Panacea.Daemon;
 using Panacea.Injection;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
 using Panacea.Lab.Workloads;
 using Panacea.Repair.Journal;
@@ -48,6 +49,12 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
     {
         if (journal.Next(machine.Kernel, workload.Name, trial, options) is null)
             return;
+        if (options.Again is not null)
+        {
+            await AgainAsync(options.Again.First(r => r.Trial == trial && r.Workload == workload.Name && KernelPackages.IsOf(r.Kernel, line)), cancel);
+            return;
+        }
+
         var choice = FaultChoice.Of(trial, options.Seed, options.Types, options.At, $"{line} {workload.Name}");
         CampaignRecord record = new() { Kernel = machine.Kernel, Workload = workload.Name, CampaignSeed = options.Seed, Trial = trial, Fault = null, At = choice.At, Outcome = TrialOutcome.NotActivated };
         List<FaultPlan> plans = [.. Enumerable.Range(0, choice.At is null ? 1 : Places).Select(n => machine.Choose(choice with { Seed = unchecked(choice.Seed + (ulong)n) })).OfType<FaultPlan>()];
@@ -68,11 +75,38 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
             return;
         }
 
-        while (journal.Next(machine.Kernel, workload.Name, trial, options) is { } arm)
+        await RunArmsAsync(record, plan, cancel);
+    }
+
+    /// <summary>Tries a fault of an earlier campaign again, in a guest that has been booted since. Nobody looks whether somebody comes by it: somebody did.</summary>
+    private async Task AgainAsync(CampaignRecord earlier, CancellationToken cancel)
+    {
+        Fault fault = earlier.Fault!;
+        string where = $"{line} {workload.Name} {earlier.Trial}";
+        CampaignRecord record = new()
+        {
+            Kernel = machine.Kernel, Workload = workload.Name, CampaignSeed = options.Seed, Trial = earlier.Trial, At = earlier.At, Outcome = TrialOutcome.NotActivated, IsPersistent = options.IsPersistent && fault.Trigger is not null,
+            IsDriver = earlier.IsDriver,
+        };
+        if (machine.ChooseAgain(fault) is not { } plan)
+        {
+            journal.Add(record with { Console = [$"no place for what was: {fault.Explanation}"] });
+            progress($"{where}: {fault.Explanation}: there is no place for it in this guest");
+            return;
+        }
+
+        if (plan.Fault.Explanation != fault.Explanation)
+            progress($"{where}: what was: {fault.Explanation}; is in this guest: {plan.Fault.Explanation}");
+        await RunArmsAsync(record with { Fault = plan.Fault }, plan, cancel);
+    }
+
+    private async Task RunArmsAsync(CampaignRecord record, FaultPlan plan, CancellationToken cancel)
+    {
+        while (journal.Next(machine.Kernel, workload.Name, record.Trial, options) is { } arm)
         {
             CampaignRecord result = await RunAsync(record with { Arm = arm }, plan, arm, cancel);
             journal.Add(result);
-            progress($"{line} {workload.Name} {trial} {Name(arm)}: {plan.Fault.Explanation}: {Verdict(result)} ({result.RunMs / 1000.0:0.0} s)");
+            progress($"{line} {workload.Name} {record.Trial} {Name(arm)}: {plan.Fault.Explanation}: {Verdict(result)} ({result.RunMs / 1000.0:0.0} s)");
         }
     }
 
@@ -285,7 +319,7 @@ public sealed class CampaignRun(CampaignMachine machine, string line, CampaignWo
         await File.WriteAllTextAsync(Path.Combine(directory, "console.log"), console);
         string incidents = Path.Combine(guest.RunDirectory, "incidents");
         if (Directory.Exists(incidents))
-            await Setup.HostCommand.MustAsync("cp", ["-r", incidents, directory], null, CancellationToken.None);
+            await HostCommand.MustAsync("cp", ["-r", incidents, directory], null, CancellationToken.None);
         return $"evidence/{name}";
     }
 

@@ -24,15 +24,16 @@ public sealed class FaultCampaign(CampaignOptions options, Action<string> progre
         foreach (string package in options.Workloads.SelectMany(w => w.Packages).Distinct())
             await UnpackedPackage.GetAsync(package, progress, cancel);
         var journal = CampaignJournal.Open(Path.Combine(options.Directory, CampaignResults.FileName), options.Panacea?.Path, options.Seed);
-        int all = options.Lines.Count * options.Workloads.Count * options.Trials, done = 0, ran = 0;
+        int all = options.Lines.Sum(line => options.Workloads.Sum(w => options.TrialsOf(line, w).Count)), done = 0, ran = 0;
         long started = Stopwatch.GetTimestamp();
         foreach (string line in options.Lines)
         {
             string kernel = (await KernelPackages.GetAsync(line, false, progress, cancel)).Release;
             foreach (CampaignWorkload workload in options.Workloads)
             {
-                int[] left = [.. Enumerable.Range(0, options.Trials).Where(trial => journal.Next(kernel, workload.Name, trial, options) is not null)];
-                done += options.Trials - left.Length;
+                IReadOnlyList<int> trials = options.TrialsOf(line, workload);
+                int[] left = [.. trials.Where(trial => journal.Next(kernel, workload.Name, trial, options) is not null)];
+                done += trials.Count - left.Length;
                 if (left.Length == 0)
                     continue;
                 using CampaignMachine machine = await CampaignMachine.StartAsync(line, workload, progress, cancel);

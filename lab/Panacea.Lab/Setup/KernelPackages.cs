@@ -34,6 +34,11 @@ public static partial class KernelPackages
     /// <summary>The lines that the lab's guests run.</summary>
     public static IReadOnlyList<string> Lines { get; } = ["6.1", "6.12"];
 
+    /// <summary>A release belongs to a line, or is the one that is written in full: 6.12.1-amd64 belongs to 6.12, and not to 6.1.</summary>
+    /// <param name="release">The release.</param>
+    /// <param name="line">The line.</param>
+    public static bool IsOf(string release, string line) => release.StartsWith(line, StringComparison.Ordinal) && (release.Length == line.Length || !char.IsAsciiDigit(release[line.Length]));
+
     private const string CompleteMark = ".complete";
 
     /// <summary>The kernel of a line to use: from the cache where it has one, else the newest served.</summary>

@@ -62,6 +62,7 @@ internal static class CampaignCommand
         foreach (Option option in (Option[])[output, trials, seed, kernels, workloads, faults, arms, whereManifested, at, persistent, yes])
             command.Add(option);
         command.Add(Check(console));
+        command.Add(Replay(console, services));
         command.Add(Report(console, services));
         command.SetAction(parsed =>
         {
@@ -124,6 +125,56 @@ internal static class CampaignCommand
         return command;
     }
 
+    private static PanaceaCommand Replay(CliConsole console, CliServices services)
+    {
+        Argument<string> campaign = new("DIR") { Description = "Directory of a campaign." };
+        Option<string?> output = new("--output") { HelpName = "DIR", Description = "Directory of the new results; what is there already is not run again." };
+        Option<string?> only = new("--only") { HelpName = "FAULTS", Description = "Faults, by workload and number, as redis:3,bank:12. [default: those whose guests were not saved in one of the arms]" };
+        Option<string?> kernels = List("--kernels", "Kernel lines", KernelPackages.Lines);
+        Option<string?> arms = List("--arms", "What protects the guests", Arms, "ladder");
+        Option<bool> yes = new("--yes", "-y") { Description = "Install what is missing without asking." };
+        var command = new PanaceaCommand("replay", "Try faults of a campaign again, in guests that are booted anew: those that guests were not saved from, or some.")
+        {
+            Examples =
+            [
+                ("panacea campaign replay /tmp/campaign --output /tmp/again", "What the ladder failed at."),
+                ("panacea campaign replay /tmp/campaign --only redis:3 --arms ladder,rehearsal --output /tmp/again", "One fault, in two arms."),
+            ],
+            Notes =
+            [
+                ("The same faults", [
+                    "A fault of code is the same change of the same instruction, where the kernel is the same build. Who comes by it first, and when, may differ.",
+                    "Faults of data and of registers are chosen by the same seed in what the new guest has there.",
+                ]),
+                Shared.ExitCodeNote,
+            ],
+        };
+        command.Add(campaign);
+        foreach (Option option in (Option[])[output, only, kernels, arms, yes])
+            command.Add(option);
+        command.SetAction(parsed =>
+        {
+            using var interrupts = new Interrupts(console, "ending the copies that run; once more ends panacea at once");
+            string[] Named(Option<string?> option, IReadOnlyList<string> standard) => [.. parsed.GetValue(option)?.Split(',', StringSplitOptions.RemoveEmptyEntries).Distinct() ?? standard];
+            string from = DirectoryOf(parsed.GetRequiredValue(campaign));
+            string to = DirectoryOf(parsed.GetValue(output) ?? throw new CliException(ExitCodes.Usage, "where do the results go? say --output DIR"));
+            if (to == from)
+                throw new CliException(ExitCodes.Usage, "the new results need a directory of their own; give another --output");
+            return services.Lab.CampaignReplay(new CampaignReplayRequest(from, to, [.. Named(only, []).Select(FaultOf)], Named(kernels, KernelPackages.Lines), Named(arms, ["ladder"]), parsed.GetValue(yes)), console, interrupts.Token);
+        });
+        return command;
+    }
+
+    private static string DirectoryOf(string path) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+
+    /// <summary>A fault as it is written: workload:number.</summary>
+    private static (string Workload, int Trial) FaultOf(string word)
+    {
+        string[] parts = word.Split(':');
+        return parts.Length == 2 && Workloads.Contains(parts[0]) && int.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out int trial)
+            ? (parts[0], trial) : throw new CliException(ExitCodes.Usage, $"--only: '{word}' is no fault of a campaign; write workload and number, as redis:3");
+    }
+
     private static PanaceaCommand Report(CliConsole console, CliServices services)
     {
         Argument<string[]> campaigns = new("DIR") { Description = "Directories of campaigns with seeds of their own; results.jsonl in them may be compressed (results.jsonl.gz).", Arity = ArgumentArity.OneOrMore };
@@ -148,8 +199,8 @@ internal static class CampaignCommand
         command.Add(output);
         command.SetAction(parsed =>
         {
-            string[] all = [.. parsed.GetRequiredValue(campaigns).Select(Path.GetFullPath).Distinct()];
-            string? directory = parsed.GetValue(output) is { } given ? Path.GetFullPath(given) : all.Length == 1 ? all[0] : null;
+            string[] all = [.. parsed.GetRequiredValue(campaigns).Select(DirectoryOf).Distinct()];
+            string? directory = parsed.GetValue(output) is { } given ? DirectoryOf(given) : all.Length == 1 ? all[0] : null;
             return services.Lab.CampaignReport(
                 new CampaignReportRequest(all, directory ?? throw new CliException(ExitCodes.Usage, "where does the report of several campaigns go? say --output DIR")), console);
         });

@@ -193,6 +193,9 @@ internal interface ILab
     /// <summary>The campaign of faults.</summary>
     int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel);
 
+    /// <summary><c>campaign replay</c>: faults of an earlier campaign, tried again.</summary>
+    int CampaignReplay(CampaignReplayRequest request, CliConsole console, CancellationToken cancel);
+
     /// <summary><c>campaign report</c>: what campaigns that were run come to.</summary>
     int CampaignReport(CampaignReportRequest request, CliConsole console);
 }
@@ -202,6 +205,15 @@ internal interface ILab
 /// <param name="Yes">Install what is missing without asking.</param>
 /// <param name="Kernel">The guest's kernel line.</param>
 internal sealed record DemoRequest(bool Json, bool Yes, string Kernel);
+
+/// <summary>Options of <c>campaign replay</c>.</summary>
+/// <param name="Campaign">Directory of the earlier campaign.</param>
+/// <param name="Directory">Where the new results go.</param>
+/// <param name="Only">Workload and number of the faults; empty for all whose guests were not saved.</param>
+/// <param name="Kernels">Kernel lines.</param>
+/// <param name="Arms">Names of arms.</param>
+/// <param name="Yes">Install what is missing without asking.</param>
+internal sealed record CampaignReplayRequest(string Campaign, string Directory, IReadOnlyList<(string Workload, int Trial)> Only, IReadOnlyList<string> Kernels, IReadOnlyList<string> Arms, bool Yes);
 
 /// <summary>Options of <c>campaign report</c>.</summary>
 /// <param name="Campaigns">Directories of campaigns.</param>

@@ -28,25 +28,49 @@ internal sealed class LiveLab : ILab
     public int Bench(BenchRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
         await LiveBench.RunAsync(request, Asking(console), console, cancel) ? ExitCodes.Ok : ExitCodes.Failure);
 
-    public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(async () =>
+    public int Campaign(CampaignRequest request, CliConsole console, CancellationToken cancel) => Run(() =>
     {
-        CampaignArm[] ArmsOf(IReadOnlyList<string> names) => [.. Enum.GetValues<CampaignArm>().Where(a => names.Contains(CampaignFile.NameOf(a)))];
         var options = new CampaignOptions
         {
             Lines = request.Kernels, Workloads = [.. request.Workloads.Select(w => CampaignWorkload.Find(w)!)], Trials = request.Trials, Seed = request.Seed,
             Types = request.Faults.Count == 0 ? FaultChoice.Usual : [.. request.Faults.Select(f => FaultKinds.Find(f)!.Type)], At = request.At, IsPersistent = request.IsPersistent, Arms = ArmsOf(request.Arms),
             WhereManifested = ArmsOf(request.WhereManifested), Panacea = PanaceaProgram.Self(), Directory = request.Directory,
         };
+        return CampaignAsync(options, CommandOf(request), request.Yes, console, cancel);
+    });
+
+    public int CampaignReplay(CampaignReplayRequest request, CliConsole console, CancellationToken cancel) => Run(() =>
+    {
+        CampaignArm[] arms = ArmsOf(request.Arms);
+        CampaignRecord[] all = [.. CampaignResults.Read(request.Campaign).Records.Where(r => r.Fault is not null && r.Arm is not null && request.Kernels.Any(line => KernelPackages.IsOf(r.Kernel, line)))];
+        if (request.Only.FirstOrDefault(o => !Array.Exists(all, r => r.Workload == o.Workload && r.Trial == o.Trial)) is { Workload: not null } missing)
+            throw new LabException($"{request.Campaign} has no fault {missing.Workload}:{missing.Trial} that was run");
+        CampaignRecord[] again = request.Only.Count > 0 ? [.. all.Where(r => request.Only.Contains((r.Workload, r.Trial)))] : [.. all.Where(r => arms.Contains(r.Arm!.Value) && ArmFigures.HasManifested(r) && !r.Lives)];
+        if (again.Length == 0)
+            throw new LabException($"{request.Campaign} has no guest that was not saved in {string.Join(", ", request.Arms)}; name faults with --only");
+        var options = new CampaignOptions
+        {
+            Lines = request.Kernels, Workloads = [.. CampaignWorkload.All.Where(w => Array.Exists(again, r => r.Workload == w.Name))], Trials = 0, Seed = again[0].CampaignSeed ?? 0, IsPersistent = again[0].IsPersistent, Again = again,
+            Arms = arms, Panacea = PanaceaProgram.Self(), Directory = request.Directory,
+        };
+        string only = request.Only.Count == 0 ? "" : $" --only {string.Join(',', request.Only.Select(o => string.Create(CultureInfo.InvariantCulture, $"{o.Workload}:{o.Trial}")))}";
+        return CampaignAsync(options, $"panacea campaign replay {request.Campaign} --output DIR --kernels {string.Join(',', request.Kernels)} --arms {string.Join(',', request.Arms)}{only}", request.Yes, console, cancel);
+    });
+
+    private static async Task<int> CampaignAsync(CampaignOptions options, string command, bool yes, CliConsole console, CancellationToken cancel)
+    {
         IReadOnlyList<Prerequisite> missing = Prerequisites.Missing(PrerequisiteUse.Guests);
-        await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, request.Yes || (missing.Count > 0 && Asking(console)?.Invoke(missing) == true), null, console.Note, cancel);
+        await Prerequisites.EnsureAsync(PrerequisiteUse.Guests, yes || (missing.Count > 0 && Asking(console)?.Invoke(missing) == true), null, console.Note, cancel);
         BenchHost host = await HostFacts.ReadAsync((await PanaceaProgram.Self().StartColdAsync(cancel)).Version, cancel);
         string processors = string.Create(CultureInfo.InvariantCulture, $"{host.Cpu}, {host.Cpus} logical CPUs");
-        Directory.CreateDirectory(request.Directory);
-        CampaignResults.Describe(request.Directory, new CampaignDescription(CommandOf(request), request.Seed, DateOnly.FromDateTime(DateTime.UtcNow), processors, host.Qemu, host.Panacea));
+        Directory.CreateDirectory(options.Directory);
+        CampaignResults.Describe(options.Directory, new CampaignDescription(command, options.Seed, DateOnly.FromDateTime(DateTime.UtcNow), processors, host.Qemu, host.Panacea));
         await new FaultCampaign(options, console.Note).RunAsync(cancel);
-        Write([request.Directory], request.Directory, console);
+        Write([options.Directory], options.Directory, console);
         return ExitCodes.Ok;
-    });
+    }
+
+    private static CampaignArm[] ArmsOf(IReadOnlyList<string> names) => [.. Enum.GetValues<CampaignArm>().Where(a => names.Contains(CampaignFile.NameOf(a)))];
 
     public int CampaignReport(CampaignReportRequest request, CliConsole console) => Run(() =>
     {

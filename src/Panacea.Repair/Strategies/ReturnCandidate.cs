@@ -13,6 +13,9 @@ namespace Panacea.Repair.Strategies;
 /// <param name="Boundary">The dispatch point that called it; null where an ordinary caller did.</param>
 internal sealed record ReturnResult(ReturnedFunction Returned, ulong? Value, string Shown, Boundary? Boundary)
 {
+    /// <summary>What is lost where nobody misses its work; null for all others.</summary>
+    public Expendable? Expendable { get; init; }
+
     /// <summary>The function's symbol.</summary>
     public string Function => Returned.Function;
 }
@@ -39,6 +42,13 @@ internal static class ReturnCandidate
         {
             Boundary now = boundary.For(Boundaries.WithoutSuffix(function), evidence.EarlierRepairs);
             result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, boundary.Result), now.Result, now.Shown, now);
+            return true;
+        }
+
+        if (Expendables.Find(function) is { } expendable && evidence.Kernel.Image.TryTypesFor(location.Module, out TypeCatalog catalog) && catalog.TryReturnType(function, out ReturnType type)
+            && (type.Kind == ReturnKind.Void) == expendable.Result is null)
+        {
+            result = new ReturnResult(new ReturnedFunction(function, location.Module, parts.Main.Start, expendable.Result), expendable.Result, expendable.Shown, null) { Expendable = expendable };
             return true;
         }
 
@@ -106,7 +116,7 @@ internal static class ReturnCandidate
         var risks = new List<string> { "what the function had half done stays half done" };
         if (abandoned.MayCountReference)
             risks.Add($"{result.Function} may have counted a reference that nobody drops: an object may never be freed");
-        if (result.Boundary?.Risk is { } risk)
+        if ((result.Boundary?.Risk ?? result.Expendable?.Risk) is { } risk)
             risks.Add(risk);
         risks.AddRange(doubts);
         bool isSure = doubts.Count == 0;
@@ -122,7 +132,7 @@ internal static class ReturnCandidate
             Confidence = isSure ? Confidence.High : Confidence.Low,
             Returned = result.Returned,
             Explanation = $"{result.Function} {returns} to {caller}{abandoned.Given}; {(evidence.Context == CrashContext.Process ? "the process lives" : "the OS goes on")}",
-            Lost = result.Boundary is { } lost ? [lost.Lost] : [],
+            Lost = (result.Boundary?.Lost ?? result.Expendable?.Lost) is { } lost ? [lost] : [],
             Risks = risks,
         });
     }
@@ -155,9 +165,9 @@ internal static class ReturnCandidate
                 shown = "-EIO";
                 return true;
 
-            // It says that the device is polled on, and nobody would poll it (net/core/dev.c).
-            case { Kind: ReturnKind.Bool } when function == "napi_complete_done":
-                whyNot = "napi_complete_done() that has not come to its end leaves its device without polls";
+            // The former says that the device is polled on, the latter (napi_poll() where it is inlined) does not say that it is to be, and nobody would poll it (net/core/dev.c).
+            case { Kind: ReturnKind.Bool or ReturnKind.SignedInteger } when function is "napi_complete_done" or "__napi_poll" or "napi_poll":
+                whyNot = $"{function}() that has not come to its end leaves its device without polls";
                 return false;
             case { Kind: ReturnKind.Bool }:
                 shown = "false";

@@ -53,6 +53,26 @@ public sealed class ErrorReturnStrategyTests
         Assert.Contains($"{function} returns {shown} to ct_outer", plan.Explanation);
     }
 
+    /// <summary>Who frees memory takes nothing for an answer: it stays in use. Each time would be too often.</summary>
+    [Fact]
+    public void What_nobody_misses_comes_back_before_it_is_done()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "kfree", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"] });
+        RepairPlan plan = Plan(g);
+        Assert.StartsWith("kfree returns to ct_more+0x", plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal("some memory, which is never freed", Assert.Single(plan.Lost));
+        Assert.Equal((g.Crash.ReturnAddress, g.Crash.ReturnSp), (PtRegs.Read(plan.Writes[0].Bytes.Span).Ip, PtRegs.Read(plan.Writes[0].Bytes.Span).Sp));
+        Assert.Contains("not for good", FusePlan.WhyNot(g.Evidence.Kernel, "kfree", g.Guest["kfree"]), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_has_to_run_is_missed()
+    {
+        Assert.Equal("one count", Expendables.Find("cgroup_rstat_updated.isra.0")?.Lost);
+        Assert.Null(Expendables.Find("kfree_rcu_work"));
+        Assert.All(Expendables.All, name => Assert.True(!Boundaries.HasToRun(name), name));
+    }
+
     [Theory]
     [InlineData("ct_void", "void")]
     [InlineData("ct_uint", "unsigned int")]

@@ -40,6 +40,7 @@ internal static partial class KernelTypes
         t.Function("ct_indexed", t.S64);
         t.Function("napi_complete_done", t.Bool);
         t.Function("ip_list_rcv", null);
+        t.Function("kfree", null);
         t.Function("kmem_cache_alloc_ct", t.Pointer, ("s", t.Pointer));
         return t;
     }

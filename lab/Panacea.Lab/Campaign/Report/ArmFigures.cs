@@ -63,7 +63,7 @@ public sealed record ArmFigures
     public static bool IsGuarded(CampaignArm arm) => arm is CampaignArm.Quarantine or CampaignArm.Ladder or CampaignArm.Rehearsal;
 
     /// <summary>The guest crashed or hung.</summary>
-    internal static bool HasManifested(CampaignRecord run) => run.Outcome is TrialOutcome.Crash or TrialOutcome.Hang;
+    public static bool HasManifested(CampaignRecord run) => run.Outcome is TrialOutcome.Crash or TrialOutcome.Hang;
 
     /// <summary>The guest crashed or hung and does everything again, and what it had promised is lost.</summary>
     internal static bool IsLostThoughWorking(CampaignRecord run) => HasManifested(run) && run.Lost.Count > 0 && run.Failures.Count == 0;
