@@ -77,6 +77,10 @@ public sealed record CrashEvidence
     /// <summary>The crash is the current task's own doing, not an interrupt's that came in between, nor what a task has been stopped for that has nothing to do with it.</summary>
     public bool IsTasksOwn => Hang is not { IsOfNobody: true } && Context is CrashContext.Process or CrashContext.KernelThread;
 
+    /// <summary>A frame's function waits for a word in a way that leaves nothing in it: see <see cref="UntracedWait"/>.</summary>
+    /// <param name="index">The frame.</param>
+    public bool IsUntracedWait(int index) => Analysis.Functions.TryFindFunction(Stack.Frames[index].Point.LookupAddress, out FunctionParts slow) && UntracedWait.Is(Analysis.Code, slow, Stack.Frames[index].Point, Analysis.Hints);
+
     /// <summary>The CPU's whole preempt count as of the crash, interrupt and softirq counts with it (include/linux/preempt.h), where readable.</summary>
     public uint? PreemptWord { get; init; }
 

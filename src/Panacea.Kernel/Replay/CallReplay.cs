@@ -128,6 +128,14 @@ public sealed class CallReplay
         return replay.Run(start, []);
     }
 
+    /// <summary>What registers held at an instruction that the function of <see cref="ReplayInput.Index"/> has come by, as far as it has stored them in its frame since.</summary>
+    /// <param name="input">What it is made of.</param>
+    /// <param name="start">Guest-virtual address of the instruction.</param>
+    /// <param name="end">The instruction that was come to from there and from nowhere else.</param>
+    /// <param name="registers">What is known there; gets what is found.</param>
+    public static void Learn(ReplayInput input, ulong start, ulong end, ref KnownRegisters registers) =>
+        StoredValues.Learn(input, start, end, (input.Frames[input.Index].Sp, input.Return.Rsp - 8), ref registers);
+
     private ReplayResult Run(CallSetup setup, in FunctionParts callee)
     {
         Begin(_input.Return.CalleeSaved, _input.Return.Rsp);
@@ -255,9 +263,27 @@ public sealed class CallReplay
     private bool SetsUp(ulong start, ulong call)
     {
         _cpu.ForgetCallerSaved();
+        if (_input.Frames[_input.Index + 1].Cfa is { } end)
+        {
+            KnownRegisters known = Known();
+            StoredValues.Learn(_input, start, call, (_input.Return.Rsp, end - 8), ref known);
+            for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
+            {
+                if (known[register] is { } value)
+                    _cpu[register] = Bits.Of(value);
+            }
+        }
+
         _cpu.Ip = start;
         for (int step = 0; _cpu.Ip != call; step++)
         {
+            // What it has put into its frame is there.
+            if (_cpu.TryDecode(out Instruction store) && StoredValues.IsOfFrame(store))
+            {
+                _cpu.Ip = store.NextIP;
+                continue;
+            }
+
             if (step >= MaxSetUp || _cpu.Ip < start || _cpu.Ip > call || !_cpu.TryDecode(out Instruction instruction) || (_cpu.Step(instruction) != StepEnd.Done && !_cpu.PassBy(instruction)))
                 return false;
         }
@@ -303,6 +329,11 @@ public sealed class CallReplay
         _arrivals++;
         if (_points.Count >= MaxPoints || !_input.KeepsLocks || _locks.HasOneThatIsFree || _memory.Conflict() is not null)
             return;
+        _points.Add(new ReplayPoint(_cpu.Ip, _cpu.StackPointer, Known(), _memory.Changes(_cpu.StackPointer, _input.Return.Rsp), _cpu.Interrupts));
+    }
+
+    private KnownRegisters Known()
+    {
         KnownRegisters registers = default;
         for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
         {
@@ -310,7 +341,7 @@ public sealed class CallReplay
                 registers[register] = _cpu[register].Value;
         }
 
-        _points.Add(new ReplayPoint(_cpu.Ip, _cpu.StackPointer, registers, _memory.Changes(_cpu.StackPointer, _input.Return.Rsp), _cpu.Interrupts));
+        return registers;
     }
 
     /// <summary>Calls that have come back.</summary>

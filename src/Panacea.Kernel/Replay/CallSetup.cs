@@ -102,7 +102,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         return [.. left];
     }
 
-    /// <summary>It stores nothing, calls nothing, and changes no register that the callee has to give back.</summary>
+    /// <summary>It stores nothing outside the function's frame, calls nothing, and changes no register that the callee has to give back.</summary>
     private static bool IsRepeatable(InstructionInfoFactory factory, in Instruction instruction)
     {
         if (instruction.FlowControl != FlowControl.Next || instruction.IsStringInstruction || instruction.IsPrivileged)
@@ -110,7 +110,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         ref readonly InstructionInfo info = ref factory.GetInfo(instruction);
         foreach (UsedMemory memory in info.GetUsedMemory())
         {
-            if (memory.Access is not (OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess))
+            if (memory.Access is not (OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess) && !StoredValues.IsOfFrame(instruction))
                 return false;
         }
 

@@ -339,7 +339,8 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
         return register.GetFullRegister() != Register.RSP || whole.Knows(8) ? StepEnd.Done : Missing("sets the stack pointer to what is not known");
     }
 
-    private bool TryAddress(in Instruction instruction, out ulong address)
+    /// <summary>The address of the memory operand, without its segment's base.</summary>
+    public bool TryAddress(in Instruction instruction, out ulong address)
     {
         address = instruction.MemoryDisplacement64;
         if (instruction.MemoryBase is not (Register.None or Register.RIP or Register.EIP))

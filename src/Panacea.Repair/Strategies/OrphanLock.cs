@@ -34,12 +34,13 @@ internal static class OrphanLock
         }
     }
 
-    /// <summary>The lowest byte is who holds it, the rest is who waits (include/asm-generic/qspinlock_types.h); whoever is first of those takes it. It is given back as queued_spin_unlock() does.</summary>
+    /// <summary>The lowest byte is who holds it, the rest is who waits (include/asm-generic/qspinlock_types.h); whoever is first of those takes it. It is given back as queued_spin_unlock() does. Where who waits leaves nothing in
+    /// it, whatever is in the rest is nobody's, and keeps all from taking it.</summary>
     private static StrategyVerdict Spinlock(CrashEvidence evidence, ulong address) => StrategyVerdict.Applies(new RepairPlan
     {
         Kind = RepairKind.Heal,
         Explanation = $"spinlock {evidence.Kernel.Image.Symbolize(address)?.ToString() ?? $"0x{address:x}"}, which no CPU can hold, is released; CPU {evidence.Cpu}, which waits for it, gets it",
-        Writes = [new PlannedWrite(new VirtualAddress(address), new byte[1], "the spinlock is held by nobody")],
+        Writes = [new PlannedWrite(new VirtualAddress(address), new byte[evidence.IsUntracedWait(0) ? 4 : 1], "the spinlock is held by nobody")],
         Registers = [],
         Lost = [],
         Risks = ["what the spinlock's last owner had half done under it stays half done"],

@@ -91,6 +91,7 @@ internal static class Resumption
                 // Near where the function begins there is what it was called with.
                 foreach (DerivedValue one in (derived?.Find(start, KnownRegisters.Arguments.ToArray().Where(r => !frame.IsTrap || stretch.Written.Contains(r))) ?? []).Where(d => !d.IsLoaded))
                     from[one.Register] = one.Value;
+                CallReplay.Learn(input, start, end, ref from);
             }
             else if (!isPutRight)
             {

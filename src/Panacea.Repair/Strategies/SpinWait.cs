@@ -40,7 +40,7 @@ internal static class SpinWait
                 continue;
 
             // Whatever the word holds, it is not of this CPU.
-            if (evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts slow) && UntracedWait.Is(evidence.Analysis.Code, slow, frames[i].Point, evidence.Analysis.Hints))
+            if (evidence.IsUntracedWait(i))
                 return true;
             if (!TryFindLock(evidence, i, out ulong address) || !evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _))
             {

@@ -56,20 +56,24 @@ internal sealed class SpinlockHolders(int cpus)
     /// <param name="hanging">The evidence of all that hang.</param>
     public Hang Of(CrashEvidence evidence, IEnumerable<CrashEvidence> hanging)
     {
-        // Those that hang have to wait for it all, and their counts have to say that they hold nothing else.
-        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => h.PreemptCount == 1 && WaitsFor(h) == address))
+        // Those that hang have to wait for spinlocks all, each for one, and their counts have to say that they hold nothing else.
+        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => WaitsFor(h) is not null && HoldsNothingElse(h)))
             return evidence.Hang!;
         return evidence.Hang! with { OrphanSpinlock = address, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{address:x} is taken, and no CPU can hold it"] };
     }
 
+    /// <summary>Waiting has added to the count, as holding does; so has, for good, what is idle.</summary>
+    private static bool HoldsNothingElse(CrashEvidence evidence) => evidence.PreemptCount == (evidence.Task is { Pid: 0 } ? 2u : 1u);
+
     /// <summary>A function in which a CPU waits for a spinlock, by its symbol.</summary>
     public static bool IsSlowPath(string? symbol) => symbol is "native_queued_spin_lock_slowpath" or "queued_spin_lock_slowpath";
 
-    /// <summary>The spinlock that a CPU waits for: what the loop that it stands in looks at, taken.</summary>
+    /// <summary>The spinlock that a CPU waits for: what the loop that it stands in looks at, taken; or, where who waits leaves nothing in it, with something in it that nobody puts there.</summary>
     private static ulong? WaitsFor(CrashEvidence evidence)
     {
         StackFrame innermost = evidence.Stack.Frames[0];
         return IsSlowPath(evidence.LocationOf(innermost)?.Name) && WatchedWord.TryFind(evidence.Analysis.Code, innermost.Ip, evidence.Crash.Gpr, out ulong address)
-            && evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _) && (word & LockedMask) == 1 ? address : null;
+            && evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _)
+            && ((word & LockedMask) == 1 || (word != 0 && evidence.IsUntracedWait(0))) ? address : null;
     }
 }

@@ -67,15 +67,16 @@ public sealed class HangTests : IDisposable
 
     /// <summary>Whoever waits gets it, the first of a queue too.</summary>
     [Theory]
-    [InlineData(0x1u)]
-    [InlineData(0x0004_0101u)]
-    public void A_spinlock_that_no_CPU_can_hold_is_given_back(uint word)
+    [InlineData(0x1u, "spin", 1)]
+    [InlineData(0x0004_0101u, "spin", 1)]
+    [InlineData(0x241f_cb00u, "tests", 4)]
+    public void A_spinlock_that_no_CPU_can_hold_is_given_back(uint word, string loop, int bytes)
     {
-        CrashEvidence evidence = Waits(word);
+        CrashEvidence evidence = Waits(word, loop);
         evidence = evidence with { Hang = evidence.Hang! with { OrphanSpinlock = _lock } };
         RepairPlan plan = new HealStrategy().Evaluate(evidence).Plan!;
         PlannedWrite write = Assert.Single(plan.Writes);
-        Assert.Equal((_lock, 1, 0, 0), (write.Address.Value, write.Bytes.Length, plan.Registers.Count, plan.Lost.Count));
+        Assert.Equal((_lock, bytes, 0, 0), (write.Address.Value, write.Bytes.Length, plan.Registers.Count, plan.Lost.Count));
         Assert.Contains("which no CPU can hold, is released; CPU 0, which waits for it, gets it", plan.Explanation, StringComparison.Ordinal);
         Assert.Equal(RepairKind.Heal, Ladder.Choose(evidence, (_, _) => null, out _)?.Kind);
     }

@@ -75,6 +75,18 @@ public sealed class SpinlockHoldersTests : IDisposable
         Assert.Null(holders.Of(free, [free]).OrphanSpinlock);
     }
 
+    /// <summary>A mistake has put into it what nobody puts there: where those who wait leave nothing in it, nobody would ever take it. Where they do, it may be theirs.</summary>
+    [Theory]
+    [InlineData("tests", true)]
+    [InlineData("spin", false)]
+    public void What_nobody_has_put_into_it_is_in_nobodys_way(string loop, bool isOrphan)
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1);
+        SpinlockHolders holders = Look(On);
+        CrashEvidence waiter = Waiter(1, word: 0x241f_cb00, loop);
+        Assert.Equal(isOrphan ? _lock : null, holders.Of(waiter, [waiter]).OrphanSpinlock);
+    }
+
     private SpinlockHolders Look(ulong flags)
     {
         var holders = new SpinlockHolders(2);
@@ -85,7 +97,7 @@ public sealed class SpinlockHoldersTests : IDisposable
     private VcpuRegisters Vcpu(int cpu, ulong flags) => Kernel.Vcpu(cpu, Kernel["vfs_write"], default, flags);
 
     /// <summary>CPU 0 in the loop that waits for the lock.</summary>
-    private CrashEvidence Waiter(uint preempt, uint word = 1)
+    private CrashEvidence Waiter(uint preempt, uint word = 1, string loop = "spin")
     {
         SyntheticCrash crash = Kernel.Crash(new CrashSpec { Function = "ct_locked", Preempt = preempt });
         GprFile gpr = crash.Vcpu.Gpr;
@@ -95,7 +107,7 @@ public sealed class SpinlockHoldersTests : IDisposable
         Kernel.WriteU64(_lock, word);
         (gpr[Gpr.Rsp], gpr[Gpr.Rdi]) = (sp, _lock);
         var hang = new Hang(CrashKind.HardLockup, TimeSpan.FromSeconds(2), ["seen"]);
-        CrashEvidence evidence = _guest.Armed.Capture.CaptureHang(Kernel.Memory, Kernel.Vcpu(0, Kernel.Text["native_queued_spin_lock_slowpath:spin"], gpr, Off), hang, []);
+        CrashEvidence evidence = _guest.Armed.Capture.CaptureHang(Kernel.Memory, Kernel.Vcpu(0, Kernel.Text[$"native_queued_spin_lock_slowpath:{loop}"], gpr, Off), hang, []);
 
         // What is read of the lock is as of now.
         Assert.True(evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(_lock), out _, out _));
