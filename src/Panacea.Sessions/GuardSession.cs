@@ -238,6 +238,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         // What building left behind is given back to the system now, not in the middle of a crash.
         GCSettings.LargeObjectHeapCompactionMode = GCLargeObjectHeapCompactionMode.CompactOnce;
         GC.Collect(2, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        WarmMemory.Touch();
     }
 
     private Next Watch(CancellationToken cancel)

@@ -19,7 +19,7 @@ internal readonly record struct FlowEdge(ulong To, FlowEdgeKind Kind);
 /// The instructions that control can reach from a function's entry, and the ways between them. Direct jumps are followed into all parts given;
 /// a jump out of them is a tail call and ends its path; an indirect jump ends it too and is remembered.
 /// </summary>
-/// <remarks>Immutable once it is built. Padding, literal pools and dead code are never decoded. Bounded by <see cref="MaxInstructions"/>.</remarks>
+/// <remarks>Immutable once it is built, but for what is made of it when it is asked for; safe for concurrent use. Padding, literal pools and dead code are never decoded. Bounded by <see cref="MaxInstructions"/>.</remarks>
 internal sealed class FlowGraph
 {
     /// <summary>Bound on instructions of one function; the largest of a distribution kernel have about 20 000.</summary>
@@ -29,6 +29,11 @@ internal sealed class FlowGraph
     private readonly HashSet<ulong> _leaders = [];
     private readonly IControlFlowHints _hints;
     private readonly FunctionParts _function;
+
+    // Made when it is asked for: at a crash the same few functions are asked again and again.
+    private IReadOnlyList<(ulong From, ulong To)>? _edges;
+    private Dictionary<ulong, List<ulong>>? _predecessors;
+    private Dictionary<ulong, ulong>? _before;
 
     private FlowGraph(in FunctionParts function, IControlFlowHints hints)
     {
@@ -106,6 +111,60 @@ internal sealed class FlowGraph
         }
 
         return true;
+    }
+
+    /// <summary>All ways from one instruction to another.</summary>
+    public IReadOnlyList<(ulong From, ulong To)> Edges
+    {
+        get
+        {
+            if (_edges is { } known)
+                return known;
+            var all = new List<(ulong, ulong)>(_instructions.Count + 16);
+            var edges = new List<FlowEdge>(4);
+            foreach (Instruction instruction in _instructions.Values)
+            {
+                EdgesOf(instruction, edges);
+                foreach (FlowEdge edge in edges)
+                    all.Add((instruction.IP, edge.To));
+            }
+
+            return _edges = all;
+        }
+    }
+
+    /// <summary>For each instruction that can be come to, those that lead to it.</summary>
+    public IReadOnlyDictionary<ulong, List<ulong>> Predecessors
+    {
+        get
+        {
+            if (_predecessors is { } known)
+                return known;
+            var all = new Dictionary<ulong, List<ulong>>(_instructions.Count);
+            foreach ((ulong from, ulong to) in Edges)
+            {
+                if (!all.TryGetValue(to, out List<ulong>? list))
+                    all.Add(to, list = new List<ulong>(1));
+                list.Add(from);
+            }
+
+            return _predecessors = all;
+        }
+    }
+
+    /// <summary>The instruction that ends where another begins.</summary>
+    public bool TryBefore(ulong address, out Instruction instruction)
+    {
+        if (_before is not { } before)
+        {
+            before = new Dictionary<ulong, ulong>(_instructions.Count);
+            foreach (Instruction each in _instructions.Values)
+                before.TryAdd(each.NextIP, each.IP);
+            _before = before;
+        }
+
+        instruction = default;
+        return before.TryGetValue(address, out ulong at) && _instructions.TryGetValue(at, out instruction);
     }
 
     /// <summary>Every way out of <paramref name="instruction"/> that stays inside the function.</summary>

@@ -26,26 +26,23 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         setup = default;
         if (!FlowGraph.TryBuild(code, caller, hints ?? NoHints.Instance, out FlowGraph graph, out _))
             return false;
-        var before = new Dictionary<ulong, Instruction>();
-        foreach (Instruction instruction in graph.Instructions.Values)
-            before.TryAdd(instruction.NextIP, instruction);
-        if (!before.TryGetValue(returnAddress, out Instruction call) || call.Mnemonic != Mnemonic.Call)
+        if (!graph.TryBefore(returnAddress, out Instruction call) || call.Mnemonic != Mnemonic.Call)
             return false;
         var factory = new InstructionInfoFactory();
         ulong start = call.IP;
-        for (int step = 0; step < MaxBack && !graph.IsLeader(start) && before.TryGetValue(start, out Instruction instruction) && IsRepeatable(factory, instruction); step++)
+        for (int step = 0; step < MaxBack && !graph.IsLeader(start) && graph.TryBefore(start, out Instruction instruction) && IsRepeatable(factory, instruction); step++)
             start = instruction.IP;
-        ulong wide = WidestStart(graph, before, factory, call.IP);
+        ulong wide = WidestStart(graph, factory, call.IP);
         bool isThrough = call.FlowControl == FlowControl.IndirectCall || nameOf(call.NearBranchTarget)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
         setup = new CallSetup(start, Math.Min(start, wide), call.IP, isThrough ? null : call.NearBranchTarget);
         return true;
     }
 
     /// <summary>Where the widest stretch of code before a call begins that can be executed again and that nobody jumps into from outside it.</summary>
-    private static ulong WidestStart(FlowGraph graph, Dictionary<ulong, Instruction> before, InstructionInfoFactory factory, ulong call)
+    private static ulong WidestStart(FlowGraph graph, InstructionInfoFactory factory, ulong call)
     {
         ulong first = call;
-        for (int step = 0; step < MaxBack && before.TryGetValue(first, out Instruction instruction)
+        for (int step = 0; step < MaxBack && graph.TryBefore(first, out Instruction instruction)
             && (IsRepeatable(factory, instruction) || instruction.FlowControl is FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch); step++)
             first = instruction.IP;
 
@@ -62,20 +59,11 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
     {
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out _))
             return [];
-        var before = new Dictionary<ulong, List<ulong>>();
         var pending = new Stack<ulong>();
-        var edges = new List<FlowEdge>(4);
         foreach ((ulong at, Instruction instruction) in graph.Instructions)
         {
             if (instruction.FlowControl is FlowControl.UnconditionalBranch or FlowControl.ConditionalBranch && instruction.NearBranchTarget == callee)
                 pending.Push(at);
-            graph.EdgesOf(instruction, edges);
-            foreach (FlowEdge edge in edges)
-            {
-                if (!before.TryGetValue(edge.To, out List<ulong>? list))
-                    before.Add(edge.To, list = new List<ulong>(2));
-                list.Add(at);
-            }
         }
 
         var factory = new InstructionInfoFactory();
@@ -92,7 +80,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
                     left.Remove((Gpr)(used.Register.GetFullRegister() - Register.RAX));
             }
 
-            foreach (ulong from in before.GetValueOrDefault(at) ?? [])
+            foreach (ulong from in graph.Predecessors.GetValueOrDefault(at) ?? [])
             {
                 if (seen.Add(from))
                     pending.Push(from);

@@ -66,9 +66,8 @@ internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong
     /// <summary>The branch that alone leads to a trap, over nothing that could go elsewhere.</summary>
     private static CrashPlace Branch(FlowGraph graph, ulong trap)
     {
-        Dictionary<ulong, List<ulong>> before = Before(graph);
         ulong at = trap;
-        for (int step = 0; step < MaxBack && before.TryGetValue(at, out List<ulong>? from) && from.Count == 1; step++)
+        for (int step = 0; step < MaxBack && graph.Predecessors.TryGetValue(at, out List<ulong>? from) && from.Count == 1; step++)
         {
             if (graph.Instructions[from[0]].FlowControl == FlowControl.ConditionalBranch)
                 return new CrashPlace(CrashPlaceKind.Branch, 0, from[0], at);
@@ -76,24 +75,6 @@ internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong
         }
 
         return default;
-    }
-
-    private static Dictionary<ulong, List<ulong>> Before(FlowGraph graph)
-    {
-        var before = new Dictionary<ulong, List<ulong>>();
-        var edges = new List<FlowEdge>(4);
-        foreach ((ulong at, Instruction instruction) in graph.Instructions)
-        {
-            graph.EdgesOf(instruction, edges);
-            foreach (FlowEdge edge in edges)
-            {
-                if (!before.TryGetValue(edge.To, out List<ulong>? list))
-                    before.Add(edge.To, list = new List<ulong>(2));
-                list.Add(at);
-            }
-        }
-
-        return before;
     }
 
     /// <summary>There is a way from an instruction back to it, or a way on that is not known.</summary>

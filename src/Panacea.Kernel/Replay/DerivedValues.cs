@@ -57,7 +57,6 @@ public sealed class DerivedValues
     private readonly DerivationInput _input;
     private readonly ReplayMemory _memory;
     private readonly InstructionInfoFactory _factory = new();
-    private readonly Dictionary<ulong, List<ulong>> _before = [];
     private readonly Dictionary<ulong, ushort> _writes = [];
 
     // Instructions that may be executed yet.
@@ -67,17 +66,6 @@ public sealed class DerivedValues
     {
         (_graph, _entry, _input) = (graph, entry, input);
         _memory = new ReplayMemory(input.Space, input.Cache);
-        var edges = new List<FlowEdge>(4);
-        foreach (Instruction instruction in graph.Instructions.Values)
-        {
-            graph.EdgesOf(instruction, edges);
-            foreach (FlowEdge edge in edges)
-            {
-                if (!_before.TryGetValue(edge.To, out List<ulong>? from))
-                    _before[edge.To] = from = [];
-                from.Add(instruction.IP);
-            }
-        }
     }
 
     /// <summary>Begins with a function: what is found out of its code is for all places in it.</summary>
@@ -124,7 +112,7 @@ public sealed class DerivedValues
     {
         definition = null;
         bool isFound = at == _entry;
-        var pending = new Stack<ulong>(_before.GetValueOrDefault(at) ?? []);
+        var pending = new Stack<ulong>(_graph.Predecessors.GetValueOrDefault(at) ?? []);
         var seen = new HashSet<ulong>();
         while (pending.TryPop(out ulong ip))
         {
@@ -143,7 +131,7 @@ public sealed class DerivedValues
 
             if (!isDefinition)
             {
-                foreach (ulong from in _before.GetValueOrDefault(ip) ?? [])
+                foreach (ulong from in _graph.Predecessors.GetValueOrDefault(ip) ?? [])
                     pending.Push(from);
             }
         }

@@ -24,19 +24,18 @@ public sealed record LastStretch(ulong Start, IReadOnlySet<Gpr> Written)
         stretch = null!;
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out _) || graph.HasUnknownTargets)
             return false;
-        var before = new Dictionary<ulong, Instruction>();
-        foreach (Instruction instruction in graph.Instructions.Values)
-            before.TryAdd(instruction.NextIP, instruction);
         var factory = new InstructionInfoFactory();
         ulong start = end;
-        for (int step = 0; step < MaxLength && before.TryGetValue(start, out Instruction instruction) && instruction.IP > after && IsWithin(factory, instruction); step++)
+        for (int step = 0; step < MaxLength && graph.TryBefore(start, out Instruction instruction) && instruction.IP > after && IsWithin(factory, instruction); step++)
             start = instruction.IP;
         start = SingleEntry(graph, start, end);
         if (start == end)
             return false;
         var written = new HashSet<Gpr>();
-        foreach (Instruction instruction in graph.Instructions.Values.Where(i => i.IP >= start && i.IP < end))
+        foreach (Instruction instruction in graph.Instructions.Values)
         {
+            if (instruction.IP < start || instruction.IP >= end)
+                continue;
             foreach (UsedRegister used in factory.GetInfo(instruction).GetUsedRegisters())
             {
                 if (used.Register.IsGPR() && used.Access is OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite)
@@ -52,11 +51,10 @@ public sealed record LastStretch(ulong Start, IReadOnlySet<Gpr> Written)
     internal static ulong SingleEntry(FlowGraph graph, ulong start, ulong end)
     {
         var into = new List<(ulong From, ulong To)>();
-        var edges = new List<FlowEdge>(4);
-        foreach (Instruction instruction in graph.Instructions.Values)
+        foreach ((ulong From, ulong To) edge in graph.Edges)
         {
-            graph.EdgesOf(instruction, edges);
-            into.AddRange(edges.Where(e => e.To > start && e.To <= end).Select(e => (instruction.IP, e.To)));
+            if (edge.To > start && edge.To <= end)
+                into.Add(edge);
         }
 
         for (bool isWhole = false; !isWhole;)

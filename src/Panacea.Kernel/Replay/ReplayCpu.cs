@@ -33,6 +33,7 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
 
     private readonly ReplayCache _decoded = cache ?? new ReplayCache();
     private readonly Bits[] _registers = new Bits[16];
+    private readonly byte[] _code = new byte[LongestInstruction];
     private uint _flags, _knownFlags;
     private uint _undefined;
     private Register _missing;
@@ -111,11 +112,10 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
     {
         if (_decoded.TryInstruction(Ip, out instruction))
             return true;
-        byte[] bytes = new byte[LongestInstruction];
-        int length = memory.ReadCode(Ip, bytes);
+        int length = memory.ReadCode(Ip, _code);
         if (length == 0)
             return false;
-        var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes, 0, length));
+        var decoder = Decoder.Create(64, new ByteArrayCodeReader(_code, 0, length));
         decoder.IP = Ip;
         decoder.Decode(out instruction);
         if (instruction.IsInvalid)

@@ -57,7 +57,16 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     public bool AllowsUser { get; set; }
 
     /// <summary>It lies in <see cref="Scratch"/>.</summary>
-    public bool IsScratch(ulong address) => Scratch.Exists(s => address >= s.Start && address < s.End);
+    public bool IsScratch(ulong address)
+    {
+        foreach ((ulong start, ulong end) in Scratch)
+        {
+            if (address >= start && address < end)
+                return true;
+        }
+
+        return false;
+    }
 
     /// <summary>Reads up to eight bytes.</summary>
     public ReplayAccess Read(ulong address, int size, out Bits value)
