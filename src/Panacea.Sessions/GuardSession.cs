@@ -243,6 +243,7 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
 
     private Next Watch(CancellationToken cancel)
     {
+        WarmMemory.Keep();
         TimeSpan patience = Incidents.Any ? HealthStep : ModuleStep;
         if (_hangs is { } hangs && hangs.NextLook < patience)
             patience = hangs.NextLook;

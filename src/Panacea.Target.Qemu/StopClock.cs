@@ -27,8 +27,8 @@ internal sealed class StopClock
     }
 
     /// <summary>Time between the first STOP at or after <paramref name="runningSinceUs"/> and the first RESUME at or after <paramref name="resumedUs"/>,
-    /// both by our own wall clock; waits for the events, which trail the stub's answers (do_vm_stop tells the stub first). False where they did not come, or where there have been so many since that these
-    /// are not kept any more.</summary>
+    /// both by our own wall clock; waits for the events, which trail the stub's answers (do_vm_stop tells the stub first). False where they did not come, where there have been so many since that these
+    /// are not kept any more, or where the host's clock was set back between them.</summary>
     public bool TryMeasure(long runningSinceUs, long resumedUs, TimeSpan patience, out long microseconds)
     {
         long deadline = Environment.TickCount64 + (long)patience.TotalMilliseconds;
@@ -50,8 +50,8 @@ internal sealed class StopClock
 
                 if (stop != 0 && resume != 0)
                 {
-                    microseconds = resume - stop;
-                    return true;
+                    microseconds = Math.Max(0, resume - stop);
+                    return resume >= stop;
                 }
 
                 long left = deadline - Environment.TickCount64;

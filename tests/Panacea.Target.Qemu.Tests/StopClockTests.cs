@@ -27,6 +27,17 @@ public sealed class StopClockTests
         Assert.False(clock.TryMeasure(900, 1290, NoPatience, out _));
     }
 
+    /// <summary>QEMU stamps its events with the host's wall clock, which may be set back.</summary>
+    [Fact]
+    public void A_stop_during_which_the_clock_was_set_back_has_no_length()
+    {
+        var clock = new StopClock();
+        Tell(clock, ("STOP", 20_000), ("RESUME", 4_500));
+
+        Assert.False(clock.TryMeasure(3_000, 4_400, NoPatience, out long length));
+        Assert.Equal(0, length);
+    }
+
     [Fact]
     public void A_stop_that_is_not_kept_any_more_has_no_length()
     {

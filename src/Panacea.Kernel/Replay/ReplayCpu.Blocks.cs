@@ -1,3 +1,4 @@
+using Iced.Intel;
 using Panacea.Target;
 
 namespace Panacea.Kernel.Replay;
@@ -46,6 +47,46 @@ internal sealed partial class ReplayCpu
             if (Access(memory.Write(unchecked(into + done), size, value, Ip, Repeats), unchecked(into + done), "writes to") is var written and not StepEnd.Done)
                 return written;
             done += (ulong)size;
+        }
+
+        return StepEnd.Done;
+    }
+
+    /// <summary>MOVS and STOS, once or RCX times, upwards: the kernel never sets the direction flag for longer than an instruction.</summary>
+    private StepEnd Strings(in Instruction instruction, int size, bool isMove)
+    {
+        bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
+        Bits count = repeats ? this[Gpr.Rcx] : Bits.Of(1);
+        if (!count.Knows(8) || !this[Gpr.Rdi].Knows(8) || (isMove && !this[Gpr.Rsi].Knows(8)))
+            return Missing("moves what is not known");
+        if (count.Value > MaxStringBytes / (ulong)size)
+            return Unknown($"moves {count.Value} times {size} bytes");
+        (ulong to, ulong from, ulong length) = (this[Gpr.Rdi].Value, this[Gpr.Rsi].Value, count.Value * (ulong)size);
+        Bits filler = isMove ? Bits.None : Read(Register.RAX);
+
+        // Eight bytes at a time come to the same, where they do not overlap those that they come from.
+        bool isBlock = isMove ? unchecked(to - from) >= 8 && unchecked(from - to) >= 8 : size == 1;
+        StepEnd end = isBlock ? Block(to, isMove ? from : null, filler, length) : OneByOne(to, isMove ? from : null, filler, size, count.Value);
+        if (end != StepEnd.Done)
+            return end;
+        this[Gpr.Rdi] = Bits.Of(unchecked(to + length));
+        if (isMove)
+            this[Gpr.Rsi] = Bits.Of(unchecked(from + length));
+        if (repeats)
+            this[Gpr.Rcx] = Bits.Of(0);
+        return StepEnd.Done;
+    }
+
+    private StepEnd OneByOne(ulong into, ulong? from, Bits filler, int size, ulong count)
+    {
+        Moved += count;
+        for (ulong done = 0; done < count * (ulong)size; done += (ulong)size)
+        {
+            Bits value = filler;
+            if (from is { } source && Access(memory.Read(unchecked(source + done), size, out value), unchecked(source + done), "reads") is var read and not StepEnd.Done)
+                return read;
+            if (Access(memory.Write(unchecked(into + done), size, value, Ip, Repeats), unchecked(into + done), "writes to") is var written and not StepEnd.Done)
+                return written;
         }
 
         return StepEnd.Done;

@@ -465,31 +465,4 @@ internal sealed partial class ReplayCpu
         (_flags, _knownFlags) = ((_flags & ~Arithmetic.Zero) | (isSame ? Arithmetic.Zero : 0), _knownFlags | Arithmetic.Zero);
         return StepEnd.Done;
     }
-
-    /// <summary>MOVS and STOS, once or RCX times, upwards: the kernel never sets the direction flag for longer than an instruction.</summary>
-    private StepEnd Strings(in Instruction instruction, int size, bool isMove)
-    {
-        bool repeats = instruction.HasRepPrefix || instruction.HasRepnePrefix;
-        Bits count = repeats ? this[Gpr.Rcx] : Bits.Of(1);
-        if (!count.Knows(8) || !this[Gpr.Rdi].Knows(8) || (isMove && !this[Gpr.Rsi].Knows(8)))
-            return Missing("moves what is not known");
-        if (count.Value > MaxStringBytes / (ulong)size)
-            return Unknown($"moves {count.Value} times {size} bytes");
-        Moved += count.Value;
-        (ulong to, ulong from) = (this[Gpr.Rdi].Value, this[Gpr.Rsi].Value);
-        for (ulong i = 0; i < count.Value; i++)
-        {
-            Bits value = isMove ? Bits.None : Read(Register.RAX);
-            if (isMove && Access(memory.Read(from, size, out value), from, "reads") is var read and not StepEnd.Done)
-                return read;
-            if (Access(memory.Write(to, size, value, Ip, Repeats), to, "writes to") is var write and not StepEnd.Done)
-                return write;
-            (to, from) = (unchecked(to + (ulong)size), isMove ? unchecked(from + (ulong)size) : from);
-        }
-
-        (this[Gpr.Rdi], this[Gpr.Rsi]) = (Bits.Of(to), isMove ? Bits.Of(from) : this[Gpr.Rsi]);
-        if (repeats)
-            this[Gpr.Rcx] = Bits.Of(0);
-        return StepEnd.Done;
-    }
 }

@@ -12,6 +12,9 @@ public sealed class KillStrategy : IRepairStrategy
 {
     private const ulong Sigkill = 9;
 
+    /// <summary>Bits of the preempt count that are set while softirqs are served or off (include/linux/preempt.h).</summary>
+    private const uint SoftirqMask = 0xff00;
+
     /// <summary>Where a dying task is sent, the best first. The rewind_ ones start over at the top of the task's stack, so they work from any stack
     /// (arch/x86/entry/entry_64.S); do_exit was split off make_task_dead in 5.17 (commit 0e25498f8cd4, "exit: Add and use make_task_dead.").</summary>
     private static readonly string[] ExitPaths = ["rewind_stack_and_make_dead", "rewind_stack_do_exit", "make_task_dead", "do_exit"];
@@ -49,7 +52,10 @@ public sealed class KillStrategy : IRepairStrategy
             stack = Math.Max(stack, evidence.Stack.Frames[AbandonedFrames.Outermost(evidence, evidence.FaultyFrame!.Value)].Sp);
         stack = unchecked((stack & ~15UL) - 8);
         bool interrupts = evidence.Point.Symbol == "oops_end" ? evidence.Crash.InterruptsEnabled : (evidence.Vcpu.Rflags & 0x200) != 0;
-        var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, null, abandoned)
+
+        // A task that has turned softirqs off counts as being in an interrupt, and make_task_dead() panics over it before it puts the count right (kernel/exit.c).
+        uint? count = evidence.PreemptWord is { } word && (word & SoftirqMask) != 0 ? 0 : null;
+        var landing = new Landing(evidence.Kernel.Symbol(path), stack, [(Gpr.Rbp, 0)], WritableRegister.Rdi, Sigkill, interrupts, count, abandoned)
         {
             CallStack = abandoned.Locks.Any(l => l.Kind == HoldingKind.Plug) ? ReturnPlan.StackBelow(evidence) : null,
         };

@@ -28,6 +28,20 @@ public sealed class KillStrategyTests
         Assert.Empty(plan.Continuations);
     }
 
+    /// <summary>A task with softirqs off counts as an interrupt, over which the exit path would panic.</summary>
+    [Theory]
+    [InlineData(0x200u, true)]
+    [InlineData(0x1u, false)]
+    public void Softirqs_that_were_off_are_on_when_it_dies(uint word, bool isPutRight)
+    {
+        using var g = new CrashedGuest(new CrashSpec { Preempt = word });
+        Assert.Equal(CrashContext.Process, g.Evidence.Context);
+        PlannedWrite? count = Plan(g).Writes.FirstOrDefault(w => w.Address.Value == g.Evidence.PreemptCountAddress);
+        Assert.Equal(isPutRight, count is not null);
+        if (count is not null)
+            Assert.Equal(g.Evidence.HandlerPreemptCount, BitConverter.ToUInt32(count.Bytes.Span) & 0x7fff_ffff);
+    }
+
     /// <summary>Hostile or overwritten registers: nobody is sent on with a stack that is none.</summary>
     [Theory]
     [InlineData(0UL)]
