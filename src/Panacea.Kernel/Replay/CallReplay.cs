@@ -190,6 +190,10 @@ public sealed class CallReplay
             bool isPlace = IsPlace(at, instruction), isBehind = _place.Kind == CrashPlaceKind.Branch || instruction.Mnemonic == Mnemonic.Hlt;
             if (isPlace && !isBehind)
                 Note();
+
+            // What time it is behind the place of the crash, the guest will see.
+            if (_hasPassed && instruction.Mnemonic is Mnemonic.Rdtsc or Mnemonic.Rdtscp && _cpu.TimeStamp?.Invoke() is null)
+                return End(ReplayVerdict.Unknown, at, "reads a clock");
             StepEnd step = _cpu.Step(instruction);
 
             // What had led to where no memory is now leads to a device, which a replay does not ask.
@@ -254,7 +258,7 @@ public sealed class CallReplay
     /// <summary>Executes what sets up a call: the registers in which the function that was called got what they hold now.</summary>
     private IReadOnlyList<Gpr> Passed(CallSetup setup, in FunctionParts callee)
     {
-        bool isSetUp = (setup.Wide < setup.Start && SetsUp(setup.Wide, setup.Call)) || SetsUp(setup.Start, setup.Call);
+        bool isSetUp = (setup.Wide < setup.Past && SetsUp(setup.Wide, setup.Call)) || (setup.Past < setup.Start && SetsUp(setup.Past, setup.Call)) || SetsUp(setup.Start, setup.Call);
         return !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
             : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
     }
@@ -275,12 +279,13 @@ public sealed class CallReplay
         }
 
         _cpu.Ip = start;
+        var factory = new InstructionInfoFactory();
         for (int step = 0; _cpu.Ip != call; step++)
         {
-            // What it has put into its frame is there.
-            if (_cpu.TryDecode(out Instruction store) && StoredValues.IsOfFrame(store))
+            // What it has stored is there.
+            if (step < MaxSetUp && _cpu.TryDecode(out Instruction store) && StoredValues.OnlyStores(factory, store))
             {
-                _cpu.Ip = store.NextIP;
+                _cpu.GoBy(store);
                 continue;
             }
 

@@ -6,10 +6,11 @@ namespace Panacea.Kernel.Replay;
 
 /// <summary>How a call that has been made was set up.</summary>
 /// <param name="Start">Guest-virtual address of the first instruction that sets up its arguments, or of the call itself: from there, control goes straight to the call.</param>
-/// <param name="Wide">The same further back, over branches, in code that control enters at no other place.</param>
+/// <param name="Past">The same further back, over what only stores: to be gone by where one wants to tell what registers held, never to be executed again.</param>
+/// <param name="Wide">The same still further back, over branches, in code that control enters at no other place.</param>
 /// <param name="Call">Guest-virtual address of the call.</param>
 /// <param name="Target">What it calls; null where that is in a register or in memory, or where a retpoline's thunk goes there.</param>
-internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, ulong? Target)
+internal readonly record struct CallSetup(ulong Start, ulong Past, ulong Wide, ulong Call, ulong? Target)
 {
     /// <summary>Instructions looked at before a call.</summary>
     private const int MaxBack = 32;
@@ -32,9 +33,12 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         ulong start = call.IP;
         for (int step = 0; step < MaxBack && !graph.IsLeader(start) && graph.TryBefore(start, out Instruction instruction) && IsRepeatable(factory, instruction); step++)
             start = instruction.IP;
+        ulong past = start;
+        for (int step = 0; step < MaxBack && !graph.IsLeader(past) && graph.TryBefore(past, out Instruction instruction) && (IsRepeatable(factory, instruction) || StoredValues.OnlyStores(factory, instruction)); step++)
+            past = instruction.IP;
         ulong wide = WidestStart(graph, factory, call.IP);
         bool isThrough = call.FlowControl == FlowControl.IndirectCall || nameOf(call.NearBranchTarget)?.StartsWith("__x86_indirect_", StringComparison.Ordinal) == true;
-        setup = new CallSetup(start, Math.Min(start, wide), call.IP, isThrough ? null : call.NearBranchTarget);
+        setup = new CallSetup(start, past, Math.Min(past, wide), call.IP, isThrough ? null : call.NearBranchTarget);
         return true;
     }
 
@@ -43,7 +47,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
     {
         ulong first = call;
         for (int step = 0; step < MaxBack && graph.TryBefore(first, out Instruction instruction)
-            && (IsRepeatable(factory, instruction) || instruction.FlowControl is FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch); step++)
+            && (IsRepeatable(factory, instruction) || StoredValues.OnlyStores(factory, instruction) || instruction.FlowControl is FlowControl.ConditionalBranch or FlowControl.UnconditionalBranch); step++)
             first = instruction.IP;
 
         // A jump from outside brings registers with it that are not known.
@@ -90,7 +94,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         return [.. left];
     }
 
-    /// <summary>It stores nothing outside the function's frame, calls nothing, and changes no register that the callee has to give back.</summary>
+    /// <summary>It stores nothing, calls nothing, and changes no register that the callee has to give back.</summary>
     private static bool IsRepeatable(InstructionInfoFactory factory, in Instruction instruction)
     {
         if (instruction.FlowControl != FlowControl.Next || instruction.IsStringInstruction || instruction.IsPrivileged)
@@ -98,7 +102,7 @@ internal readonly record struct CallSetup(ulong Start, ulong Wide, ulong Call, u
         ref readonly InstructionInfo info = ref factory.GetInfo(instruction);
         foreach (UsedMemory memory in info.GetUsedMemory())
         {
-            if (memory.Access is not (OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess) && !StoredValues.IsOfFrame(instruction))
+            if (memory.Access is not (OpAccess.Read or OpAccess.CondRead or OpAccess.NoMemAccess))
                 return false;
         }
 

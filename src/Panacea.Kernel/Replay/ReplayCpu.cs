@@ -145,6 +145,14 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
         return true;
     }
 
+    /// <summary>Goes by an instruction that has stored what it stores: flags that it sets are not known.</summary>
+    public void GoBy(in Instruction instruction)
+    {
+        if (instruction.RflagsModified != RflagsBits.None)
+            _knownFlags = 0;
+        Ip = instruction.NextIP;
+    }
+
     /// <summary>Returns from a function that is not executed.</summary>
     public StepEnd Return()
     {

@@ -89,8 +89,21 @@ internal static class StoredValues
         return false;
     }
 
-    /// <summary>It puts a register or a number into the frame, where locals are named by the stack pointer or the frame pointer: executed again, it would put there what is there.</summary>
-    public static bool IsOfFrame(in Instruction instruction) => instruction is { Mnemonic: Mnemonic.Mov, Op0Kind: OpKind.Memory, MemoryBase: Register.RBP or Register.RSP, MemoryIndex: Register.None, MemorySegment: not (Register.GS or Register.FS) };
+    /// <summary>It changes memory and no register: executed once, it need not be executed again to tell what registers held behind it.</summary>
+    /// <param name="factory">What tells of instructions.</param>
+    /// <param name="instruction">The instruction.</param>
+    public static bool OnlyStores(InstructionInfoFactory factory, in Instruction instruction)
+    {
+        if (instruction.FlowControl != FlowControl.Next || instruction.IsPrivileged || instruction.IsStringInstruction || !IsStore(factory, instruction))
+            return false;
+        foreach (UsedRegister used in factory.GetInfo(instruction).GetUsedRegisters())
+        {
+            if (used.Access is OpAccess.Write or OpAccess.ReadWrite or OpAccess.CondWrite or OpAccess.ReadCondWrite)
+                return false;
+        }
+
+        return true;
+    }
 
     private static bool IsStore(InstructionInfoFactory factory, in Instruction instruction)
     {

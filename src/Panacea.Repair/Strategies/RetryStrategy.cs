@@ -16,7 +16,7 @@ namespace Panacea.Repair.Strategies;
 public sealed class RetryStrategy : IRepairStrategy
 {
     /// <summary>Functions from the faulty one outwards that are tried, and what all replays of one crash may execute: some microseconds each hundred.</summary>
-    private const int MaxFrames = 5, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
+    private const int MaxFrames = 4, MaxInstructions = 12_000, MaxInstructionsOfOne = 6_000;
 
     /// <summary>Functions around the faulty one whose last stretch is replayed: what a wrong value led to, as a rule, is not far from where it was made.</summary>
     private const int MaxLast = 3;
@@ -81,7 +81,7 @@ public sealed class RetryStrategy : IRepairStrategy
     {
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int left = MaxInstructions, faulty = evidence.FaultyFrame!.Value;
-        bool goesOn = false;
+        bool goesOn = false, isDispatched = false;
         for (int i = faulty; i + 1 < frames.Count && i < faulty + MaxFrames && left > 0; i++)
         {
             if (frames[i + 1].Reliability != FrameReliability.Exact || frames[i + 1].IsTrap || frames[i + 1].Stack != frames[faulty].Stack)
@@ -130,6 +130,11 @@ public sealed class RetryStrategy : IRepairStrategy
                 yield return still;
             else if (left > 0)
                 yield return Call(evidence, i, ref left);
+
+            // Whoever dispatches has called what is wrong perhaps, or with what is wrong; who has called him has nothing to do with it.
+            if (isDispatched)
+                yield break;
+            isDispatched = ReturnCandidate.BoundaryAbove(evidence, i) is not null;
         }
     }
 
