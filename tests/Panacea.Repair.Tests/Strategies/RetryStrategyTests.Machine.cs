@@ -128,6 +128,61 @@ public sealed partial class RetryStrategyTests
         Assert.DoesNotContain("is not there any more", new RetryStrategy().Evaluate(again).Plan?.Explanation ?? "", StringComparison.Ordinal);
     }
 
+    /// <summary>What lies between an argument's being set and the call, and only stores, was done once, and is not done again to tell the argument.</summary>
+    [Fact]
+    public void What_only_stores_does_not_hide_how_a_call_was_set_up()
+    {
+        ulong start = 0;
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_stored", Inner = ["ct_uses"], Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"],
+            Prepare = (kernel, _) => new Dictionary<Gpr, ulong> { [Gpr.R12] = start = kernel.Allocate(256), [Gpr.Rdi] = 0 },
+        });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.Contains($"rdi 0x{start:x} instead of 0x0: over a copy of memory ct_uses, from its entry", verdict.Plan?.Explanation ?? verdict.WhyNot, StringComparison.Ordinal);
+        Assert.DoesNotContain(verdict.Plan!.Writes, w => w.Address.Value >= start && w.Address.Value < start + 256);
+    }
+
+    /// <summary>A result that no register holds any more is where the function has put it, in its own frame; and nowhere else.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_a_function_has_stored_in_its_frame_tells_what_a_call_returned(bool isStored)
+    {
+        ulong target = 0;
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_again_spilled", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"],
+            Prepare = (kernel, _) => new Dictionary<Gpr, ulong> { [Gpr.R12] = target = kernel.Allocate(64), [Gpr.Rcx] = 0, [Gpr.Rax] = 0 },
+        });
+        g.Guest.WriteU64(g.Crash.FaultSp, isStored ? target : 0);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(new CrashCapture(g.Image, TargetLimits.Default).Capture(g.Guest.Memory, g.Crash.Vcpu, g.Point));
+        Assert.True(
+            isStored == (verdict.Plan?.Explanation.Contains($"rcx 0x{target:x} instead of 0x0: over a copy of memory ct_again_spilled, from its last call", StringComparison.Ordinal) == true),
+            $"{verdict.Plan?.Explanation} {verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+    }
+
+    /// <summary>What time it is behind the place of the crash nobody need know.</summary>
+    [Fact]
+    public void A_clock_that_is_read_behind_the_crash_says_nothing_against_going_on()
+    {
+        using CrashedGuest g = Crashed("ct_again_clock", m => m[Pointer] = m.Base + Target, chain: ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"]);
+        RepairPlan? plan = new RetryStrategy().Evaluate(g.Evidence).Plan;
+        Assert.Contains("the replay ends behind the place of the crash, where it reads a clock", plan?.Risks ?? []);
+        Assert.Equal(Confidence.Medium, plan!.Confidence);
+    }
+
+    /// <summary>What a dispatch point has called, and the dispatch point: who has called that has nothing to do with it.</summary>
+    [Fact]
+    public void Nobody_is_asked_beyond_a_dispatch_point()
+    {
+        using CrashedGuest g = new(new CrashSpec { Function = "ct_int", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "call_timer_fn"] });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        string[] said = [verdict.WhyNot!, .. verdict.Tried];
+        Assert.Contains(said, s => s.StartsWith("call_timer_fn, ", StringComparison.Ordinal));
+        Assert.DoesNotContain(said, s => s.StartsWith("vfs_write, ", StringComparison.Ordinal));
+    }
+
     /// <summary>One argument can't be told, for it was read through a register that is not known; the function does without it.</summary>
     [Fact]
     public void What_can_not_be_told_of_a_call_may_be_of_no_matter()
