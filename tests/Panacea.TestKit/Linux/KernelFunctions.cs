@@ -5,7 +5,7 @@ using static Iced.Intel.AssemblerRegisters;
 namespace Panacea.TestKit.Linux;
 
 /// <summary>The text of the synthetic kernel: entry code, trap handlers, a write() path, and functions that die in it, each in its own way.</summary>
-internal static class KernelFunctions
+internal static partial class KernelFunctions
 {
     /// <summary>A pt_regs lies at RSP.</summary>
     private static readonly OrcEntry RegsHere = new(OrcRegister.Sp, 0, OrcRegister.Undefined, 0, OrcType.Regs, Signal: true);
@@ -219,37 +219,9 @@ internal static class KernelFunctions
         text.Add("ct_again_kept", w => w.Frame(() => { w.A.mov(rdi, r12); w.Call("ct_kept"); }));
         text.Add("ct_uses", w => w.Frame(() => { w.At("fault"); w.A.mov(ecx, __dword_ptr[rdi + 8]); }));
         text.Add("ct_passes", w => w.Frame(() => { w.Call("ct_cpuid"); w.A.mov(rdi, rbx); w.Call("ct_uses"); }));
-        text.Add("ct_readable", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[r12 + 8]); w.A.nop(); }));
         text.Add("ct_untrapping", w => w.Frame(() => { w.A.mov(rcx, __qword_ptr[r12]); w.At("fault"); w.A.mov(edx, ecx); w.A.nop(); }));
         text.Add("ct_again_setup", w => w.Frame(() => { w.Call("ct_cpuid"); w.A.mov(rsi, __qword_ptr[rdx + 8]); w.A.mov(rdi, r12); w.Call("ct_uses"); }));
-        text.Add("ct_again_stored", w => w.Frame(() => { w.A.mov(rdi, r12); w.A.mov(__qword_ptr[r12 + 48], r13); w.A.@lock.inc(__dword_ptr[r12 + 56]); w.Call("ct_uses"); }));
-        text.Add("ct_again_spilled", w =>
-        {
-            w.Depth(8);
-            w.A.sub(rsp, 8);
-            w.Depth(16);
-            w.Call("ct_cpuid");
-            w.A.mov(__qword_ptr[rsp], rax);
-            w.A.mov(rcx, rax);
-            w.A.xor(eax, eax);
-            w.At("fault");
-            w.A.mov(edx, __dword_ptr[rcx + 8]);
-            w.A.add(rsp, 8);
-            w.Depth(8);
-            w.A.ret();
-        });
-        text.Add("ct_again_clock", w => w.Frame(() =>
-        {
-            Label early = w.A.CreateLabel();
-            w.A.mov(rax, __qword_ptr[r12]);
-            w.At("fault");
-            w.A.mov(ecx, __dword_ptr[rax + 8]);
-            w.A.rdtsc();
-            w.A.test(eax, eax);
-            w.A.je(early);
-            w.A.nop();
-            w.A.Label(ref early);
-        }));
+        AddReplayed(text);
         text.Add("ct_again_percpu", w => w.Frame(() => { w.A.mov(rbx, 0x40); w.A.add(rbx, __qword_ptr.gs[0]); w.Call("ct_cpuid"); w.At("fault"); w.A.mov(ecx, __dword_ptr[rbx]); }));
         text.Add("ct_again_passes", w => w.Frame(() => { w.A.mov(rdi, r12); w.Call("ct_passes"); }));
         text.Add("ct_again_call", w => w.Frame(() =>

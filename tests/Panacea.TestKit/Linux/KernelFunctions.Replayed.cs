@@ -1,0 +1,40 @@
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Panacea.TestKit.Linux;
+
+/// <summary>Functions whose crashes are told by what lies around them: what they have stored, what would trap now, clocks.</summary>
+internal static partial class KernelFunctions
+{
+    private static void AddReplayed(SyntheticText text)
+    {
+        text.Add("ct_readable", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[r12 + 8]); w.A.nop(); }));
+        text.Add("ct_again_stored", w => w.Frame(() => { w.A.mov(rdi, r12); w.A.mov(__qword_ptr[r12 + 48], r13); w.A.@lock.inc(__dword_ptr[r12 + 56]); w.Call("ct_uses"); }));
+        text.Add("ct_again_spilled", w =>
+        {
+            w.Depth(8);
+            w.A.sub(rsp, 8);
+            w.Depth(16);
+            w.Call("ct_cpuid");
+            w.A.mov(__qword_ptr[rsp], rax);
+            w.A.mov(rcx, rax);
+            w.A.xor(eax, eax);
+            w.At("fault");
+            w.A.mov(edx, __dword_ptr[rcx + 8]);
+            w.A.add(rsp, 8);
+            w.Depth(8);
+            w.A.ret();
+        });
+        text.Add("ct_again_clock", w => w.Frame(() =>
+        {
+            Iced.Intel.Label early = w.A.CreateLabel();
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.At("fault");
+            w.A.mov(ecx, __dword_ptr[rax + 8]);
+            w.A.rdtsc();
+            w.A.test(eax, eax);
+            w.A.je(early);
+            w.A.nop();
+            w.A.Label(ref early);
+        }));
+    }
+}
