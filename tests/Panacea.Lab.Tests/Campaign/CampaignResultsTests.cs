@@ -31,6 +31,7 @@ public sealed class CampaignResultsTests : IDisposable
         File.WriteAllText(Path.Combine(second, CampaignResults.CausesName), """{"kernel":"6.1","workload":"redis","trial":1,"class":"lost wakeup","cause":"nobody woke it"}""" + "\n");
         var together = CampaignStatistics.OfAll([CampaignResults.Read(first), CampaignResults.Read(second)]);
         Assert.Equal((4, 2, 0), (together.Find(CampaignArm.Ladder)!.Manifested, together.Find(CampaignArm.Ladder)!.Recovered, together.Repeated));
+        Assert.Equal(4, together.Whole.Faults);
         Assert.Equal("1 2, 2 2", string.Join(", ", together.BySeed.Select(g => $"{g.Name} {g.Faults}")));
         Assert.Equal("lost wakeup 1, not looked into 1", string.Join(", ", together.Causes.Select(c => $"{c.Name} {c.Runs[CampaignArm.Ladder]}")));
 

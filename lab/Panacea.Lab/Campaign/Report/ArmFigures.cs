@@ -105,6 +105,6 @@ public sealed record CampaignGroup(string Name, int Faults, int NotRun, IReadOnl
     {
         int notRun = records.Count(r => r is { Arm: null, Outcome: TrialOutcome.NotActivated });
         return new CampaignGroup(
-            name, records.Select(r => (r.Kernel, r.Workload, r.Trial)).Distinct().Count(), notRun, [.. arms.Select(arm => ArmFigures.Of(arm, [.. records.Where(r => r.Arm == arm)], notRun))]);
+            name, records.Select(r => (r.CampaignSeed, r.Kernel, r.Workload, r.Trial)).Distinct().Count(), notRun, [.. arms.Select(arm => ArmFigures.Of(arm, [.. records.Where(r => r.Arm == arm)], notRun))]);
     }
 }
