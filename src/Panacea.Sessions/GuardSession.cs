@@ -243,12 +243,15 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
 
     private Next Watch(CancellationToken cancel)
     {
-        WarmMemory.Keep();
         TimeSpan patience = Incidents.Any ? HealthStep : ModuleStep;
         if (_hangs is { } hangs && hangs.NextLook < patience)
             patience = hangs.NextLook;
         GuestWait wait = _target.WaitForStop(patience);
         long seen = Stopwatch.GetTimestamp();
+
+        // Only where nothing has happened: a second CPU often dies right after the first.
+        if (wait.Kind == QemuWaitKind.TimedOut)
+            WarmMemory.Keep();
         switch (wait.Kind)
         {
             case QemuWaitKind.Gone:

@@ -13,6 +13,9 @@ internal static class StoredValues
     /// <summary>Instructions looked at, and how often what was found leads to more.</summary>
     private const int MaxInstructions = 64, MaxRounds = 3;
 
+    /// <summary>Bytes above an address that a function passes on in which whoever has it may have written: most locals whose address is taken are no larger.</summary>
+    private const ulong Reach = 128;
+
     /// <summary>Adds what was stored to what is known.</summary>
     /// <param name="input">The crash; <see cref="ReplayInput.Index"/> is the function's frame.</param>
     /// <param name="start">Guest-virtual address of the first instruction; it was executed, and those behind it, up to the first branch.</param>
@@ -42,9 +45,9 @@ internal static class StoredValues
             if (IsStore(factory, instruction) && cpu.TryAddress(instruction, out ulong at))
             {
                 // What is stored twice is there as it was stored last.
-                bool isOwn = instruction is { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Register, MemorySegment: not (Register.GS or Register.FS) } && instruction.Op1Register.IsGPR64() && at >= frame.Start && at <= frame.End - 8;
+                bool isOwn = instruction is { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Register, MemorySegment: not (Register.GS or Register.FS) } && instruction.Op1Register.IsGPR64() && instruction.MemoryBase is Register.RBP or Register.RSP && at >= frame.Start && at <= frame.End - 8;
                 bool isFirst = !written.Contains(instruction.Op1Register);
-                stores[at & ~7UL] = isOwn && isFirst && !stores.ContainsKey(at & ~7UL) && (at & 7) == 0 ? (Gpr)(instruction.Op1Register - Register.RAX) : null;
+                stores[at & ~7UL] = isOwn && isFirst && !IsShared(input, instruction) && !stores.ContainsKey(at & ~7UL) && (at & 7) == 0 ? (Gpr)(instruction.Op1Register - Register.RAX) : null;
             }
 
             foreach (UsedRegister used in factory.GetInfo(instruction).GetUsedRegisters())
@@ -67,6 +70,20 @@ internal static class StoredValues
         }
 
         return isMore;
+    }
+
+    /// <summary>The function takes the address of what it stores there, or of what it may be a part of: who was called with it may have changed it.</summary>
+    private static bool IsShared(ReplayInput input, in Instruction store)
+    {
+        if (!input.Analysis.Functions.TryFindFunction(store.IP, out FunctionParts function) || !FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _))
+            return true;
+        foreach (Instruction instruction in graph.Instructions.Values)
+        {
+            if (instruction.Mnemonic == Mnemonic.Lea && instruction.MemoryBase == store.MemoryBase && unchecked(store.MemoryDisplacement64 - instruction.MemoryDisplacement64) < Reach)
+                return true;
+        }
+
+        return false;
     }
 
     /// <summary>Code behind the first branch stores something in the frame, too: it may be at the same place.</summary>

@@ -9,21 +9,27 @@ internal static partial class KernelFunctions
     {
         text.Add("ct_readable", w => w.Frame(() => { w.At("fault"); w.A.mov(rcx, __qword_ptr[r12 + 8]); w.A.nop(); }));
         text.Add("ct_again_stored", w => w.Frame(() => { w.A.mov(rdi, r12); w.A.mov(__qword_ptr[r12 + 48], r13); w.A.@lock.inc(__dword_ptr[r12 + 56]); w.Call("ct_uses"); }));
-        text.Add("ct_again_spilled", w =>
+        foreach (string name in (string[])["ct_again_spilled", "ct_again_shared"])
         {
-            w.Depth(8);
-            w.A.sub(rsp, 8);
-            w.Depth(16);
-            w.Call("ct_cpuid");
-            w.A.mov(__qword_ptr[rsp], rax);
-            w.A.mov(rcx, rax);
-            w.A.xor(eax, eax);
-            w.At("fault");
-            w.A.mov(edx, __dword_ptr[rcx + 8]);
-            w.A.add(rsp, 8);
-            w.Depth(8);
-            w.A.ret();
-        });
+            text.Add(name, w =>
+            {
+                w.Depth(8);
+                w.A.sub(rsp, 8);
+                w.Depth(16);
+                w.Call("ct_cpuid");
+                w.A.mov(__qword_ptr[rsp], rax);
+                if (name == "ct_again_shared")
+                    w.A.lea(rdx, __qword_ptr[rsp]);
+                w.A.mov(rcx, rax);
+                w.A.xor(eax, eax);
+                w.At("fault");
+                w.A.mov(edx, __dword_ptr[rcx + 8]);
+                w.A.add(rsp, 8);
+                w.Depth(8);
+                w.A.ret();
+            });
+        }
+
         text.Add("ct_again_clock", w => w.Frame(() =>
         {
             Iced.Intel.Label early = w.A.CreateLabel();
