@@ -74,7 +74,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             PreemptCount = (cpu.PreemptCount - handler) & PreemptMask,
             PreemptWord = cpu.PreemptCount - handler,
             HandlerPreemptCount = handler,
-            StackFrom = regsAddress == 0 ? null : ip => unwinder.Unwind(UnwindStart.From(crash with { Ip = ip }, regsAddress)),
+            StackFrom = regsAddress == 0 ? null : (ip, sp) => unwinder.Unwind(UnwindStart.From(crash.With(Gpr.Rsp, sp) with { Ip = ip }, regsAddress)),
         };
     }
 

@@ -27,6 +27,9 @@ internal sealed class ArmedKernel : IDisposable
 
     public ulong[] Addresses => [.. Points.Select(p => p.Address)];
 
+    /// <summary>Every oops begins here, before a line of it is printed (oops_begin, arch/x86/kernel/dumpstack.c); null where the kernel does not tell.</summary>
+    public ulong? OopsBegin => Image.TryFindSymbol("oops_begin", out ulong address) ? address : null;
+
     public DeathPoint? PointAt(ulong address) => Points.FirstOrDefault(p => p.Address == address);
 
     /// <summary>True when the kernel has finished booting: its text is patched and its per-CPU areas are up (system_state, include/linux/kernel.h).</summary>

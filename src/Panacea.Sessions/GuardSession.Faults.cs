@@ -3,6 +3,7 @@ using Panacea.Kernel;
 using Panacea.Repair.Journal;
 using Panacea.Sessions.Control;
 using Panacea.Target;
+using Panacea.Target.Qemu;
 using Panacea.Target.Qemu.Gdb;
 
 namespace Panacea.Sessions;
@@ -18,12 +19,26 @@ public sealed partial class GuardSession
 
     private void Note(GuestRequest request, GuestAnswer answer)
     {
-        if (request is FaultInjectRequest { UntilCrash: true } && answer.Error is null)
-            _untilCrash.AddRange(answer.Faults);
+        if (request is not FaultInjectRequest { UntilCrash: true } || answer.Error is not null)
+            return;
+        _untilCrash.AddRange(answer.Faults);
+        if (_armed!.OopsBegin is not { } begin)
+            return;
+        IHeldGuest stop = _target.Stop();
+        try
+        {
+            _target.ArmBreakpoints([.. _armed.Addresses, begin]);
+        }
+        finally
+        {
+            if (stop.Reason == StopReason.Requested)
+                stop.Resume();
+        }
     }
 
-    /// <summary>At a crash, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. At a hang afterwards: without it
-    /// many a loop would end by itself, and nobody would see what is made of it. On a guest that nobody experiments with there is nothing to do.</summary>
+    /// <summary>At a crash, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. That is where the oops begins, as in a guest
+    /// without a guard, in which it is taken out when the console tells of the crash: in what every oops comes by it would crash the oops, and that one's oops, and no death point would be reached. At a hang it is
+    /// afterwards: without it many a loop would end by itself, and nobody would see what is made of it. On a guest that nobody experiments with there is nothing to do.</summary>
     private void TakeOutFaults()
     {
         foreach (Fault fault in _untilCrash)

@@ -354,7 +354,10 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
         DeathPoint? point = vcpu < 0 ? null : _armed?.PointAt(guest.ReadRegisters(vcpu).Rip);
         if (point is null)
         {
-            // Nobody waits for this stop any more: QEMU was suspended when it was asked for, and what else was armed then serves nobody.
+            if (vcpu >= 0 && _untilCrash.Count > 0 && guest.ReadRegisters(vcpu).Rip == _armed?.OopsBegin)
+                TakeOutFaults();
+
+            // Nobody waits for this stop any more: QEMU was suspended when it was asked for, or it was for an experiment. What else was armed then serves nobody.
             if (_armed is { } armed)
                 _target.ArmBreakpoints(armed.Addresses);
             guest.Resume();

@@ -116,7 +116,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             DeathPoint live = Checked(point);
             evidence = kernel.Capture.Capture(target.Memory, registers, live, Mark);
             Mark("diagnosed");
-            evidence = WithEarlierRepairs(evidence);
+            evidence = WithInterruptInService(WithEarlierRepairs(evidence));
             RepairPlan? plan = Choose(evidence, bars, live, out ladder);
             Guarded(() => kernel.Capture.TouchForReport(evidence));
             if (plan is not null && Apply(guest, vcpu, evidence, plan, live))
@@ -148,6 +148,15 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
         int earlier = 0;
         Guarded(() => earlier = EarlierRepairs?.Invoke(evidence) ?? 0);
         return earlier == 0 && Injected.Count == 0 ? evidence : evidence with { EarlierRepairs = earlier, Injected = Injected };
+    }
+
+    /// <summary>What could not be delivered is what a double fault may be of.</summary>
+    private CrashEvidence WithInterruptInService(CrashEvidence evidence)
+    {
+        int? vector = null;
+        if (evidence is { IsDoubleFault: true, IsGuardHit: false })
+            Guarded(() => vector = MonitorApic.InService(target.HumanMonitor($"info lapic {evidence.Vcpu.Vcpu}"), evidence.Vcpu.Vcpu));
+        return vector is null ? evidence : evidence with { InService = vector };
     }
 
     /// <param name="evidence">The crash.</param>

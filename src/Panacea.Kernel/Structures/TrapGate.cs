@@ -8,7 +8,8 @@ namespace Panacea.Kernel.Structures;
 /// <param name="Type">Kind of gate: 14 for an interrupt gate, 15 for a trap gate (Intel SDM 3A, 6.14.1).</param>
 /// <param name="Level">The least privileged ring that may raise it by an instruction.</param>
 /// <param name="IsPresent">The CPU takes it.</param>
-public readonly record struct TrapGate(ulong Target, ushort Selector, int Type, int Level, bool IsPresent)
+/// <param name="Stack">Which of the task state segment's stacks the CPU goes to (IST), 0 for none.</param>
+public readonly record struct TrapGate(ulong Target, ushort Selector, int Type, int Level, bool IsPresent, int Stack)
 {
     /// <summary>Gates of a table.</summary>
     public const int Count = 256;
@@ -26,7 +27,7 @@ public readonly record struct TrapGate(ulong Target, ushort Selector, int Type, 
     {
         ReadOnlySpan<byte> gate = Raw(table, vector);
         ulong target = BinaryPrimitives.ReadUInt16LittleEndian(gate) | ((ulong)BinaryPrimitives.ReadUInt16LittleEndian(gate[6..]) << 16) | ((ulong)BinaryPrimitives.ReadUInt32LittleEndian(gate[8..]) << 32);
-        return new TrapGate(target, BinaryPrimitives.ReadUInt16LittleEndian(gate[2..]), gate[5] & 0x1f, gate[5] >> 5 & 3, (gate[5] & 0x80) != 0);
+        return new TrapGate(target, BinaryPrimitives.ReadUInt16LittleEndian(gate[2..]), gate[5] & 0x1f, gate[5] >> 5 & 3, (gate[5] & 0x80) != 0, gate[4] & 7);
     }
 
     /// <summary>The bytes of a gate.</summary>

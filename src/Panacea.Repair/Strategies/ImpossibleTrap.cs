@@ -29,11 +29,12 @@ internal static class ImpossibleTrap
         string explanation = $"what has trapped at {where} is not there any more: the instruction that is, which {(isImpossible ? "can't" : "does not with the registers and the memory of now")}, is executed";
         if (TrapReturn.IsSilent(evidence))
             return StrategyVerdict.Applies(TrapReturn.Plan(evidence, evidence.Crash with { Flags = evidence.Crash.Flags & ~ResumeFlag }) with { Kind = RepairKind.Retry, Explanation = explanation });
-        if (Resumption.NeedsFlags(evidence, evidence.Crash.Ip))
-            return null;
         List<(Gpr, ulong)> registers = [.. Enumerable.Range((int)Gpr.Rcx, (int)Gpr.R15).Select(i => (Gpr)i).Where(r => r != Gpr.Rsp).Select(r => (r, evidence.Crash.Gpr[r]))];
         var landing = new Landing(
-            evidence.Crash.Ip, evidence.Crash.Sp, registers, WritableRegister.Rax, evidence.Crash.Gpr[Gpr.Rax], evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []));
+            evidence.Crash.Ip, evidence.Crash.Sp, registers, WritableRegister.Rax, evidence.Crash.Gpr[Gpr.Rax], evidence.Crash.InterruptsEnabled, null, new AbandonedFrames([], 0, false, false, []))
+        {
+            KeepsFlags = true,
+        };
         return ReturnPlan.TryMake(evidence, landing, out RepairPlan plan, out _) ? StrategyVerdict.Applies(plan with { Kind = RepairKind.Retry, Explanation = explanation, Lost = [], Risks = [] }) : null;
     }
 

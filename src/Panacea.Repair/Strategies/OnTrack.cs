@@ -28,7 +28,7 @@ internal static class OnTrack
                 yield return evidence with { Stack = evidence.Stack with { Frames = frames }, LeftCodeAt = left };
 
             // What was read wrongly may have been a push: then all of the stack is another one than where the CPU has trapped the code would have it.
-            else if (evidence.StackFrom?.Invoke(left) is { Frames: [_, { Reliability: FrameReliability.Exact } caller, ..] } other && evidence.LocationOf(caller) is not null
+            else if (evidence.StackFrom?.Invoke(left, evidence.Crash.Sp) is { Frames: [_, { Reliability: FrameReliability.Exact } caller, ..] } other && evidence.LocationOf(caller) is not null
                 && FunctionReturn.TryCompute(evidence.Analysis, other.Frames, 0, out _, out _))
                 yield return evidence with { Stack = other, LeftCodeAt = left };
         }

@@ -28,6 +28,9 @@ internal sealed record Landing(
     /// <summary>Memory to be written when everything has been given back, before it goes on.</summary>
     public IReadOnlyList<PlannedWrite> AtEnd { get; init; } = [];
 
+    /// <summary>The flags that code looks at are there as of the crash; otherwise they are as at a function's entry.</summary>
+    public bool KeepsFlags { get; init; }
+
     /// <summary>The return of an abandoned function to its caller.</summary>
     /// <param name="state">Registers and stack as they are when it has just returned.</param>
     /// <param name="result">Its result; null where it has none.</param>
@@ -49,7 +52,7 @@ internal sealed record Landing(
 /// </summary>
 internal static class ReturnPlan
 {
-    private const ulong InterruptFlag = 1 << 9;
+    private const ulong TrapFlag = 1 << 8, InterruptFlag = 1 << 9, ResumeFlag = 1 << 16;
 
     /// <summary>Locks that are given back: each takes a stop.</summary>
     private const int MaxCalls = 64;
@@ -79,7 +82,7 @@ internal static class ReturnPlan
         List<PlannedWrite> writes = [.. leave, .. count is null ? [] : new[] { count }, .. UsedUpStack.Mend(evidence)];
         var steps = new List<PlannedContinuation>();
         ulong atCrash = evidence.Point.Symbol == "oops_end" ? evidence.Crash.Flags : evidence.Vcpu.Rflags;
-        ulong atEnd = (ReturnState.CleanFlags(atCrash) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
+        ulong atEnd = ((target.KeepsFlags ? atCrash & ~(TrapFlag | ResumeFlag) : ReturnState.CleanFlags(atCrash)) & ~InterruptFlag) | (target.Interrupts ? InterruptFlag : 0);
         List<PlannedRegister> first = [.. target.CalleeSaved.Select(r => new PlannedRegister(vcpu, (WritableRegister)(int)r.Register, r.Value, "callee-saved register as the caller left it"))];
         if (target.CallStack is { } below)
         {

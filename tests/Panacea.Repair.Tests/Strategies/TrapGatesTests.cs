@@ -85,7 +85,7 @@ public sealed class TrapGatesTests
     }
 
     /// <summary>struct gate_struct: an interrupt gate of level 0.</summary>
-    private static byte[] Gate(ulong to)
+    internal static byte[] Gate(ulong to)
     {
         byte[] gate = new byte[GateBytes];
         BinaryPrimitives.WriteUInt16LittleEndian(gate, unchecked((ushort)to));

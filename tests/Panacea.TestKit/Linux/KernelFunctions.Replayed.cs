@@ -30,6 +30,7 @@ internal static partial class KernelFunctions
             });
         }
 
+        text.Add("ct_returns", w => { w.Depth(8); w.A.nop(); w.At("returns"); w.A.ret(); w.At("fault"); w.A.int3(); w.A.int3(); });
         text.Add("ct_again_clock", w => w.Frame(() =>
         {
             Iced.Intel.Label early = w.A.CreateLabel();

@@ -23,7 +23,7 @@ internal static partial class KernelFunctions
     public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_pushed", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_flag", "ct_again_result", "ct_again_kept", "ct_again_passes", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
 
     /// <summary>More of them, which <c>ct_more</c> calls.</summary>
-    public static readonly string[] Further = ["ct_again_unflagged", "kmem_cache_alloc_ct", "ct_indexed", "napi_complete_done", "ct_again_setup", "ct_again_percpu", "ct_untrapping", "ct_readable", "ct_again_stored", "ct_again_spilled", "ct_again_shared", "ct_again_clock", "kfree"];
+    public static readonly string[] Further = ["ct_again_unflagged", "kmem_cache_alloc_ct", "ct_indexed", "napi_complete_done", "ct_again_setup", "ct_again_percpu", "ct_untrapping", "ct_readable", "ct_again_stored", "ct_again_spilled", "ct_again_shared", "ct_again_clock", "ct_returns", "kfree"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -71,6 +71,7 @@ internal static partial class KernelFunctions
         Through(text, "__stack_chk_fail", "panic");
         Through(text, "check_panic_on_warn", "panic");
         Through(text, "ct_warned", "check_panic_on_warn");
+        text.Add("oops_begin", w => { w.Depth(8); w.A.nop(); w.A.ret(); });
         foreach (string dead in (string[])["make_task_dead", "rewind_stack_and_make_dead", "do_exit"])
             text.Add(dead, w => { w.Depth(8); w.A.ud2(); });
         Sleepers(text);
