@@ -28,6 +28,9 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
 
     private readonly CodeMap _codeMap = new(image);
     private AnalysedCode _code = new(image);
+    private KeptHoldings? _holdings;
+
+    private sealed record KeptHoldings(AnalysedCode Code, ulong? Offset, HoldingsAnalysis Analysis);
 
     /// <summary>The map of the kernel's code.</summary>
     public CodeMap CodeMap => _codeMap;
@@ -135,7 +138,7 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
             Kernel = cpu.Kernel, Memory = cpu.Memory, Point = point, Vcpu = cpu.Vcpu, Crash = crash, PtRegsAddress = regsAddress, TrapEntry = entry,
             Kind = kind, Fault = access, Context = context, Cpu = cpu.Cpu, Task = cpu.Task, Stack = stack,
             PreemptCountAddress = preemptCountAt,
-            Holdings = new HoldingsAnalysis(code, a => image.Symbolize(a) is { Offset: 0 } location ? location.Name : null, _codeMap, preemptCountAt, cpu.Vcpu.GsBase),
+            Holdings = HoldingsOf(code, preemptCountAt, cpu.Vcpu.GsBase),
             Analysis = new FrameAnalysis(code, _codeMap, image, new GuestStack(cpu.Kernel.Space, StacksOf(cpu)), _codeMap, _codeMap),
             FaultyFrame = faulty, WhyNoFaultyFrame = whyNot, Unavailable = cpu.Unavailable, Hang = hang, IsGuardHit = overflowed,
         };
@@ -148,6 +151,17 @@ public sealed class CrashCapture(RepairImage image, TargetLimits limits)
         if (code.Instructions > KeptInstructions)
             Volatile.Write(ref _code, code = new AnalysedCode(image));
         return code;
+    }
+
+    /// <summary>What functions hold follows from their code, and from where the preempt count lies in the CPU's area, which is the same for all CPUs.</summary>
+    private HoldingsAnalysis HoldingsOf(AnalysedCode code, ulong? preemptCount, ulong gsBase)
+    {
+        ulong? offset = preemptCount is { } address ? unchecked(address - gsBase) : null;
+        if (Volatile.Read(ref _holdings) is { } kept && ReferenceEquals(kept.Code, code) && kept.Offset == offset)
+            return kept.Analysis;
+        var analysis = new HoldingsAnalysis(code, a => image.Symbolize(a) is { Offset: 0 } location ? location.Name : null, _codeMap, preemptCount, gsBase);
+        Volatile.Write(ref _holdings, new KeptHoldings(code, offset, analysis));
+        return analysis;
     }
 
     private static ulong? PreemptCountAddress(CapturedCpu cpu)

@@ -27,6 +27,9 @@ internal sealed class FlowGraph
 
     private readonly Dictionary<ulong, Instruction> _instructions = [];
     private readonly HashSet<ulong> _leaders = [];
+
+    // Ways out of the instructions that do not just lead to the next one.
+    private readonly Dictionary<ulong, FlowEdge[]> _branches = [];
     private readonly IControlFlowHints _hints;
     private readonly FunctionParts _function;
 
@@ -88,8 +91,10 @@ internal sealed class FlowGraph
                 }
 
                 graph._instructions.Add(at, instruction);
-                graph.EdgesOf(instruction, edges);
                 ulong next = instruction.NextIP;
+                graph.FindEdges(instruction, edges);
+                if (edges is not [{ Kind: FlowEdgeKind.Plain } only] || only.To != next)
+                    graph._branches.Add(at, [.. edges]);
                 bool falls = false;
                 foreach (FlowEdge edge in edges)
                 {
@@ -167,8 +172,20 @@ internal sealed class FlowGraph
         return before.TryGetValue(address, out ulong at) && _instructions.TryGetValue(at, out instruction);
     }
 
-    /// <summary>Every way out of <paramref name="instruction"/> that stays inside the function.</summary>
+    /// <summary>Every way out of one of the instructions that stays inside the function.</summary>
     public void EdgesOf(in Instruction instruction, List<FlowEdge> edges)
+    {
+        edges.Clear();
+        if (_branches.TryGetValue(instruction.IP, out FlowEdge[]? known))
+            edges.AddRange(known);
+        else
+            edges.Add(new FlowEdge(instruction.NextIP, FlowEdgeKind.Plain));
+    }
+
+    /// <summary>Nothing but the next instruction follows.</summary>
+    public bool IsStraight(in Instruction instruction) => !_branches.ContainsKey(instruction.IP);
+
+    private void FindEdges(in Instruction instruction, List<FlowEdge> edges)
     {
         edges.Clear();
         ulong next = instruction.NextIP;

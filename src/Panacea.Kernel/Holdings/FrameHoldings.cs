@@ -42,9 +42,11 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     private const int MaxVisits = 64;
 
     /// <summary>Answers that are kept; a stack has fewer frames.</summary>
-    private const int MaxAnswers = 1024;
+    private const int MaxAnswers = 1024, MaxCallees = 8192;
 
     private readonly ConcurrentDictionary<(ulong Entry, CodePoint At), (FrameHoldings? Holdings, Decline Why)> _answers = [];
+    private readonly ConcurrentDictionary<ulong, (FlowGraph Graph, Dictionary<ulong, State> Blocks)> _followed = [];
+    private readonly ConcurrentDictionary<ulong, (string Name, LockFunction Function)?> _callees = [];
 
     /// <summary>Things held at once; more is a loop that takes without giving back.</summary>
     private const int MaxHeld = 32;
@@ -73,52 +75,105 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         holdings = FrameHoldings.Nothing;
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why))
             return false;
-        ulong? goal = GoalOf(graph, at);
-        if (goal is not { } target)
+        if (GoalOf(graph, at) is not { } goal)
         {
             why = new Decline(DeclineReason.Unreached, at.Address);
             return false;
         }
 
-        var states = new Dictionary<ulong, State> { [function.Main.Start] = State.Entry };
-        var visits = new Dictionary<ulong, int>();
-        var pending = new Queue<ulong>([function.Main.Start]);
-        var edges = new List<FlowEdge>(4);
-        while (pending.TryDequeue(out ulong ip))
+        if (!TryBlocks(graph, out Dictionary<ulong, State> blocks, out why))
+            return false;
+        if (StateAt(graph, blocks, goal) is not { } found)
         {
-            if (!graph.Instructions.TryGetValue(ip, out Instruction instruction))
-                continue;
-            if ((visits[ip] = visits.GetValueOrDefault(ip) + 1) > MaxVisits)
-            {
-                why = new Decline(DeclineReason.TooLarge, ip);
-                return false;
-            }
-
-            State after = Step(states[ip], instruction, graph);
-            graph.EdgesOf(instruction, edges);
-            foreach (FlowEdge edge in edges)
-            {
-                if (!states.TryGetValue(edge.To, out State? before))
-                    states[edge.To] = after;
-                else if (before.Merge(after) is { } merged)
-                    states[edge.To] = merged;
-                else
-                    continue;
-                pending.Enqueue(edge.To);
-            }
-        }
-
-        if (!states.TryGetValue(target, out State? found))
-        {
-            why = new Decline(DeclineReason.Unreached, target);
+            why = new Decline(DeclineReason.Unreached, goal);
             return false;
         }
 
         // An indirect jump may lead over any code of the function, and the account of that is missing.
         IReadOnlyList<string> doubts = graph.HasUnknownTargets ? [.. found.Doubts, "an indirect jump may lead over any of its code"] : found.Doubts;
         holdings = new FrameHoldings(found.Held, found.May, found.IsPreemptKnown ? found.Preempt : null, found.Interrupts, doubts, found.Reference);
-        why = default;
         return true;
+    }
+
+    /// <summary>What is held where each block of a function begins: places between which nothing leads in or out.</summary>
+    private bool TryBlocks(FlowGraph graph, out Dictionary<ulong, State> blocks, out Decline why)
+    {
+        why = default;
+        ulong entry = graph.Function.Main.Start;
+        if (_followed.TryGetValue(entry, out (FlowGraph Graph, Dictionary<ulong, State> Blocks) known) && ReferenceEquals(known.Graph, graph))
+        {
+            blocks = known.Blocks;
+            return true;
+        }
+
+        blocks = new Dictionary<ulong, State> { [entry] = State.Entry };
+        var visits = new Dictionary<ulong, int>();
+        var pending = new Queue<ulong>([entry]);
+        var waiting = new HashSet<ulong> { entry };
+        var edges = new List<FlowEdge>(4);
+        while (pending.TryDequeue(out ulong start))
+        {
+            waiting.Remove(start);
+            if ((visits[start] = visits.GetValueOrDefault(start) + 1) > MaxVisits)
+            {
+                why = new Decline(DeclineReason.TooLarge, start);
+                return false;
+            }
+
+            State after = blocks[start];
+            foreach (Instruction instruction in BlockFrom(graph, start))
+            {
+                after = Step(after, instruction, graph);
+                graph.EdgesOf(instruction, edges);
+            }
+
+            foreach (FlowEdge edge in edges)
+            {
+                if (!blocks.TryGetValue(edge.To, out State? before))
+                    blocks[edge.To] = after;
+                else if (before.Merge(after) is { } merged)
+                    blocks[edge.To] = merged;
+                else
+                    continue;
+                if (waiting.Add(edge.To))
+                    pending.Enqueue(edge.To);
+            }
+
+            edges.Clear();
+        }
+
+        if (_followed.Count < MaxAnswers)
+            _followed[entry] = (graph, blocks);
+        return true;
+    }
+
+    /// <summary>The instructions of the block that begins there; none where none does.</summary>
+    private static IEnumerable<Instruction> BlockFrom(FlowGraph graph, ulong start)
+    {
+        for (ulong ip = start; graph.Instructions.TryGetValue(ip, out Instruction instruction); ip = instruction.NextIP)
+        {
+            yield return instruction;
+            if (!graph.IsStraight(instruction) || graph.IsLeader(instruction.NextIP))
+                yield break;
+        }
+    }
+
+    private State? StateAt(FlowGraph graph, Dictionary<ulong, State> blocks, ulong goal)
+    {
+        foreach ((ulong start, State before) in blocks)
+        {
+            State state = before;
+            if (!BlockFrom(graph, start).Any(i => i.IP == goal))
+                continue;
+            foreach (Instruction instruction in BlockFrom(graph, start))
+            {
+                if (instruction.IP == goal)
+                    return state;
+                state = Step(state, instruction, graph);
+            }
+        }
+
+        return null;
     }
 
     private static ulong? GoalOf(FlowGraph graph, CodePoint at)
@@ -138,7 +193,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     {
         if (instruction.Mnemonic == Mnemonic.Call)
         {
-            if (instruction.FlowControl != FlowControl.Call || graph.IsLocalCall(instruction) || nameOf(instruction.NearBranchTarget) is not { } name || LockFunctions.Find(name) is not { } function)
+            if (instruction.FlowControl != FlowControl.Call || graph.IsLocalCall(instruction) || CalleeOf(instruction.NearBranchTarget) is not var (name, function))
                 return state;
             return function.Takes ? state.Take(new Holding(function.Kind, instruction.IP, name, function.Argument), function) : state.Give(function);
         }
@@ -154,7 +209,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
             case Mnemonic.Bts or Mnemonic.Cmpxchg or Mnemonic.Cmpxchg8b or Mnemonic.Cmpxchg16b when instruction.HasLockPrefix:
             case Mnemonic.Xchg when instruction.Op0Kind == OpKind.Memory:
                 // What inlined locks are taken by: bit locks, trylocks, lock-free counts. Most such instructions are no locks; which are can't be told from the code.
-                return state.Doubt($"'{instruction.Mnemonic.ToString().ToLowerInvariant()}' at 0x{instruction.IP:x}");
+                return state.Doubt($"'{NameOf(instruction.Mnemonic)}' at 0x{instruction.IP:x}");
             case Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub when IsPreemptCount(instruction):
                 return instruction.Mnemonic switch
                 {
@@ -167,6 +222,27 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
             default:
                 return instruction is { HasLockPrefix: true, Mnemonic: Mnemonic.Inc or Mnemonic.Add or Mnemonic.Xadd } ? state with { Reference = true } : state;
         }
+    }
+
+    /// <summary>The names of an enumeration are looked for in the program's own description, which takes as long as following a function.</summary>
+    private static string NameOf(Mnemonic mnemonic) => mnemonic switch
+    {
+        Mnemonic.Bts => "bts",
+        Mnemonic.Cmpxchg => "cmpxchg",
+        Mnemonic.Cmpxchg8b => "cmpxchg8b",
+        Mnemonic.Cmpxchg16b => "cmpxchg16b",
+        _ => "xchg",
+    };
+
+    /// <summary>What a callee takes or gives back; null where it is no lock function.</summary>
+    private (string Name, LockFunction Function)? CalleeOf(ulong target)
+    {
+        if (_callees.TryGetValue(target, out (string, LockFunction)? known))
+            return known;
+        known = nameOf(target) is { } name && LockFunctions.Find(name) is { } function ? (name, function) : null;
+        if (_callees.Count < MaxCallees)
+            _callees[target] = known;
+        return known;
     }
 
     private static bool IsSmall(in Instruction instruction) => instruction.Op1Kind is OpKind.Immediate8to32 or OpKind.Immediate32 && unchecked((int)instruction.GetImmediate(1)) is > -0x10_0000 and < 0x10_0000;
