@@ -19,6 +19,9 @@ public sealed class KillStrategy : IRepairStrategy
     /// (arch/x86/entry/entry_64.S); do_exit was split off make_task_dead in 5.17 (commit 0e25498f8cd4, "exit: Add and use make_task_dead.").</summary>
     private static readonly string[] ExitPaths = ["rewind_stack_and_make_dead", "rewind_stack_do_exit", "make_task_dead", "do_exit"];
 
+    /// <summary>Beginnings of names of kernel threads for which everybody waits in the end (kernel/rcu/tree.c, kernel/stop_machine.c, kernel/softirq.c, kernel/kthread.c).</summary>
+    private static readonly string[] Indispensable = ["rcu_preempt", "rcu_sched", "migration/", "ksoftirqd/", "kthreadd"];
+
     /// <inheritdoc/>
     public RepairKind Kind => RepairKind.Kill;
 
@@ -29,6 +32,8 @@ public sealed class KillStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {Describe(evidence.Context)}: there is no process to take out");
         if (evidence.Task is { Tgid: 1 } or { Pid: 0 })
             return StrategyVerdict.Declines("the crash is in init or the idle task, which the kernel can't live without");
+        if (evidence is { Context: CrashContext.KernelThread, Task: { } thread } && Array.Exists(Indispensable, name => thread.Comm.StartsWith(name, StringComparison.Ordinal)))
+            return StrategyVerdict.Declines($"the crash is in {thread.Comm}, which the kernel can't live without: nobody starts it again");
         if (TaskSwitch.WhyNot(evidence) is { } half)
             return StrategyVerdict.Declines(half);
         string? path = Array.Find(ExitPaths, evidence.Kernel.HasSymbol);

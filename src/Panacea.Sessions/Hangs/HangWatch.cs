@@ -136,7 +136,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
         }
     }
 
-    /// <summary>Hangs that were reported are not reported again until their CPU has got on in between.</summary>
+    /// <summary>Hangs that were reported are not reported again until their CPU has got on in between, but beside new ones.</summary>
     public void Told(IEnumerable<HangingCpu> hangs)
     {
         foreach (HangingCpu hang in hangs)
@@ -237,6 +237,9 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
                 (track.TickedAt, track.SwitchedAt) = (track.Now, track.Now);
         }
 
+        // Those that were told of before and hang still may be what a new one waits for, or wait for the same: what is to be done may follow from all of them together alone.
+        if (found.Count > 0)
+            found.AddRange(_tracks.Where(t => t.Told is not null).Select(t => t.Told! with { Progress = t.Last }));
         Relax();
         return found;
     }

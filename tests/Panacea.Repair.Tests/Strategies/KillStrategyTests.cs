@@ -105,6 +105,27 @@ public sealed class KillStrategyTests
         Assert.Contains("can't live without", new KillStrategy().Evaluate(g.Evidence).WhyNot);
     }
 
+    /// <summary>Everybody waits for some kernel threads in the end; a process may have any name.</summary>
+    [Theory]
+    [InlineData("rcu_preempt", true, false)]
+    [InlineData("migration/1", true, false)]
+    [InlineData("kthreadd", true, false)]
+    [InlineData("kworker/0:1", true, true)]
+    [InlineData("rcu_preempt", false, true)]
+    public void A_kernel_thread_that_nobody_can_do_without_is_not_killed(string name, bool isKernelThread, bool isKilled)
+    {
+        using var g = new CrashedGuest(new CrashSpec(), task: k =>
+        {
+            SyntheticTask task = k.AddTask(77, name, null);
+            k.Put(task.Address, "task_struct.flags", isKernelThread ? 0x20_0000u : 0u);
+            return task;
+        });
+        StrategyVerdict verdict = new KillStrategy().Evaluate(g.Evidence);
+        Assert.Equal(isKilled, verdict.Plan is not null);
+        if (!isKilled)
+            Assert.Contains($"{name}, which the kernel can't live without", verdict.WhyNot, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(0x100u, "softirq")]
     [InlineData(0x1_0000u, "hardware interrupt")]

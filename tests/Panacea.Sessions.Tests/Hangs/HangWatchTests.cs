@@ -121,6 +121,16 @@ public sealed class HangWatchTests : IDisposable
         Assert.Empty(_watch.TakeOverdue());
     }
 
+    /// <summary>What is to be done may follow from all that hang together: whoever was told of is there again beside another one.</summary>
+    [Fact]
+    public void A_hang_that_was_told_is_told_again_beside_another_one()
+    {
+        Place(irqs: false);
+        _watch.Told(Watched(TimeSpan.FromSeconds(2), ticks: false));
+        _vm.Place = vcpu => Kernel.Vcpu(vcpu, Kernel["ct_int"], default, 2);
+        Assert.Equal([1, 0], Watched(TimeSpan.FromSeconds(3), ticks: false, vcpu: 1).Select(h => h.Cpu));
+    }
+
     /// <summary>vCPUs need not have the numbers of the kernel's CPUs.</summary>
     [Fact]
     public void The_vcpu_of_a_cpu_is_told_by_its_registers()

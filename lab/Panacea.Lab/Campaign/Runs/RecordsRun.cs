@@ -8,7 +8,7 @@ namespace Panacea.Lab.Campaign.Runs;
 /// <param name="load">The recorder.</param>
 internal sealed class RecordsRun(Guest guest, RecordLoad load) : IWorkloadRun
 {
-    private const int Steps = 5;
+    private const int Steps = 5, MaxShown = 160;
 
     /// <inheritdoc/>
     public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
@@ -19,14 +19,25 @@ internal sealed class RecordsRun(Guest guest, RecordLoad load) : IWorkloadRun
 
             // What had been promised before is read, as far as the page cache and the disk have it.
             long promised = load.Promised;
-            string file = (await guest.RunAsync($"base64 /data/{load.FileName}", limit, cancel)).Output;
-            return (load.Messages, RecordLoad.Check(Convert.FromBase64String(file.ReplaceLineEndings("")), promised));
+            GuestCommandResult read = await guest.RunAsync($"base64 /data/{load.FileName}", limit, cancel);
+            if (read.Status != 0)
+                return ([.. load.Messages, $"records: they can't be read: status {read.Status}, {Last(read.Output)}"], []);
+            byte[] file = new byte[read.Output.Length];
+            return Convert.TryFromBase64String(read.Output.ReplaceLineEndings(""), file, out int length)
+                ? (load.Messages, RecordLoad.Check(file.AsSpan(..length), promised))
+                : ([.. load.Messages, $"records: what was read of them is no Base64: {FirstThatIsNone(read.Output)}"], []);
         }
-        catch (Exception e) when (e is IOException or TimeoutException or LabException or FormatException)
+        catch (Exception e) when (e is IOException or TimeoutException or LabException)
         {
             return ([$"records: {e.Message}"], []);
         }
     }
+
+    private static string Last(string output) => Shortened(output.TrimEnd().Split('\n')[^1]);
+
+    private static string FirstThatIsNone(string output) => Shortened(output.Split('\n').FirstOrDefault(line => !System.Buffers.Text.Base64.IsValid(line)) ?? output);
+
+    private static string Shortened(string line) => line.Length > MaxShown ? $"{line[..MaxShown]} …" : line;
 
     /// <inheritdoc/>
     public Task<IReadOnlyList<string>> CheckDiskAsync(string disk, CancellationToken cancel) => load.VerifyAsync(disk, cancel);
