@@ -120,6 +120,27 @@ internal sealed class FrameState
         return changed || kept > 0;
     }
 
+    /// <summary>Keeps of registers and of kept arguments what another way says too, which may be none: what was saved stays saved, and so does what has not been saved and not been changed, for who changes a callee-saved register
+    /// saves it. What counts stack addresses the unwind data vouches for.</summary>
+    /// <returns>True where anything was lost by it.</returns>
+    public bool MeetRegisters(FrameState other)
+    {
+        bool changed = _slots.RemoveAll(slot => slot.Value.Kind is SymbolKind.Entry or SymbolKind.EntryLow && !KnownRegisters.CalleeSaved.Contains((Gpr)slot.Value.Which) && !other._slots.Contains(slot)) > 0;
+        for (int i = 0; i < 16; i++)
+        {
+            var register = (Gpr)i;
+            Symbol known = _registers[i];
+            bool isKept = (known.IsFrame && register is Gpr.Rsp or Gpr.Rbp or Gpr.R10 or Gpr.R13)
+                || (known == Symbol.Entry(register) && KnownRegisters.CalleeSaved.Contains(register) && !TryFindSaved(register, out _));
+            if (known.Kind == SymbolKind.Unknown || known == other._registers[i] || isKept)
+                continue;
+            _registers[i] = Symbol.Unknown;
+            changed = true;
+        }
+
+        return changed;
+    }
+
     /// <summary>Moves the stack pointer. What then lies below it is no longer kept: an interrupt may overwrite it.</summary>
     public void MoveStackPointer(Symbol to)
     {

@@ -6,8 +6,8 @@ namespace Panacea.Kernel.Code;
 /// <summary>Runs <see cref="FrameTransfer"/> over a <see cref="FlowGraph"/> until nothing changes.</summary>
 /// <remarks>
 /// An edge behind a call is real only where the callee comes back. It is dropped where the unwind data contradicts it, and where a jump also leads to
-/// the same place it is not needed: the jump's state holds there. So a call of panic() at the end of a block can't spoil the block that
-/// happens to stand behind it.
+/// the same place it is not needed to tell what is saved where: the jump's state holds there. So a call of panic() at the end of a block can't spoil the block that
+/// happens to stand behind it. What registers and kept arguments hold has to hold by both ways: a loop that ends in a call may have changed them.
 /// </remarks>
 internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
 {
@@ -41,7 +41,7 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
                 }
             }
         }
-        while (TakeOneAfterCall());
+        while (TakeOneAfterCall() || TakeRegistersAfterCalls());
         return true;
     }
 
@@ -154,5 +154,20 @@ internal sealed class FrameWalk(FlowGraph graph, IOrcLookup orc, int maxSteps)
         }
 
         return false;
+    }
+
+    private bool TakeRegistersAfterCalls()
+    {
+        bool changed = false;
+        foreach ((ulong to, FrameState state) in _afterCalls)
+        {
+            if (_reachedByCallOnly.Contains(to) || !_atLeaders[to].MeetRegisters(state))
+                continue;
+            changed = true;
+            if (_queued.Add(to))
+                _pending.Enqueue(to);
+        }
+
+        return changed;
     }
 }

@@ -39,6 +39,39 @@ public partial class PrologueAnalysisTests
         a.ret();
     });
 
+    /// <summary>A loop that ends in a call, and is begun by a jump to behind it: the second time around a saved register holds something else.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_register_that_a_loop_changes_before_a_call_is_not_taken_for_unchanged(bool isChanged)
+    {
+        var f = new AssembledFunction((a, at) =>
+        {
+            Label top = a.CreateLabel(), again = a.CreateLabel();
+            a.push(rbp);
+            a.push(rbx);
+            a.mov(rbx, rdi);
+            a.jmp(top);
+            a.Label(ref again);
+            if (isChanged)
+                a.lea(rbp, __qword_ptr[rbx + 0x40]);
+            a.call(Elsewhere);
+            a.Label(ref top);
+            a.nop();
+            at.Mark(a, "fault");
+            a.mov(rax, __qword_ptr[rbx]);
+            a.test(rax, rax);
+            a.jne(again);
+            a.pop(rbx);
+            a.pop(rbp);
+            a.ret();
+        });
+        RegisterLocations found = Locate(f, CodePoint.Trap(f["fault"]), new OrcRows().At(Start, 8).At(f["fault"] - 1, 24, -16));
+        IsAt(found, Gpr.Rbp, -16);
+        Assert.Equal(!isChanged, found[Gpr.Rbp].AlsoUnchanged);
+        Assert.Equal(Gpr.Rbx, found.Arguments[0].Holder);
+    }
+
     [Fact]
     public void RealignedStack()
     {
