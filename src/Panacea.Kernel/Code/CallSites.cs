@@ -28,8 +28,9 @@ public static class CallSites
     /// <param name="hints">What else is known of control flow, or null.</param>
     /// <param name="result">The calls.</param>
     /// <param name="why">Why there is no result.</param>
+    /// <param name="without">Address of an instruction that paths do not come by; null where they may come by all.</param>
     public static bool TryFind(
-        ICodeSource code, in FunctionParts function, ulong from, CodePoint to, IControlFlowHints? hints, out CallsOnPaths result, out Decline why)
+        ICodeSource code, in FunctionParts function, ulong from, CodePoint to, IControlFlowHints? hints, out CallsOnPaths result, out Decline why, ulong? without = null)
     {
         result = null!;
         if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why))
@@ -40,29 +41,13 @@ public static class CallSites
             return false;
         }
 
-        var forward = new Dictionary<ulong, List<ulong>>();
-        var backward = new Dictionary<ulong, List<ulong>>();
-        var edges = new List<FlowEdge>(4);
-        ulong? goal = null;
-        foreach ((ulong at, Instruction instruction) in graph.Instructions)
-        {
-            if (to.IsReturnAddress ? instruction.NextIP == to.Address && instruction.Mnemonic == Mnemonic.Call : at == to.Address)
-                goal = at;
-            graph.EdgesOf(instruction, edges);
-            foreach (FlowEdge edge in edges)
-            {
-                Add(forward, at, edge.To);
-                Add(backward, edge.To, at);
-            }
-        }
-
-        if (goal is not { } target)
+        if (GoalOf(graph, to) is not { } target)
         {
             why = new Decline(DeclineReason.Unreached, to.Address);
             return false;
         }
 
-        HashSet<ulong> after = Reach(forward, from), before = Reach(backward, target);
+        HashSet<ulong> after = After(graph, from, without), before = Before(graph, target, without);
         if (!after.Contains(target))
         {
             why = new Decline(DeclineReason.Unreached, to.Address);
@@ -70,7 +55,13 @@ public static class CallSites
         }
 
         // The goal itself has been executed only where it lies on a loop.
-        bool goalRepeats = backward.TryGetValue(target, out List<ulong>? into) && into.Any(p => after.Contains(p) && Reach(forward, target).Contains(p));
+        bool goalRepeats = false;
+        if (graph.Predecessors.TryGetValue(target, out List<ulong>? into) && into.Exists(p => p != without && after.Contains(p)))
+        {
+            HashSet<ulong> again = After(graph, target, without);
+            goalRepeats = into.Exists(p => p != without && after.Contains(p) && again.Contains(p));
+        }
+
         var calls = new List<CallSite>();
         var instructions = new List<Instruction>();
         foreach (ulong at in after)
@@ -154,26 +145,45 @@ public static class CallSites
     private static ulong? DirectTarget(in Instruction instruction) =>
         instruction.FlowControl == FlowControl.Call ? instruction.NearBranchTarget : null;
 
-    private static void Add(Dictionary<ulong, List<ulong>> edges, ulong from, ulong to)
+    private static ulong? GoalOf(FlowGraph graph, CodePoint to)
     {
-        if (!edges.TryGetValue(from, out List<ulong>? list))
-            edges.Add(from, list = new List<ulong>(2));
-        list.Add(to);
+        if (!to.IsReturnAddress)
+            return graph.Instructions.ContainsKey(to.Address) ? to.Address : null;
+        return graph.TryBefore(to.Address, out Instruction call) && call.Mnemonic == Mnemonic.Call ? call.IP : null;
     }
 
-    private static HashSet<ulong> Reach(Dictionary<ulong, List<ulong>> edges, ulong start)
+    /// <summary>What can be come to from an instruction, that one with it.</summary>
+    private static HashSet<ulong> After(FlowGraph graph, ulong start, ulong? without)
     {
         var seen = new HashSet<ulong> { start };
-        var pending = new Stack<ulong>();
-        pending.Push(start);
+        var pending = new Stack<ulong>([start]);
+        var edges = new List<FlowEdge>(4);
         while (pending.TryPop(out ulong at))
         {
-            if (!edges.TryGetValue(at, out List<ulong>? next))
+            if (at == without || !graph.Instructions.TryGetValue(at, out Instruction instruction))
                 continue;
-            foreach (ulong to in next)
+            graph.EdgesOf(instruction, edges);
+            foreach (FlowEdge edge in edges)
             {
-                if (seen.Add(to))
-                    pending.Push(to);
+                if (graph.Instructions.ContainsKey(edge.To) && seen.Add(edge.To))
+                    pending.Push(edge.To);
+            }
+        }
+
+        return seen;
+    }
+
+    /// <summary>What leads to an instruction, that one with it.</summary>
+    private static HashSet<ulong> Before(FlowGraph graph, ulong end, ulong? without)
+    {
+        var seen = new HashSet<ulong> { end };
+        var pending = new Stack<ulong>([end]);
+        while (pending.TryPop(out ulong at))
+        {
+            foreach (ulong from in graph.Predecessors.TryGetValue(at, out List<ulong>? all) ? all : [])
+            {
+                if (from != without && seen.Add(from))
+                    pending.Push(from);
             }
         }
 

@@ -34,14 +34,12 @@ public static class LockArguments
         if (holding.Argument >= Arguments.Length || !FlowGraph.TryBuild(analysis.Code, function, analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _)
             || !graph.Instructions.TryGetValue(holding.Call, out Instruction call))
             return false;
-        var before = new Dictionary<ulong, Instruction>();
-        foreach (Instruction instruction in graph.Instructions.Values)
-            before.TryAdd(instruction.NextIP, instruction);
         var factory = new InstructionInfoFactory();
         var overwritten = new HashSet<Register>();
         if (!IsIn(call, at))
         {
-            if (!CallSites.TryFind(analysis.Code, function, call.NextIP, at, analysis.Hints, out CallsOnPaths since, out _))
+            // Since it was called last: a loop that comes by the call again has taken another one.
+            if (!CallSites.TryFind(analysis.Code, function, call.NextIP, at, analysis.Hints, out CallsOnPaths since, out _, without: call.IP))
                 return false;
             foreach (Instruction instruction in since.Instructions)
                 Note(factory, instruction, overwritten);
@@ -50,7 +48,7 @@ public static class LockArguments
         Register wanted = Arguments[holding.Argument];
         long offset = 0;
         ulong ip = call.IP;
-        for (int step = 0; step < MaxBack && !graph.IsLeader(ip) && before.TryGetValue(ip, out Instruction instruction); step++, ip = instruction.IP)
+        for (int step = 0; step < MaxBack && !graph.IsLeader(ip) && graph.TryBefore(ip, out Instruction instruction); step++, ip = instruction.IP)
         {
             if (instruction.FlowControl is not (FlowControl.Next or FlowControl.ConditionalBranch))
                 break;

@@ -131,6 +131,26 @@ public sealed class ErrorReturnStrategyTests
         Assert.Equal(MinusEio, back.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
     }
 
+    /// <summary>A loop that goes from lock to lock has given back all but the one that it took last.</summary>
+    [Fact]
+    public void Of_a_loop_it_is_the_lock_that_was_taken_last()
+    {
+        ulong held = 0;
+        using var g = new CrashedGuest(new CrashSpec
+        {
+            Function = "ct_looped", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], Preempt = 1,
+            Prepare = (kernel, _) =>
+            {
+                held = kernel.Allocate(0x80) + 0x38;
+                kernel.WriteU64(held, 1);
+                return new Dictionary<Gpr, ulong> { [Gpr.Rbx] = held - 0x38, [Gpr.R14] = held };
+            },
+        });
+        AbandonedFrames abandoned = AbandonedFrames.Of(g.Evidence, g.Evidence.FaultyFrame!.Value);
+        Assert.Equal(held, Assert.Single(abandoned.Locks).Address);
+        Assert.Empty(abandoned.Doubts);
+    }
+
     /// <summary>task_struct says which handle it is. It is ended with interrupts on: that may sleep.</summary>
     [Fact]
     public void A_journal_handle_is_ended()

@@ -31,6 +31,24 @@ internal static partial class KernelFunctions
         }
 
         text.Add("ct_returns", w => { w.Depth(8); w.A.nop(); w.At("returns"); w.A.ret(); w.At("fault"); w.A.int3(); w.A.int3(); });
+        text.Add("ct_looped", w => w.Frame(() =>
+        {
+            Iced.Intel.Label again = w.A.CreateLabel(), found = w.A.CreateLabel();
+            w.A.Label(ref again);
+            w.A.lea(r14, __[rbx + 0x38]);
+            w.A.mov(rdi, r14);
+            w.Call("_raw_spin_lock");
+            w.A.mov(ecx, __dword_ptr[rbx + 0x40]);
+            w.A.test(ecx, ecx);
+            w.A.je(found);
+            w.A.mov(rdi, r14);
+            w.Call("_raw_spin_unlock");
+            w.A.mov(rbx, __qword_ptr[rbx]);
+            w.A.jmp(again);
+            w.A.Label(ref found);
+            w.At("fault");
+            w.A.mov(__dword_ptr[rax], 1);
+        }));
         text.Add("ct_again_clock", w => w.Frame(() =>
         {
             Iced.Intel.Label early = w.A.CreateLabel();
