@@ -38,10 +38,10 @@ public sealed record FrameHoldings(
 /// <param name="gsBase">The CPU's GS base.</param>
 public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> nameOf, IControlFlowHints? hints, ulong? preemptCount, ulong gsBase)
 {
-    /// <summary>Times an instruction may be looked at again.</summary>
+    /// <summary>Times a block may be looked at again.</summary>
     private const int MaxVisits = 64;
 
-    /// <summary>Answers that are kept; a stack has fewer frames.</summary>
+    /// <summary>Answers, functions and callees that are kept; a stack has fewer frames.</summary>
     private const int MaxAnswers = 1024, MaxCallees = 8192;
 
     private readonly ConcurrentDictionary<(ulong Entry, CodePoint At), (FrameHoldings? Holdings, Decline Why)> _answers = [];
@@ -108,6 +108,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
 
         blocks = new Dictionary<ulong, State> { [entry] = State.Entry };
         var visits = new Dictionary<ulong, int>();
+        var ends = new Dictionary<ulong, State>();
         var pending = new Queue<ulong>([entry]);
         var waiting = new HashSet<ulong> { entry };
         var edges = new List<FlowEdge>(4);
@@ -127,6 +128,10 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
                 graph.EdgesOf(instruction, edges);
             }
 
+            // What has not changed is not told again: what meets a second time counts as another way.
+            if (ends.TryGetValue(start, out State? last) && last.IsSame(after))
+                edges.Clear();
+            ends[start] = after;
             foreach (FlowEdge edge in edges)
             {
                 if (!blocks.TryGetValue(edge.To, out State? before))
@@ -180,13 +185,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     {
         if (!at.IsReturnAddress)
             return graph.Instructions.ContainsKey(at.Address) ? at.Address : null;
-        foreach ((ulong ip, Instruction instruction) in graph.Instructions)
-        {
-            if (instruction.NextIP == at.Address && instruction.Mnemonic == Mnemonic.Call)
-                return ip;
-        }
-
-        return null;
+        return graph.TryBefore(at.Address, out Instruction call) && call.Mnemonic == Mnemonic.Call ? call.IP : null;
     }
 
     private State Step(State state, in Instruction instruction, FlowGraph graph)
@@ -279,6 +278,10 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         }
 
         public State Doubt(string what) => Doubts.Count >= MaxDoubts || Doubts.Contains(what) ? this : this with { Doubts = [.. Doubts, what] };
+
+        /// <summary>It says the same.</summary>
+        public bool IsSame(State other) => Preempt == other.Preempt && IsPreemptKnown == other.IsPreemptKnown && Interrupts == other.Interrupts && Reference == other.Reference
+            && Held.SequenceEqual(other.Held) && May.SequenceEqual(other.May) && Doubts.SequenceEqual(other.Doubts);
 
         /// <summary>What holds where two ways meet; null where nothing changes for this one.</summary>
         public State? Merge(State other)

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Panacea.Diagnosis;
 using Panacea.Kernel;
 using Panacea.Kernel.Code;
@@ -89,66 +90,68 @@ internal sealed record AbandonedFrames(
         var unnamed = new List<UnnamedLock>();
         int preempt = 0;
         bool interrupts = false, reference = false;
-        HoldingsAnalysis analysis = evidence.Holdings;
-        int faulty = evidence.FaultyFrame!.Value;
-
-        // Activations of a recursion stand at the same place.
-        var known = new Dictionary<ulong, FrameHoldings>();
-        for (int i = evidence.Hang is null ? faulty : 0; i <= outermost; i++)
+        FrameShare?[] shares = Shares.GetValue(evidence, e => new FrameShare?[e.Stack.Frames.Count]);
+        for (int i = evidence.Hang is null ? evidence.FaultyFrame!.Value : 0; i <= outermost; i++)
         {
-            StackFrame frame = evidence.Stack.Frames[i];
-            if (!evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
-            {
-                doubts.Add($"0x{frame.Ip:x} lies in no function");
-                continue;
-            }
-
-            string name = function.Main.Name;
-            if (i < faulty && evidence.Hang is { Wait: not null })
-            {
-                // It stands where the scheduler has come back with preemption off (kernel/sched/core.c, schedule_preempt_disabled); its place in the queue is another matter.
-                preempt += i == 0 && evidence.PreemptCount == 1 ? 1 : 0;
-                continue;
-            }
-
-            if (i < faulty && name.Contains("_lock_slowpath", StringComparison.Ordinal))
-                continue;
-            if (i < faulty && LockFunctions.Find(name) is { Takes: true, Kind: not HoldingKind.Other } wanted)
-            {
-                preempt += LockFunctions.PreemptCountOf(wanted.Kind);
-                interrupts |= wanted.Interrupts != InterruptChange.None;
-                continue;
-            }
-
-            Decline why = default;
-            if (!known.TryGetValue(frame.Point.LookupAddress, out FrameHoldings? holdings) && !analysis.TryFind(function, frame.Point, out holdings, out why))
-            {
-                doubts.Add($"what {name} holds can't be told: {why}");
-                continue;
-            }
-
-            known[frame.Point.LookupAddress] = holdings;
-            reference |= holdings.MayCountReference;
-            interrupts |= holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored);
-            if (holdings.PreemptCount is { } count)
-                preempt += count;
-            else
-                doubts.Add($"{name} may have disabled preemption");
-            atomics.AddRange(holdings.Doubts.Select(d => $"{name} may hold what it took by {d}"));
-            if (holdings.Held.Count + holdings.MayHold.Count == 0)
-                continue;
-            FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
-            var own = new List<HeldLock>();
-            foreach (Holding holding in holdings.Held)
-                Resolve(evidence, function, frame, registers, holding, sure: true, own, doubts, unnamed);
-            foreach (Holding holding in holdings.MayHold)
-                Resolve(evidence, function, frame, registers, holding, sure: false, own, doubts, unnamed);
-            own.Reverse();
-            locks.AddRange(own);
+            FrameShare share = shares[i] ??= ShareOf(evidence, i);
+            locks.AddRange(share.Locks);
+            doubts.AddRange(share.Doubts);
+            atomics.AddRange(share.Atomics);
+            unnamed.AddRange(share.Unnamed);
+            preempt += share.PreemptCount;
+            interrupts |= share.ChangedInterrupts;
+            reference |= share.MayCountReference;
         }
 
-        OfTask(evidence, analysis, outermost, locks, doubts);
+        OfTask(evidence, evidence.Holdings, outermost, locks, doubts);
         return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics };
+    }
+
+    /// <summary>What one frame adds to the account; see the members of <see cref="AbandonedFrames"/>.</summary>
+    private sealed record FrameShare(IReadOnlyList<HeldLock> Locks, IReadOnlyList<string> Doubts, IReadOnlyList<string> Atomics, IReadOnlyList<UnnamedLock> Unnamed, int PreemptCount, bool ChangedInterrupts, bool MayCountReference)
+    {
+        public static FrameShare Nothing { get; } = new([], [], [], [], 0, false, false);
+
+        public static FrameShare Doubt(string what) => Nothing with { Doubts = [what] };
+    }
+
+    /// <summary>By crash: each rung asks for the same frames, each as the outermost one in turn.</summary>
+    private static readonly ConditionalWeakTable<CrashEvidence, FrameShare?[]> Shares = [];
+
+    private static FrameShare ShareOf(CrashEvidence evidence, int i)
+    {
+        int faulty = evidence.FaultyFrame!.Value;
+        StackFrame frame = evidence.Stack.Frames[i];
+        if (!evidence.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function))
+            return FrameShare.Doubt($"0x{frame.Ip:x} lies in no function");
+        string name = function.Main.Name;
+
+        // It stands where the scheduler has come back with preemption off (kernel/sched/core.c, schedule_preempt_disabled); its place in the queue is another matter.
+        if (i < faulty && evidence.Hang is { Wait: not null })
+            return FrameShare.Nothing with { PreemptCount = i == 0 && evidence.PreemptCount == 1 ? 1 : 0 };
+        if (i < faulty && name.Contains("_lock_slowpath", StringComparison.Ordinal))
+            return FrameShare.Nothing;
+        if (i < faulty && LockFunctions.Find(name) is { Takes: true, Kind: not HoldingKind.Other } wanted)
+            return FrameShare.Nothing with { PreemptCount = LockFunctions.PreemptCountOf(wanted.Kind), ChangedInterrupts = wanted.Interrupts != InterruptChange.None };
+        if (!evidence.Holdings.TryFind(function, frame.Point, out FrameHoldings holdings, out Decline why))
+            return FrameShare.Doubt($"what {name} holds can't be told: {why}");
+        var locks = new List<HeldLock>();
+        var doubts = new List<string>();
+        var unnamed = new List<UnnamedLock>();
+        if (holdings.PreemptCount is null)
+            doubts.Add($"{name} may have disabled preemption");
+        if (holdings.Held.Count + holdings.MayHold.Count > 0)
+        {
+            FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
+            foreach (Holding holding in holdings.Held)
+                Resolve(evidence, function, frame, registers, holding, sure: true, locks, doubts, unnamed);
+            foreach (Holding holding in holdings.MayHold)
+                Resolve(evidence, function, frame, registers, holding, sure: false, locks, doubts, unnamed);
+            locks.Reverse();
+        }
+
+        return new FrameShare(
+            locks, doubts, [.. holdings.Doubts.Select(d => $"{name} may hold what it took by {d}")], unnamed, holdings.PreemptCount ?? 0, holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored), holdings.MayCountReference);
     }
 
     /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>
