@@ -105,7 +105,7 @@ public sealed record CrashEvidence
     /// <summary>The stack as it is if the CPU stood at another instruction when it trapped, and with another stack pointer: both guest-virtual, in this order. Null where no trap's registers are known.</summary>
     public Func<ulong, ulong, Backtrace>? StackFrom { get; init; }
 
-    /// <summary>Vector of the interrupt that the CPU has taken from its local APIC and not acknowledged, the most urgent one (ISR, Intel SDM 3A, 11.8.4); null where there is none, or nobody has asked.</summary>
+    /// <summary>Vector of the interrupt that the CPU has taken from its local APIC and not acknowledged, the most urgent one (ISR, Intel SDM 3A, 11.8.4); -1 where there is none, null where that is not known.</summary>
     public int? InService { get; init; }
 
     /// <summary>What the analysis of frames is built on.</summary>

@@ -13,11 +13,13 @@ public static partial class MonitorApic
     /// <summary>The most urgent interrupt that is in service.</summary>
     /// <param name="text">The monitor's answer.</param>
     /// <param name="vcpu">The vCPU that was asked for: the monitor takes an APIC's number, which need not be that.</param>
-    /// <returns>Its vector; null where there is none, or the answer does not tell.</returns>
+    /// <returns>Its vector, -1 where there is none; null where the answer does not tell.</returns>
     public static int? InService(string text, int vcpu)
     {
         if (Heading().Match(text) is not { Success: true } heading || heading.Groups[1].Value != vcpu.ToString(CultureInfo.InvariantCulture) || Isr().Match(text) is not { Success: true } line)
             return null;
+        if (line.Groups[1].Value.Trim() == "(none)")
+            return -1;
         int? highest = null;
         foreach (string word in line.Groups[1].Value.Split((char[])[' ', '\t', '\r'], StringSplitOptions.RemoveEmptyEntries))
         {

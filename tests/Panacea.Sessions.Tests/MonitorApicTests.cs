@@ -7,7 +7,7 @@ public sealed class MonitorApicTests
     [InlineData("236 ", 236)]
     [InlineData("34(level) 49 ", 49)]
     [InlineData("236 35(level) ", 236)]
-    [InlineData("(none)", null)]
+    [InlineData("(none)", -1)]
     [InlineData("", null)]
     [InlineData("256 99999999999 -3 x", null)]
     public void The_most_urgent_interrupt_in_service_is_told(string listed, int? vector) => Assert.Equal(vector, MonitorApic.InService(Printed(1, listed), 1));

@@ -22,6 +22,8 @@ public sealed class FreezeStrategy : IRepairStrategy
     {
         if (evidence.Context is not (CrashContext.Process or CrashContext.KernelThread) || evidence.Task is not { Pid: not 0 } task)
             return StrategyVerdict.Declines($"the crash is in {KillStrategy.Describe(evidence.Context)}: there is no task that could sleep");
+        if (KillStrategy.WhyIndispensable(evidence) is { } indispensable)
+            return StrategyVerdict.Declines(indispensable);
         if (TaskSwitch.WhyNot(evidence) is { } half)
             return StrategyVerdict.Declines(half);
         if (!evidence.Kernel.HasSymbol(Sleep))

@@ -32,8 +32,8 @@ public sealed class KillStrategy : IRepairStrategy
             return StrategyVerdict.Declines($"the crash is in {Describe(evidence.Context)}: there is no process to take out");
         if (evidence.Task is { Tgid: 1 } or { Pid: 0 })
             return StrategyVerdict.Declines("the crash is in init or the idle task, which the kernel can't live without");
-        if (evidence is { Context: CrashContext.KernelThread, Task: { } thread } && Array.Exists(Indispensable, name => thread.Comm.StartsWith(name, StringComparison.Ordinal)))
-            return StrategyVerdict.Declines($"the crash is in {thread.Comm}, which the kernel can't live without: nobody starts it again");
+        if (WhyIndispensable(evidence) is { } indispensable)
+            return StrategyVerdict.Declines(indispensable);
         if (TaskSwitch.WhyNot(evidence) is { } half)
             return StrategyVerdict.Declines(half);
         string? path = Array.Find(ExitPaths, evidence.Kernel.HasSymbol);
@@ -77,6 +77,11 @@ public sealed class KillStrategy : IRepairStrategy
             Confidence = Confidence.Medium,
         });
     }
+
+    /// <summary>Why a task can't be taken out, although it is no init: everybody waits for it in the end, and nobody starts it again. Null where it can.</summary>
+    internal static string? WhyIndispensable(CrashEvidence evidence) =>
+        evidence is { Context: CrashContext.KernelThread, Task: { } thread } && Array.Exists(Indispensable, name => thread.Comm.StartsWith(name, StringComparison.Ordinal))
+            ? $"the crash is in {thread.Comm}, which the kernel can't live without: nobody starts it again" : null;
 
     internal static string Describe(CrashContext context) => context switch
     {

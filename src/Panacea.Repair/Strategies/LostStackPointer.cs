@@ -1,4 +1,6 @@
+using Iced.Intel;
 using Panacea.Diagnosis;
+using Panacea.Formats.Orc;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Replay;
 using Panacea.Kernel.Subsystems;
@@ -9,16 +11,13 @@ namespace Panacea.Repair.Strategies;
 
 /// <summary>
 /// A double fault because the stack pointer was no stack's. An instruction that sets it from another register (as entries of interrupts do, when they go to the task's stack: arch/x86/entry/entry_64.S) may have set it from
-/// somewhere else: then the register that it should have been set from still holds where the stack is, and the CPU goes back to that instruction. Else a bit of it is wrong, or its low half alone is left, rotated or not (a
-/// flipped bit makes RET a rotation of ESP): of what it may have been, the one from which the stack unwinds to its end is right, and the CPU goes on where it was. Nothing could have been stored meanwhile.
+/// somewhere else: then the register that it should have been set from still holds where the stack is, and the CPU goes back to that instruction. Else a bit of it is wrong; or a flipped bit has made a rotation of ESP of a
+/// RET, and its low half alone is left. Of what it may have been, the one from which the stack unwinds to its end is right, and the CPU goes on where it was.
 /// </summary>
 internal static class LostStackPointer
 {
     /// <summary>How far below a stack what has used it up may have come.</summary>
     private const ulong Below = 1 << 16;
-
-    /// <summary>Places at which a CPU may have left its function's code.</summary>
-    private const int MaxPlaces = 4;
 
     /// <summary>The stack pointer is none that a recursion leads to.</summary>
     public static bool Is(CrashEvidence evidence) => evidence is { IsDoubleFault: true, IsGuardHit: false } && !StacksOf(evidence).Exists(s => unchecked(evidence.Crash.Sp - (s.Start - Below)) <= s.End - s.Start + Below);
@@ -45,42 +44,58 @@ internal static class LostStackPointer
         return Plan(evidence, GoOn(evidence, at, stackPointer), [], $"{Name(evidence, at)} sets the stack pointer again, from {from.ToString().ToLowerInvariant()} 0x{stackPointer:x}, instead of 0x{evidence.Crash.Sp:x}");
     }
 
-    private static StrategyVerdict Found(CrashEvidence evidence, in FunctionParts function)
+    private static StrategyVerdict Found(CrashEvidence evidence, FunctionParts function)
     {
-        bool isThere = CallSites.TryInstruction(evidence.Analysis.Code, function, evidence.Crash.Ip, evidence.Analysis.Hints, out _);
-        IReadOnlyList<ulong> places = isThere ? [evidence.Crash.Ip] : [.. Derailment.Left(evidence.Analysis, evidence.Stack.Frames[0]).Take(MaxPlaces)];
-        List<(ulong Ip, ulong Sp)> whole = [.. places.SelectMany(ip => Candidates(evidence).Where(sp => IsWhole(evidence, ip, sp)).Select(sp => (ip, sp)))];
-        if (whole.Count == 0)
-            return StrategyVerdict.Declines($"the stack pointer 0x{evidence.Crash.Sp:x} is on no stack, and none that it may have been leads to the end of one");
-        (ulong at, ulong stackPointer) = whole[0];
-        if (whole.Exists(w => w.Sp != stackPointer))
-            return StrategyVerdict.Declines($"the stack pointer 0x{evidence.Crash.Sp:x} may have been {string.Join(" or ", whole.Select(w => $"0x{w.Sp:x}").Distinct())}");
-        string was = $"the stack pointer was 0x{stackPointer:x}, not 0x{evidence.Crash.Sp:x}: from there, and from nothing else that is like it, the stack leads to its end";
-        if (Undelivered.TryFind(evidence, at, stackPointer, out Undelivered lost))
-            return Plan(evidence, GoOn(evidence, lost.Handler, lost.StackPointer) with { Interrupts = false }, [lost.Frame], $"{was}; interrupt {lost.Vector}, which could not be delivered, goes to its handler, and {Name(evidence, at)} on behind it");
-        return Plan(evidence, GoOn(evidence, at, stackPointer), [], $"{was}; {Name(evidence, at)} goes on");
-    }
-
-    /// <summary>What the stack pointer may have been: it with one bit flipped, and the places on stacks whose low half is its own, rotated or not.</summary>
-    private static IEnumerable<ulong> Candidates(CrashEvidence evidence)
-    {
-        ulong sp = evidence.Crash.Sp;
-        var candidates = new HashSet<ulong>();
-        for (int bit = 0; bit < 64; bit++)
-            candidates.Add(sp ^ (1UL << bit));
-        foreach (KernelStack stack in StacksOf(evidence).Where(_ => sp <= uint.MaxValue))
+        string lost = $"the stack pointer 0x{evidence.Crash.Sp:x} is on no stack, and none that it may have been leads to the end of one";
+        ulong ip = evidence.Crash.Ip;
+        List<ulong> whole;
+        if (CallSites.TryInstruction(evidence.Analysis.Code, function, ip, evidence.Analysis.Hints, out _))
         {
-            for (int by = 0; by < 32; by++)
-                candidates.Add((stack.Start & ~(ulong)uint.MaxValue) | uint.RotateLeft((uint)sp, by));
+            // An instruction that has taken more than a bit of it was to do something else, which is not done.
+            whole = [.. Whole(evidence, ip, Flipped(evidence)).Where(sp => IsCalled(evidence, function, ip, sp))];
+        }
+        else if (Derailment.Left(evidence.Analysis, evidence.Stack.Frames[0]) is [var left, ..] && CallSites.TryInstruction(evidence.Analysis.Code, function, left, evidence.Analysis.Hints, out Instruction last) && last.FlowControl == FlowControl.Return)
+        {
+            ip = left;
+            whole = Whole(evidence, ip, [.. Flipped(evidence), .. Turned(evidence)]);
+        }
+        else
+        {
+            return StrategyVerdict.Declines($"the stack pointer 0x{evidence.Crash.Sp:x} is on no stack, and what was executed instead of the code of {function.Main.Name} can't be told");
         }
 
+        if (whole.Count == 0)
+            return StrategyVerdict.Declines(lost);
+        if (whole is not [var stackPointer])
+            return StrategyVerdict.Declines($"the stack pointer 0x{evidence.Crash.Sp:x} may have been {string.Join(" or ", whole.Select(w => $"0x{w:x}"))}");
+        string was = $"the stack pointer was 0x{stackPointer:x}, not 0x{evidence.Crash.Sp:x}: from there, and from nothing else that is like it, the stack leads to its end";
+        if (!Undelivered.TryFind(evidence, ip, stackPointer, out Undelivered? interrupt, out string whyNot))
+            return StrategyVerdict.Declines($"{was}; {whyNot}");
+        return interrupt is null
+            ? Plan(evidence, GoOn(evidence, ip, stackPointer), [], $"{was}; {Name(evidence, ip)} goes on")
+            : Plan(evidence, GoOn(evidence, interrupt.Handler, interrupt.StackPointer) with { Interrupts = false }, [interrupt.Frame], $"{was}; interrupt {interrupt.Vector}, which could not be delivered, goes to its handler, and {Name(evidence, ip)} on behind it");
+    }
+
+    /// <summary>It with one bit flipped.</summary>
+    private static IEnumerable<ulong> Flipped(CrashEvidence evidence) => Enumerable.Range(0, 64).Select(bit => evidence.Crash.Sp ^ (1UL << bit));
+
+    /// <summary>Places on stacks whose low half is its own, rotated or not: what an instruction on 32 bits leaves.</summary>
+    private static IEnumerable<ulong> Turned(CrashEvidence evidence) => evidence.Crash.Sp > uint.MaxValue ? []
+        : StacksOf(evidence).SelectMany(s => Enumerable.Range(0, 32).Select(by => (s.Start & ~(ulong)uint.MaxValue) | uint.RotateLeft((uint)evidence.Crash.Sp, by)));
+
+    private static List<ulong> Whole(CrashEvidence evidence, ulong ip, IEnumerable<ulong> candidates)
+    {
         List<KernelStack> stacks = StacksOf(evidence);
-        return candidates.Where(c => c % 8 == 0 && stacks.Exists(s => s.Contains(c)));
+        return [.. candidates.Where(c => c % 8 == 0 && stacks.Exists(s => s.Contains(c))).Distinct().Where(sp => IsWhole(evidence, ip, sp))];
     }
 
     /// <summary>From there the stack leads to its end, and every return address on the way stands behind a call.</summary>
-    private static bool IsWhole(CrashEvidence evidence, ulong ip, ulong sp) => evidence.StackFrom?.Invoke(ip, sp) is { IsComplete: true, Frames.Count: > 1 } stack
+    private static bool IsWhole(CrashEvidence evidence, ulong ip, ulong sp) => evidence.StackFrom?.Invoke(ip, sp) is { IsComplete: true, Frames: [{ Row.SpRegister: OrcRegister.Sp }, _, ..] } stack
         && stack.Frames.Skip(1).All(f => f.IsTrap || CallSites.IsPrecededByCall(evidence.Analysis.Code, f.Ip));
+
+    /// <summary>The return address stands behind a call of this function, or of one that is not told: else the CPU has come here in another way than by being called.</summary>
+    private static bool IsCalled(CrashEvidence evidence, FunctionParts function, ulong ip, ulong sp) =>
+        evidence.StackFrom!(ip, sp).Frames[1] is var caller && (caller.IsTrap || !CallSites.TryDirectTarget(evidence.Analysis.Code, caller.Ip, out ulong called) || called == function.Main.Start);
 
     private static Landing GoOn(CrashEvidence evidence, ulong at, ulong stackPointer) => new(
         at, stackPointer, [.. Enumerable.Range((int)Gpr.Rcx, (int)Gpr.R15).Select(i => (Gpr)i).Where(r => r != Gpr.Rsp).Select(r => (r, evidence.Crash.Gpr[r]))],

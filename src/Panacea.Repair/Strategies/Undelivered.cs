@@ -25,20 +25,30 @@ internal sealed record Undelivered(int Vector, ulong Handler, ulong StackPointer
     /// <param name="evidence">A double fault.</param>
     /// <param name="ip">Where the CPU stood, guest-virtual.</param>
     /// <param name="stackPointer">Its stack pointer, as it should have been.</param>
-    /// <param name="lost">The interrupt.</param>
-    public static bool TryFind(CrashEvidence evidence, ulong ip, ulong stackPointer, out Undelivered lost)
+    /// <param name="lost">The interrupt; null where there is none.</param>
+    /// <param name="whyNot">Why it can't be told, or not be delivered: then none of its urgency would ever come again.</param>
+    public static bool TryFind(CrashEvidence evidence, ulong ip, ulong stackPointer, out Undelivered? lost, out string whyNot)
     {
-        lost = null!;
+        (lost, whyNot) = (null, "");
 
-        // In the handler of an interrupt it may be that one which is in service.
+        // With interrupts off none was to come; in the handler of one it may be that one which is in service.
+        if (!evidence.Crash.InterruptsEnabled || evidence.InService is < FirstExternal || (evidence.PreemptWord is { } count && (count & PerCpu.InterruptMask) != 0))
+            return true;
+        if (evidence.InService is not { } vector || evidence.PreemptWord is null)
+        {
+            whyNot = "whether an interrupt could not be delivered can't be told";
+            return false;
+        }
+
         ulong table = evidence.Kernel.Image.Meta.TrapTableAddress;
         byte[] gates = new byte[TrapGate.TableSize];
-        if (evidence is not { InService: >= FirstExternal and < TrapGate.Count and var vector, Crash.InterruptsEnabled: true, PreemptWord: { } count } || (count & PerCpu.InterruptMask) != 0 || table == 0
-            || !evidence.Kernel.Space.TryRead(new VirtualAddress(table), gates, out _))
+        if (vector >= TrapGate.Count || table == 0 || !evidence.Kernel.Space.TryRead(new VirtualAddress(table), gates, out _) || TrapGate.Of(gates, vector) is not { IsPresent: true, Stack: 0 } gate
+            || evidence.Analysis.Text?.IsText(gate.Target) != true)
+        {
+            whyNot = $"interrupt {vector} could not be delivered, and where its gate leads can't be told";
             return false;
-        TrapGate gate = TrapGate.Of(gates, vector);
-        if (gate is not { IsPresent: true, Stack: 0 } || evidence.Analysis.Text?.IsText(gate.Target) != true)
-            return false;
+        }
+
         ulong at = (stackPointer & ~15UL) - FrameSize;
         byte[] frame = new byte[FrameSize];
         ulong[] words = [ip, evidence.Crash.Cs & 0xffff, evidence.Crash.Flags & ~ResumeFlag, stackPointer, evidence.Crash.Ss & 0xffff];

@@ -122,8 +122,10 @@ public sealed class KillStrategyTests
         });
         StrategyVerdict verdict = new KillStrategy().Evaluate(g.Evidence);
         Assert.Equal(isKilled, verdict.Plan is not null);
-        if (!isKilled)
-            Assert.Contains($"{name}, which the kernel can't live without", verdict.WhyNot, StringComparison.Ordinal);
+        if (isKilled)
+            return;
+        Assert.Contains($"{name}, which the kernel can't live without", verdict.WhyNot, StringComparison.Ordinal);
+        Assert.Contains($"{name}, which the kernel can't live without", new FreezeStrategy().Evaluate(g.Evidence).WhyNot, StringComparison.Ordinal);
     }
 
     [Theory]
