@@ -23,14 +23,16 @@ internal sealed partial class StopWindow
     private static readonly TimeSpan BetweenGlances = TimeSpan.FromMilliseconds(3);
 
     /// <summary>Breaks a hang. Throws nothing: what failed stands in the result.</summary>
-    /// <param name="hanging">CPUs that hang, at least one.</param>
+    /// <param name="all">CPUs that hang, at least one that was not told of before: those are helped. The others count where it has to be told who holds a spinlock.</param>
     /// <param name="whyNot">Why a rung may not be used; null where it may.</param>
     /// <param name="seenTicks">When the hang was seen.</param>
     /// <returns>Null where it went by itself, or the guest stopped for another reason meanwhile: the session finds it standing.</returns>
-    public StopResult? HandleHang(IReadOnlyList<HangingCpu> hanging, Func<RepairKind, CrashEvidence, RungBar?> whyNot, long seenTicks)
+    public StopResult? HandleHang(IReadOnlyList<HangingCpu> all, Func<RepairKind, CrashEvidence, RungBar?> whyNot, long seenTicks)
     {
+        List<HangingCpu> hanging = [.. all.Where(h => !h.IsTold)], told = [.. all.Where(h => h.IsTold)];
         _start = seenTicks;
         Mark("detected");
+        var counted = new HashSet<HangingCpu>();
         var stacks = hanging.ToDictionary(h => h.Cpu, _ => new List<Backtrace>());
         var holders = new SpinlockHolders(Math.Min(target.VcpuCount, kernel.Image.Meta.PerCpuBases.Count));
         IHeldGuest? guest = null;
@@ -49,7 +51,12 @@ internal sealed partial class StopWindow
 
                 bool isClear = hanging.All(h => IsClear(guest, h)), waits = hanging.All(h => IsInSlowPath(guest, h));
                 if (waits)
-                    holders.Look(kernel.Image.KernelOver(target.Memory), guest.ReadAllRegisters(), [.. hanging.Select(h => h.Cpu)]);
+                {
+                    List<HangingCpu> waiting = [.. told.Where(t => StillWaits(guest, t))];
+                    counted.UnionWith(waiting);
+                    holders.Look(kernel.Image.KernelOver(target.Memory), guest.ReadAllRegisters(), [.. hanging.Concat(waiting).Select(h => h.Cpu)]);
+                }
+
                 bool mayProve = waits && !holders.IsProved;
                 if ((glance >= Glances && isClear && !mayProve) || glance >= MaxGlances)
                     break;
@@ -74,11 +81,14 @@ internal sealed partial class StopWindow
             return _isLate && _lost is null ? null : Nothing(hanging[0]);
         }
 
-        return Break(guest, hanging, stacks, holders, whyNot);
+        return Break(guest, hanging, counted, stacks, holders, whyNot);
     }
 
+    /// <summary>One that was told of before waits for a spinlock still.</summary>
+    private bool StillWaits(IHeldGuest guest, HangingCpu told) => IsAsItWas(told, kernel.Image.KernelOver(target.Memory)) && IsClear(guest, told) && IsInSlowPath(guest, told);
+
     /// <returns>Null where it is no hang.</returns>
-    private StopResult? Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, Dictionary<int, List<Backtrace>> stacks, SpinlockHolders holders, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
+    private StopResult? Break(IHeldGuest guest, IReadOnlyList<HangingCpu> hanging, IReadOnlyCollection<HangingCpu> counted, Dictionary<int, List<Backtrace>> stacks, SpinlockHolders holders, Func<RepairKind, CrashEvidence, RungBar?> whyNot)
     {
         CrashEvidence? first = null;
         IReadOnlyList<LadderVerdict> firstLadder = [];
@@ -88,8 +98,13 @@ internal sealed partial class StopWindow
             var captured = new List<(HangingCpu Cpu, CrashEvidence Evidence)>();
             foreach (HangingCpu cpu in hanging.Where(h => IsClear(guest, h)))
                 captured.Add((cpu, WithEarlierRepairs(kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(cpu.Vcpu), cpu.Hang, stacks[cpu.Cpu]))));
-            if (captured.Count == hanging.Count)
-                captured = [.. captured.Select(c => (c.Cpu, c.Evidence with { Hang = holders.Of(c.Evidence, captured.Select(h => h.Evidence)) }))];
+            // What those hold that were counted as waiters has to be asked of them all.
+            if (captured.Count == hanging.Count && counted.All(t => StillWaits(guest, t)))
+            {
+                List<CrashEvidence> waiters = [.. captured.Select(c => c.Evidence), .. counted.Select(t => kernel.Capture.CaptureHang(target.Memory, guest.ReadRegisters(t.Vcpu), t.Hang, []))];
+                captured = [.. captured.Select(c => (c.Cpu, c.Evidence with { Hang = holders.Of(c.Evidence, waiters) }))];
+            }
+
             Mark("diagnosed");
 
             // One that does what may take long is left to it, and so are those that wait for it.
@@ -168,8 +183,8 @@ internal sealed partial class StopWindow
         || name is "error_entry" or "error_return" or "common_interrupt" or "sync_regs" or "common_interrupt_return" or "irq_enter_rcu" or "irq_exit_rcu" or "__irq_exit_rcu" or "native_irq_return_iret";
 
     /// <summary>Work of the kernel's own that gives way to nobody for as long as it takes: writing to a slow console, showing the state of all tasks, stopping the machine, the debugger. The kernel's own
-    /// watchdogs are told to look away from it (touch_nmi_watchdog, touch_softlockup_watchdog).</summary>
-    private static bool IsMeant(CrashEvidence evidence) => evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => evidence.LocationOf(f)?.Name ?? "")
+    /// watchdogs are told to look away from it (touch_nmi_watchdog, touch_softlockup_watchdog). Where it waits for a spinlock that nobody can hold, it takes for ever.</summary>
+    internal static bool IsMeant(CrashEvidence evidence) => evidence.Hang?.OrphanSpinlock is null && evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => evidence.LocationOf(f)?.Name ?? "")
         .Any(name => Array.Exists(Meant, prefix => name.StartsWith(prefix, StringComparison.Ordinal)));
 
     /// <summary>It waits for another CPU: for a lock, for its answer to a call, or for all to come together.</summary>

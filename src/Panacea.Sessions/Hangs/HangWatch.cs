@@ -13,7 +13,11 @@ namespace Panacea.Sessions.Hangs;
 /// <param name="Hang">What was seen.</param>
 /// <param name="Progress">As it was all the while.</param>
 /// <param name="PreemptCount">The least preempt count that was seen: that of what hangs, without interrupts on top of it.</param>
-internal sealed record HangingCpu(int Cpu, int Vcpu, Hang Hang, CpuProgress Progress, uint PreemptCount);
+internal sealed record HangingCpu(int Cpu, int Vcpu, Hang Hang, CpuProgress Progress, uint PreemptCount)
+{
+    /// <summary>It was told of before, and is given again beside a new one: what is to be done about that one may follow from both together alone.</summary>
+    public bool IsTold { get; init; }
+}
 
 /// <summary>
 /// Sees from outside that a CPU hangs, with no help of the guest. Time is the processor time that the host gave to the vCPU: a host that was suspended or has too little to give makes no hang. In
@@ -139,7 +143,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
     /// <summary>Hangs that were reported are not reported again until their CPU has got on in between, but beside new ones.</summary>
     public void Told(IEnumerable<HangingCpu> hangs)
     {
-        foreach (HangingCpu hang in hangs)
+        foreach (HangingCpu hang in hangs.Where(h => !h.IsTold))
             (_tracks[hang.Cpu].Told, _tracks[hang.Cpu].ToldAt) = (hang, _tracks[hang.Cpu].Now);
         Relax();
     }
@@ -162,7 +166,7 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
     /// <summary>They were no hangs, or went by themselves: their time begins anew.</summary>
     public void Postpone(IEnumerable<HangingCpu> hangs)
     {
-        foreach (HangingCpu hang in hangs)
+        foreach (HangingCpu hang in hangs.Where(h => !h.IsTold))
             _tracks[hang.Cpu].IsKnown = false;
         Relax();
     }
@@ -237,9 +241,8 @@ internal sealed class HangWatch(LinuxKernel image, int cpus, IGuestControl targe
                 (track.TickedAt, track.SwitchedAt) = (track.Now, track.Now);
         }
 
-        // Those that were told of before and hang still may be what a new one waits for, or wait for the same: what is to be done may follow from all of them together alone.
         if (found.Count > 0)
-            found.AddRange(_tracks.Where(t => t.Told is not null).Select(t => t.Told! with { Progress = t.Last }));
+            found.AddRange(_tracks.Where(t => t.Told is not null).Select(t => t.Told! with { Progress = t.Last, IsTold = true }));
         Relax();
         return found;
     }

@@ -128,7 +128,13 @@ public sealed class HangWatchTests : IDisposable
         Place(irqs: false);
         _watch.Told(Watched(TimeSpan.FromSeconds(2), ticks: false));
         _vm.Place = vcpu => Kernel.Vcpu(vcpu, Kernel["ct_int"], default, 2);
-        Assert.Equal([1, 0], Watched(TimeSpan.FromSeconds(3), ticks: false, vcpu: 1).Select(h => h.Cpu));
+        IReadOnlyList<HangingCpu> both = Watched(TimeSpan.FromSeconds(3), ticks: false, vcpu: 1);
+        Assert.Equal([(1, false), (0, true)], both.Select(h => (h.Cpu, h.IsTold)));
+
+        // Time goes on for the one that was told of first: it is overdue when it would have been without the other.
+        _watch.Told(both);
+        Watched(TimeSpan.FromSeconds(20), ticks: false);
+        Assert.Equal([0], _watch.TakeOverdue().Select(h => h.Cpu));
     }
 
     /// <summary>vCPUs need not have the numbers of the kernel's CPUs.</summary>

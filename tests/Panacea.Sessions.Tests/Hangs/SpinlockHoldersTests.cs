@@ -87,6 +87,22 @@ public sealed class SpinlockHoldersTests : IDisposable
         Assert.Equal(isOrphan ? _lock : null, holders.Of(waiter, [waiter]).OrphanSpinlock);
     }
 
+    /// <summary>Printing takes long, and is left to it; but waiting within it for what nobody can hold takes for ever.</summary>
+    [Theory]
+    [InlineData(false, true)]
+    [InlineData(true, false)]
+    public void Who_prints_is_left_alone_as_long_as_it_can_end(bool isOrphan, bool isMeant)
+    {
+        CrashEvidence waiter = Waiter(1);
+        CrashEvidence printing = waiter with
+        {
+            Stack = waiter.Stack with { Frames = [.. waiter.Stack.Frames.Select((f, i) => i == 1 ? f with { Ip = Kernel["oops_begin"] + 1 } : f)] },
+            Hang = waiter.Hang! with { OrphanSpinlock = isOrphan ? _lock : null },
+        };
+        Assert.False(StopWindow.IsMeant(waiter));
+        Assert.Equal(isMeant, StopWindow.IsMeant(printing));
+    }
+
     private SpinlockHolders Look(ulong flags)
     {
         var holders = new SpinlockHolders(2);
