@@ -87,6 +87,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>How long a further step of a repair is waited for. The guest runs meanwhile, and on a host that has too much to do a vCPU may not get to run for a while.</summary>
     private static readonly TimeSpan StepPatience = TimeSpan.FromSeconds(3), OptionalPatience = TimeSpan.FromMilliseconds(250);
 
+    /// <summary>How long a vCPU may take to its step while another one is held, which it may have to wait for.</summary>
+    private static readonly TimeSpan AlonePatience = TimeSpan.FromMilliseconds(100);
+
     private readonly List<string> _errors = [];
     private readonly List<IHeldGuest> _stops = new(2);
     private IReadOnlyList<JournalEntry> _journal = [];
@@ -96,6 +99,9 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>QEMU has been asked for a stop, and is suspended or busy: the session finds the guest standing some time, arms the death points alone and lets it go.</summary>
     private bool _isLate;
     private long _start;
+
+    /// <summary>The vCPU of a crash that is led on in steps; -1 where it may be any.</summary>
+    private int _vcpu = -1;
 
     /// <summary>Handles one death and resumes the guest. Throws nothing: what failed stands in the result.</summary>
     /// <param name="guest">The guest, standing at <paramref name="point"/>.</param>
@@ -225,10 +231,12 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     }
 
     /// <summary>Resuming is the one thing that must work: where it does not, the caller lets go of the VM, which resumes it by every other way there is.</summary>
-    private void Resume(IHeldGuest guest)
+    /// <param name="guest">The guest.</param>
+    /// <param name="only">The vCPU that runs alone; -1 for all.</param>
+    private void Resume(IHeldGuest guest, int only = -1)
     {
         _stops.Add(guest);
-        if (!Guarded(guest.Resume))
+        if (!Guarded(only < 0 ? guest.Resume : () => guest.ResumeOnly(only)))
             _lost ??= new TargetException($"the guest could not be resumed: {_errors[^1]}");
     }
 
@@ -304,6 +312,7 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     private IHeldGuest? WaitFor(PlannedContinuation next)
     {
         long deadline = Environment.TickCount64 + (long)(next.IsOptional ? OptionalPatience : StepPatience).TotalMilliseconds;
+        bool isAlone = false;
         for (int others = 0; ;)
         {
             TimeSpan left = TimeSpan.FromMilliseconds(Math.Max(0, deadline - Environment.TickCount64));
@@ -313,13 +322,29 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
             if (wait.Kind == QemuWaitKind.Woken && left > TimeSpan.Zero)
                 continue;
             IHeldGuest guest = wait.Guest ?? target.Stop();
-            if (PlaceOf(guest, next) != StepPlace.OtherActivation || left == TimeSpan.Zero || (next.IsOptional && ++others > MaxOthers))
+            if (!isAlone && !next.IsOptional && left > TimeSpan.Zero && IsAnotherDeath(guest))
+            {
+                // It has to wait until this one is through, or it would have nothing of its repair: the same mistake often takes several CPUs at once.
+                isAlone = true;
+                deadline = Environment.TickCount64 + (long)AlonePatience.TotalMilliseconds;
+                Resume(guest, _vcpu);
+            }
+            else if (PlaceOf(guest, next) != StepPlace.OtherActivation || left == TimeSpan.Zero || (next.IsOptional && ++others > MaxOthers))
+            {
                 return guest;
-            Resume(guest);
+            }
+            else
+            {
+                Resume(guest, isAlone ? _vcpu : -1);
+            }
+
             if (_lost is { } lost)
                 throw lost;
         }
     }
+
+    /// <summary>Another vCPU has come to a death point while the one that is led on has not come to its step.</summary>
+    private bool IsAnotherDeath(IHeldGuest guest) => _vcpu >= 0 && guest.Reason == StopReason.Breakpoint && guest.StoppedVcpu != _vcpu && kernel.PointAt(guest.ReadRegisters(guest.StoppedVcpu).Rip) is not null;
 
     /// <summary>Where a guest stands that a step is waited for in.</summary>
     private enum StepPlace
@@ -370,6 +395,8 @@ internal sealed partial class StopWindow(IGuestControl target, ArmedKernel kerne
     /// <summary>Writes the plan and prepares its second step. Where any of it fails, what was written is put back.</summary>
     private bool Apply(IHeldGuest guest, int vcpu, CrashEvidence evidence, RepairPlan plan, DeathPoint live)
     {
+        _vcpu = evidence.Hang is null ? vcpu : -1;
+
         // Over live memory, not over the capture: what is read back must be what is there.
         var journal = new RepairJournal(guest, evidence.Kernel.Space.Over(target.Memory));
         bool done = Guarded(() =>

@@ -22,6 +22,9 @@ public interface IHeldGuest : IStoppedGuest
 
     /// <summary>Lets all vCPUs run. Where the vCPU that hit a breakpoint still stands at it, it is stepped over first.</summary>
     void Resume();
+
+    /// <summary>Lets one vCPU run; the others stay held until the guest has stopped again and is resumed. One of them that stands at an armed breakpoint reports it then.</summary>
+    void ResumeOnly(int vcpu);
 }
 
 /// <summary>What came of <see cref="IGuestControl.WaitForStop"/>.</summary>

@@ -113,6 +113,16 @@ public sealed partial class QemuStoppedGuest : IStoppedGuest
         gdb.Continue();
     }
 
+    /// <inheritdoc/>
+    public void ResumeOnly(int vcpu)
+    {
+        GdbClient gdb = Gdb();
+        if (vcpu == StoppedVcpu && Reason == StopReason.Breakpoint && !_stoppedRipWritten && StandsAtBreakpoint())
+            StepOver(vcpu);
+        _target.OnResuming(this);
+        gdb.Continue(vcpu);
+    }
+
     /// <summary>Lets one vCPU execute the instruction that it stands at, without hitting a breakpoint there; the others stay held.</summary>
     public void StepOver(int vcpu)
     {

@@ -292,6 +292,13 @@ internal sealed class ScriptedVm(SyntheticKernel kernel) : IGuestControl
             _vm.Now = null;
         }
 
+        public void ResumeOnly(int vcpu)
+        {
+            Before!($"resume-only {vcpu}");
+            End();
+            _vm.Now = null;
+        }
+
         internal void End()
         {
             Resumes++;

@@ -61,6 +61,34 @@ public sealed class StopWindowTests
         }
     }
 
+    /// <summary>The same mistake often takes several CPUs at once: the second one is held until the first is through, and is met as a death of its own afterwards.</summary>
+    [Fact]
+    public void A_second_CPU_that_dies_between_two_steps_waits_for_its_turn()
+    {
+        using var run = new Run(Crashes["two steps"], nops: true, StopReason.Breakpoint, second: false);
+        run.Vm.ThenStops(() => run.Guest.Vcpu(1, run.Guest["oops_end"], run.Crash.Vcpu.Gpr)).ThenStops(() => run.AtSecondStep);
+        StopResult result = run.Handle();
+        Assert.Empty(result.Errors);
+        Assert.NotNull(result.Applied);
+        run.Vm.AssertRuns();
+        Assert.Equal(["resume", "resume-only 0", "resume"], run.Vm.Steps.Where(s => s.StartsWith("resume", StringComparison.Ordinal)));
+        Assert.Empty(run.Vm.Held[1].Left);
+        Assert.Contains(run.Vm.Held[2].Left, l => l.Contains($"Rip {run.Guest["die:back:oops_end"]:x} -> {run.Crash.ReturnAddress:x}"));
+    }
+
+    /// <summary>It may have to wait for the one that is held: then all go on, and each is met for itself.</summary>
+    [Fact]
+    public void A_CPU_that_does_not_get_on_alone_is_not_waited_for()
+    {
+        using var run = new Run(Crashes["two steps"], nops: true, StopReason.Breakpoint, second: false);
+        run.Vm.ThenStops(() => run.Guest.Vcpu(1, run.Guest["oops_end"], run.Crash.Vcpu.Gpr));
+        StopResult result = run.Handle();
+        Assert.Contains("was not reached in time", Assert.Single(result.Errors), StringComparison.Ordinal);
+        Assert.Null(result.Applied);
+        run.Vm.AssertRuns();
+        Assert.Equal(["resume", "resume-only 0", "resume"], run.Vm.Steps.Where(s => s.StartsWith("resume", StringComparison.Ordinal)));
+    }
+
     public static TheoryData<string, bool, string> Failures()
     {
         var data = new TheoryData<string, bool, string>();
@@ -172,7 +200,7 @@ public sealed class StopWindowTests
     public void A_second_step_that_is_not_reached_leaves_no_breakpoint(string what)
     {
         using var run = new Run(Crashes["two steps"], true, StopReason.Breakpoint, second: false);
-        VcpuRegisters elsewhere = run.Guest.Vcpu(1, run.Guest["panic"], default);
+        VcpuRegisters elsewhere = run.Guest.Vcpu(0, run.Guest["panic"], default);
         if (what == "another death")
             run.Vm.ThenStops(() => elsewhere);
         else if (what == "gone")
