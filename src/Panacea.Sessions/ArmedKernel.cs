@@ -27,7 +27,7 @@ internal sealed class ArmedKernel : IDisposable
 
     public ulong[] Addresses => [.. Points.Select(p => p.Address)];
 
-    /// <summary>Every oops begins here, before a line of it is printed (oops_begin, arch/x86/kernel/dumpstack.c); null where the kernel does not tell.</summary>
+    /// <summary>Every oops begins here: before a line of it is printed, but for the one that a BUG() and a double fault print (oops_begin, arch/x86/kernel/dumpstack.c); null where the kernel does not tell.</summary>
     public ulong? OopsBegin => Image.TryFindSymbol("oops_begin", out ulong address) ? address : null;
 
     public DeathPoint? PointAt(ulong address) => Points.FirstOrDefault(p => p.Address == address);

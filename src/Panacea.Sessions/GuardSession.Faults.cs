@@ -22,12 +22,25 @@ public sealed partial class GuardSession
         if (request is not FaultInjectRequest { UntilCrash: true } || answer.Error is not null)
             return;
         _untilCrash.AddRange(answer.Faults);
-        if (_armed!.OopsBegin is not { } begin)
-            return;
+        try
+        {
+            ArmWhileIdle();
+        }
+        catch (GdbException e) when (e.Kind == GdbFailure.Late)
+        {
+            Warn($"the fault will be taken out at a death point, not where the oops begins: {e.Message}");
+        }
+    }
+
+    /// <summary>What is armed while nothing happens: the death points; and where oopses begin, as long as there are faults to be taken out.</summary>
+    private ulong[] WhileIdle => _untilCrash.Count > 0 && _armed!.OopsBegin is { } begin ? [.. _armed.Addresses, begin] : _armed!.Addresses;
+
+    private void ArmWhileIdle()
+    {
         IHeldGuest stop = _target.Stop();
         try
         {
-            _target.ArmBreakpoints([.. _armed.Addresses, begin]);
+            _target.ArmBreakpoints(WhileIdle);
         }
         finally
         {
@@ -37,7 +50,7 @@ public sealed partial class GuardSession
     }
 
     /// <summary>At a crash, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. That is where the oops begins, as in a guest
-    /// without a guard, in which it is taken out when the console tells of the crash: in what every oops comes by it would crash the oops, and that one's oops, and no death point would be reached. At a hang it is
+    /// without a guard, in which it is taken out when the console tells of the crash: in what oopses come by it would crash the oops, and that one's oops, and no death point would be reached. At a hang it is
     /// afterwards: without it many a loop would end by itself, and nobody would see what is made of it. On a guest that nobody experiments with there is nothing to do.</summary>
     private void TakeOutFaults()
     {

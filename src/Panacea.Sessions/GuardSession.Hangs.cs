@@ -123,7 +123,12 @@ public sealed partial class GuardSession
         string id = IncidentBuilder.NewId(at);
         StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
         if (stop is null)
+        {
+            if (_untilCrash.Count > 0 && _target.Stopped is null)
+                ArmWhileIdle();
             return true;
+        }
+
         if (stop.Applied is null)
             watch.Tell(stuck);
         Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));

@@ -358,8 +358,8 @@ public sealed partial class GuardSession(QemuTargetSpec spec, GuardOptions optio
                 TakeOutFaults();
 
             // Nobody waits for this stop any more: QEMU was suspended when it was asked for, or it was for an experiment. What else was armed then serves nobody.
-            if (_armed is { } armed)
-                _target.ArmBreakpoints(armed.Addresses);
+            if (_armed is not null)
+                _target.ArmBreakpoints(WhileIdle);
             guest.Resume();
             Warn(warning);
             return;
