@@ -1,6 +1,7 @@
 using Iced.Intel;
 using Panacea.Diagnosis;
 using Panacea.Kernel.Code;
+using Panacea.Kernel.Holdings;
 using Panacea.Kernel.Replay;
 using Panacea.Kernel.Unwind;
 using Panacea.Target;
@@ -98,7 +99,7 @@ internal static class Resumption
                 break;
             }
 
-            replay = CallReplay.RunPart(input, start, from, isDone: true);
+            replay = CallReplay.RunPart(input with { Interrupts = InterruptsAt(evidence, function, start, input.Interrupts) }, start, from, isDone: true);
             left -= replay.Instructions + 1;
 
             // What depends on the result of the call before, as a branch on it, need not be executed again: less of it may be enough.
@@ -113,6 +114,16 @@ internal static class Resumption
             return StrategyVerdict.Declines($"{function.Main.Name}, replayed from its last call, {replay.Why} at {evidence.Kernel.Image.Symbolize(replay.At)?.ToString() ?? $"0x{replay.At:x}"}");
         return Plan(evidence, replay.Points[0], replay, $"{function.Main.Name}, from its last call");
     }
+
+    /// <summary>The interrupt flag at an instruction of a function, as its code has left it since it was called; null where that can't be told.</summary>
+    private static bool? InterruptsAt(CrashEvidence evidence, in FunctionParts function, ulong at, bool? called) =>
+        !evidence.Holdings.TryFind(function, CodePoint.Trap(at), out FrameHoldings holdings, out _) ? null : holdings.Interrupts switch
+        {
+            InterruptChange.Off => false,
+            InterruptChange.On => true,
+            InterruptChange.None or InterruptChange.Restored => called,
+            _ => null,
+        };
 
     /// <summary>Gives registers what the function's code has put into them: a callee may not have given them back as they were.</summary>
     /// <returns>One of them held something else.</returns>

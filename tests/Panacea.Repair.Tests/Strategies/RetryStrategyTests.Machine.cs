@@ -118,6 +118,22 @@ public sealed partial class RetryStrategyTests
         Assert.Empty(verdict.Plan.Risks);
     }
 
+    /// <summary>Who has turned interrupts off since he was called goes on with them off.</summary>
+    [Fact]
+    public void What_a_function_has_made_of_interrupts_stays()
+    {
+        using CrashedGuest g = new(new CrashSpec
+        {
+            Function = "ct_masked", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"], Flags = 0x1_0046,
+            Prepare = (kernel, _) => new Dictionary<Gpr, ulong> { [Gpr.R12] = kernel.Allocate(64), [Gpr.Rcx] = 0x10 },
+        });
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(verdict.Plan is not null, $"{verdict.WhyNot}; {string.Join("; ", verdict.Tried)}");
+        Assert.Contains("from its last call", verdict.Plan!.Explanation, StringComparison.Ordinal);
+        Assert.DoesNotContain("interrupts", verdict.Plan.Explanation, StringComparison.Ordinal);
+        Assert.False(PtRegs.Read(verdict.Plan.Writes[^1].Bytes.Span).InterruptsEnabled);
+    }
+
     /// <summary>What is still damaged traps again.</summary>
     [Fact]
     public void An_instruction_that_is_still_another_is_not_executed()

@@ -31,6 +31,21 @@ internal static partial class KernelFunctions
         }
 
         text.Add("ct_returns", w => { w.Depth(8); w.A.nop(); w.At("returns"); w.A.ret(); w.At("fault"); w.A.int3(); w.A.int3(); });
+        text.Add("ct_masked", w => w.Frame(() =>
+        {
+            Iced.Intel.Label either = w.A.CreateLabel();
+            w.A.cli();
+            w.Call("ct_cpuid");
+            w.A.test(eax, eax);
+            w.A.je(either);
+            w.A.nop();
+            w.A.Label(ref either);
+            w.A.mov(rcx, r12);
+            w.At("fault");
+            w.A.mov(edx, __dword_ptr[rcx + 8]);
+            w.A.sti();
+            w.A.nop();
+        }));
         text.Add("ct_looped", w => w.Frame(() =>
         {
             Iced.Intel.Label again = w.A.CreateLabel(), found = w.A.CreateLabel();
