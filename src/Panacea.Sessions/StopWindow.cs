@@ -46,7 +46,7 @@ internal sealed record StopResult
     /// <summary>Errors inside Panacea.</summary>
     public IReadOnlyList<string> Errors { get; init; } = [];
 
-    /// <summary>The stops it took: one, and one more for each further step of the repair.</summary>
+    /// <summary>The stops it took: one, one more for each further step of the repair, and one where another vCPU died meanwhile, which is then held while the first runs on: that counts as running.</summary>
     public required IReadOnlyList<IHeldGuest> Stops { get; init; }
 
     /// <summary>QEMU stopped answering: the guest may still stand, and the caller must let go of it. Null in the usual case.</summary>

@@ -71,9 +71,12 @@ internal static class LostStackPointer
         string was = $"the stack pointer was 0x{stackPointer:x}, not 0x{evidence.Crash.Sp:x}: from there, and from nothing else that is like it, the stack leads to its end";
         if (!Undelivered.TryFind(evidence, ip, stackPointer, out Undelivered? interrupt, out string whyNot))
             return StrategyVerdict.Declines($"{was}; {whyNot}");
-        return interrupt is null
+        StrategyVerdict verdict = interrupt is null
             ? Plan(evidence, GoOn(evidence, ip, stackPointer), [], $"{was}; {Name(evidence, ip)} goes on")
             : Plan(evidence, GoOn(evidence, interrupt.Handler, interrupt.StackPointer) with { Interrupts = false }, [interrupt.Frame], $"{was}; interrupt {interrupt.Vector}, which could not be delivered, goes to its handler, and {Name(evidence, ip)} on behind it");
+
+        // That nothing else is like it is no proof.
+        return verdict.Plan is { } plan ? StrategyVerdict.Applies(plan with { Confidence = Confidence.Medium }) : verdict;
     }
 
     /// <summary>It with one bit flipped.</summary>

@@ -46,6 +46,7 @@ public sealed class LostStackPointerTests : IDisposable
         CrashEvidence evidence = Lost(stack ^ (1UL << bit), 0x1000);
         RepairPlan plan = new RetryStrategy().Evaluate(evidence).Plan!;
         Assert.Contains($"the stack pointer was 0x{stack:x}, not 0x{evidence.Crash.Sp:x}", plan.Explanation, StringComparison.Ordinal);
+        Assert.Equal(Confidence.Medium, plan.Confidence);
         IReadOnlyList<PlannedRegister> end = plan.Continuations[^1].Registers;
         Assert.Equal(
             (_guest.Guest["ct_lost_stack:fault"], stack, 0x1000ul, evidence.Crash.Flags & ~0x1_0000ul),
