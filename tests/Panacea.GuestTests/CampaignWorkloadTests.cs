@@ -67,6 +67,26 @@ public sealed class CampaignWorkloadTests
     }
 
     [Fact]
+    public async Task A_file_is_read_to_where_it_ended_though_it_grows()
+    {
+        CancellationToken cancel = TestContext.Current.CancellationToken;
+        await using Guest guest = await Guest.StartAsync(new GuestSpec { Line = "6.12", MemoryMiB = 384 }, null, cancel);
+        await guest.MustAsync("(while :; do printf 0123456789 >> /data/grows; done) > /dev/null 2>&1 < /dev/null &");
+        int read = 0;
+        for (int i = 0; i < 60; i++)
+        {
+            GuestCommandResult result = await guest.RunAsync(RecordLoad.ReadCommand("/data/grows"), Ask, cancel);
+            Assert.True(result.Succeeded, result.Output);
+            byte[] file = Convert.FromBase64String(result.Output.ReplaceLineEndings(""));
+            Assert.True(file.Length >= read);
+            read = file.Length;
+        }
+
+        Assert.True(read > 100);
+        Assert.False((await guest.RunAsync(RecordLoad.ReadCommand("/data/none"), Ask, cancel)).Succeeded);
+    }
+
+    [Fact]
     public async Task Wrk_looks_at_every_answer()
     {
         CancellationToken cancel = TestContext.Current.CancellationToken;

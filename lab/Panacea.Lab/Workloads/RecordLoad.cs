@@ -68,6 +68,10 @@ public sealed class RecordLoad : IAsyncDisposable
         }
     }
 
+    /// <summary>What a guest is asked to get a file in Base64 to which somebody adds meanwhile: as much as there was when it began. BusyBox' base64 ends its text where it comes to the end of the file, and goes on behind that with what has been added.</summary>
+    /// <param name="path">The file, without characters that a shell makes something of.</param>
+    public static string ReadCommand(string path) => $"set -o pipefail; head -c $(wc -c < {path}) {path} | base64";
+
     /// <summary>Checks the records on the disk of a guest that is shut down.</summary>
     /// <returns>What is wrong; empty when every promised record is there and intact.</returns>
     public async Task<IReadOnlyList<string>> VerifyAsync(string diskPath, CancellationToken cancel = default) =>

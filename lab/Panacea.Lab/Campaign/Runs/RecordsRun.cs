@@ -19,7 +19,7 @@ internal sealed class RecordsRun(Guest guest, RecordLoad load) : IWorkloadRun
 
             // What had been promised before is read, as far as the page cache and the disk have it.
             long promised = load.Promised;
-            GuestCommandResult read = await guest.RunAsync($"base64 /data/{load.FileName}", limit, cancel);
+            GuestCommandResult read = await guest.RunAsync(RecordLoad.ReadCommand($"/data/{load.FileName}"), limit, cancel);
             if (read.Status != 0)
                 return ([.. load.Messages, $"records: they can't be read: status {read.Status}, {Last(read.Output)}"], []);
             byte[] file = new byte[read.Output.Length];
