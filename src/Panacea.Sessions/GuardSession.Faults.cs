@@ -22,14 +22,7 @@ public sealed partial class GuardSession
         if (request is not FaultInjectRequest { UntilCrash: true } || answer.Error is not null)
             return;
         _untilCrash.AddRange(answer.Faults);
-        try
-        {
-            ArmWhileIdle();
-        }
-        catch (GdbException e) when (e.Kind == GdbFailure.Late)
-        {
-            Warn($"the fault will be taken out at a death point, not where the oops begins: {e.Message}");
-        }
+        RearmForFaults();
     }
 
     /// <summary>What is armed while nothing happens: the death points; and where oopses begin, as long as there are faults to be taken out.</summary>
@@ -51,7 +44,7 @@ public sealed partial class GuardSession
 
     /// <summary>At a crash, before anything is made of it: what was injected until then is taken out, so that it is met as what it stands for, a mistake that has shown once. That is where the oops begins, as in a guest
     /// without a guard, in which it is taken out when the console tells of the crash: in what oopses come by it would crash the oops, and that one's oops, and no death point would be reached. At a hang it is
-    /// afterwards: without it many a loop would end by itself, and nobody would see what is made of it. On a guest that nobody experiments with there is nothing to do.</summary>
+    /// afterwards, and only where something was done about it (<see cref="AfterHang"/>). On a guest that nobody experiments with there is nothing to do.</summary>
     private void TakeOutFaults()
     {
         foreach (Fault fault in _untilCrash)
@@ -67,5 +60,30 @@ public sealed partial class GuardSession
         }
 
         _untilCrash.Clear();
+    }
+
+    /// <summary>After a hang: what was injected until then is taken out where something was done about it. Else it stays, as in a guest without a guard: without it many a loop would end by itself, and a guard that has done nothing would seem
+    /// to have saved the guest.</summary>
+    private void AfterHang(StopResult stop)
+    {
+        if (stop.Applied is not null)
+            TakeOutFaults();
+        else
+            RearmForFaults();
+    }
+
+    /// <summary>Who helps a CPU or a task on its way arms the death points alone when he is through.</summary>
+    private void RearmForFaults()
+    {
+        if (_untilCrash.Count == 0 || _target.Stopped is not null)
+            return;
+        try
+        {
+            ArmWhileIdle();
+        }
+        catch (GdbException e) when (e.Kind == GdbFailure.Late)
+        {
+            Warn($"the fault will be taken out at a death point, not where the oops begins: {e.Message}");
+        }
     }
 }

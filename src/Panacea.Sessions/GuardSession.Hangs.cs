@@ -63,7 +63,7 @@ public sealed partial class GuardSession
         else if (!isOverdue)
             watch.Told(hanging);
         Conclude(id, at, stop, death);
-        TakeOutFaults();
+        AfterHang(stop);
     }
 
     private void LookForWaits()
@@ -124,15 +124,14 @@ public sealed partial class GuardSession
         StopResult? stop = new StopWindow(_target, armed).HandleStuck(stuck, WhyNot, Stopwatch.GetTimestamp());
         if (stop is null)
         {
-            if (_untilCrash.Count > 0 && _target.Stopped is null)
-                ArmWhileIdle();
+            RearmForFaults();
             return true;
         }
 
         if (stop.Applied is null)
             watch.Tell(stuck);
         Conclude(id, at, stop, new DeathEvent(_vm, id, stop.Point.Symbol, Found: false));
-        TakeOutFaults();
+        AfterHang(stop);
         return true;
     }
 }

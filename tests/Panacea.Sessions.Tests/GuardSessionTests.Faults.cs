@@ -1,5 +1,6 @@
 using Panacea.Injection;
 using Panacea.Sessions.Control;
+using Panacea.Sessions.Policy;
 using Panacea.Target;
 using Panacea.Target.Qemu;
 
@@ -37,12 +38,45 @@ public sealed partial class GuardSessionTests
         Assert.Equal([_guest["oops_begin"]], awaited.Except(armed));
         Assert.Equal(IncidentOutcome.Recovered, Assert.Single(_sink.Incidents).Outcome);
         Assert.DoesNotContain(_sink.Events, e => e is WarningEvent);
+    }
 
-        byte[] Code()
+    /// <summary>A hang that nothing was done about is what it is in a guest without a guard: the fault stays, and is still taken out where an oops begins.</summary>
+    [Theory]
+    [InlineData(GuardMode.Full, true)]
+    [InlineData(GuardMode.Observe, false)]
+    public async Task A_fault_is_taken_out_after_a_hang_only_where_something_was_done_about_it(GuardMode mode, bool isOut)
+    {
+        byte[] before = Code();
+        Task<GuestAnswer>? answer = null;
+        _openControl = (_, ask) =>
         {
-            byte[] code = new byte[64];
-            Assert.True(_guest.Space.TryRead(new VirtualAddress(_guest["ct_call"]), code, out _));
-            return code;
-        }
+            answer = ask(new FaultInjectRequest(FaultType.TextBitFlip, "ct_call", 7) { UntilCrash = true });
+            return null;
+        };
+        byte[] injected = [];
+        IReadOnlyList<ulong> armed = [];
+        Hang(others: 2);
+        _vm.Before = step =>
+        {
+            if (injected.Length == 0 && Code() is var now && !now.SequenceEqual(before))
+                injected = now;
+            if (step == "wait")
+                armed = _vm.Armed;
+        };
+        _vm.ThenLives();
+        Run(mode);
+        Assert.Null((await answer!).Error);
+        Assert.NotEmpty(injected);
+        Assert.Equal("hang", Assert.Single(_sink.Incidents).DeathPoint);
+        Assert.Equal(isOut, before.SequenceEqual(Code()));
+        if (!isOut)
+            Assert.Contains(_guest["oops_begin"], armed);
+    }
+
+    private byte[] Code()
+    {
+        byte[] code = new byte[64];
+        Assert.True(_guest.Space.TryRead(new VirtualAddress(_guest["ct_call"]), code, out _));
+        return code;
     }
 }

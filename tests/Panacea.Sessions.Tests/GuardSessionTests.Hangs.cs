@@ -214,8 +214,8 @@ public sealed partial class GuardSessionTests
         Assert.Contains("share a thread", Assert.Single(_sink.Events.OfType<WarningEvent>()).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>CPU 0 stands in ct_int with interrupts off, uses time and does not tick.</summary>
-    private void Hang(VcpuRegisters? at = null, bool stays = false)
+    /// <summary>CPU 0 stands in ct_int with interrupts off, uses time and does not tick, until it has been stopped four times; and as often as for something else.</summary>
+    private void Hang(VcpuRegisters? at = null, bool stays = false, int others = 0)
     {
         GprFile gpr = default;
         gpr[Gpr.Rsp] = at is null ? _guest.Crash(new CrashSpec { Preempt = 1 }).FaultSp : 0;
@@ -227,7 +227,7 @@ public sealed partial class GuardSessionTests
             _vm.Then(() =>
             {
                 _vm.Times[0] += TimeSpan.FromMilliseconds(100);
-                if (_vm.Held.Count > 3 && !stays)
+                if (_vm.Held.Count > 3 + others && !stays)
                     _vm.Work();
                 return new GuestWait(QemuWaitKind.TimedOut, null);
             });
