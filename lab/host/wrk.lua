@@ -24,8 +24,26 @@ function request()
   return wrk.format("GET", "/" .. asked)
 end
 
+-- What came of an answer before its connection broke stands before the next one on that connection (wrk keeps its buffer).
+local function is_known(body)
+  local text = known[asked]
+  if body == text then
+    return true
+  end
+  if #body <= #text or body:sub(-#text) ~= text then
+    return false
+  end
+  local begun = body:sub(1, #body - #text)
+  for file = 0, files - 1 do
+    if known[file]:sub(1, #begun) == begun then
+      return true
+    end
+  end
+  return false
+end
+
 function response(status, headers, body)
-  if status == 200 and body == known[asked] then
+  if status == 200 and is_known(body) then
     answers = answers + 1
   elseif status >= 500 then
     refused = refused + 1

@@ -1,9 +1,11 @@
+using System.Diagnostics;
 using Panacea.Diagnosis;
 using Panacea.Injection;
 using Panacea.Kernel;
 using Panacea.Kernel.Image;
 using Panacea.Kernel.Subsystems;
 using Panacea.Lab.Guests;
+using Panacea.Lab.Workloads;
 using Panacea.Repair;
 using Panacea.Repair.Journal;
 using Panacea.Sessions;
@@ -19,14 +21,18 @@ public sealed class CampaignMachine : IDisposable
     private static readonly TimeSpan PrepareLimit = TimeSpan.FromSeconds(30), Settle = TimeSpan.FromSeconds(2), StuckStep = TimeSpan.FromMilliseconds(250);
     private const int StuckLooks = 4;
 
+    /// <summary>Of the time of a vCPU that does nothing else.</summary>
+    private const double BusyPart = 0.8;
+
     private readonly GuestSnapshot _snapshot;
     private readonly RepairImage _image;
     private readonly FaultPlanner _planner;
     private readonly QemuView _view;
     private readonly Guest _first;
 
-    private CampaignMachine(GuestSnapshot snapshot, Guest first, QemuView view, RepairImage image, IReadOnlyList<string> hot)
+    private CampaignMachine(GuestSnapshot snapshot, Guest first, QemuView view, RepairImage image, IReadOnlyList<string> hot, CounterStatus counter)
     {
+        Counter = counter;
         _snapshot = snapshot;
         (_first, _view, _image) = (first, view, image);
         _planner = new FaultPlanner(image.KernelOver(view.Memory), new CodeMap(image), TargetLimits.Default);
@@ -35,6 +41,9 @@ public sealed class CampaignMachine : IDisposable
 
     /// <summary>The kernel's release.</summary>
     public string Kernel => _image.Meta.Release;
+
+    /// <summary>The process that is not the work, before it was frozen.</summary>
+    public CounterStatus Counter { get; }
 
     /// <summary>Functions that were being used before it was frozen.</summary>
     public IReadOnlyList<NamedFunction> Hot { get; }
@@ -49,14 +58,21 @@ public sealed class CampaignMachine : IDisposable
         var spec = new GuestSpec { Line = line, Start = workload.Services, Memory = GuestMemoryBacking.SharedFile, MemoryMiB = 384, PanicOnOops = true };
         Guest guest = await Guest.StartAsync(spec, progress, cancel);
         IReadOnlyList<string> hot;
+        CounterStatus counter;
         try
         {
             if (workload.Prepare is { } prepare && await guest.RunAsync(prepare, PrepareLimit, cancel) is { Succeeded: false } failed)
                 throw new LabException($"the workload {workload.Name} can't be prepared: {failed.Output.Trim()}");
-            await using IWorkloadRun run = await workload.BeginAsync(guest, cancel);
-            await Task.Delay(Settle, cancel);
-            progress($"{line} {workload.Name}: looking at what is being used");
-            hot = FindHot(guest);
+            await using (IWorkloadRun run = await workload.BeginAsync(guest, cancel))
+            {
+                await Task.Delay(Settle, cancel);
+                progress($"{line} {workload.Name}: looking at what is being used");
+                hot = FindHot(guest);
+            }
+
+            if (workload.Clear is { } clear && await guest.RunAsync(clear, PrepareLimit, cancel) is { Succeeded: false } left)
+                throw new LabException($"what {workload.Name} began can't be ended: {left.Output.Trim()}");
+            counter = await CounterStatus.ReadAsync(guest, cancel);
         }
         catch
         {
@@ -74,7 +90,7 @@ public sealed class CampaignMachine : IDisposable
             {
                 view = QemuView.Open(new QemuTargetSpec(first.QmpPath, 0));
                 RepairImage image = RepairImageBuilder.Build(view.Memory, ControlRegisters.Read(view.Qmp), Path.Combine(first.RunDirectory, "images"), TargetLimits.Default);
-                return new CampaignMachine(snapshot, first, view, image, hot);
+                return new CampaignMachine(snapshot, first, view, image, hot, counter);
             }
             catch
             {
@@ -172,7 +188,8 @@ public sealed class CampaignMachine : IDisposable
 
     private bool IsUnique(string name) => FunctionNames.Find(_image, name, out _) is null;
 
-    /// <summary>A CPU that runs a task, or a task in uninterruptible sleep, has not got on for a second. Nobody else may be connected to the guest.</summary>
+    /// <summary>A CPU that runs a task, or a task in uninterruptible sleep, has not got on for a second; or a CPU has nothing to run, does not let anything else run, and yet uses all of its vCPU's time, in an interrupt perhaps. Nobody else may be
+    /// connected to the guest.</summary>
     /// <param name="guest">A copy that runs.</param>
     /// <param name="cancel">Gives up.</param>
     public async Task<bool> IsStuckAsync(Guest guest, CancellationToken cancel)
@@ -182,19 +199,27 @@ public sealed class CampaignMachine : IDisposable
             using QemuView view = QemuView.Open(new QemuTargetSpec(guest.QmpPath, 0));
             LinuxKernel live = _image.KernelOver(view.Memory);
             HashSet<(ulong, ulong)> before = Standing(live);
-            for (int look = 0; look < StuckLooks && before.Count > 0; look++)
+            CpuProgress[] idle = Progress(live);
+            IReadOnlyList<TimeSpan>? times = view.VcpuTimes();
+            long started = Stopwatch.GetTimestamp();
+            for (int look = 0; look < StuckLooks; look++)
             {
                 await Task.Delay(StuckStep, cancel);
                 before.IntersectWith(Standing(live));
             }
 
-            return before.Count > 0;
+            TimeSpan busy = Stopwatch.GetElapsedTime(started) * BusyPart;
+            CpuProgress[] now = Progress(live);
+            return before.Count > 0 || (times is not null && view.VcpuTimes() is { } after && after.Count == times.Count
+                && Enumerable.Range(0, Math.Min(now.Length, after.Count)).Any(cpu => now[cpu].IsIdleTask && idle[cpu].IsIdleTask && now[cpu].Switches == idle[cpu].Switches && after[cpu] - times[cpu] >= busy));
         }
         catch (Exception e) when (e is GuestMemoryException or KernelShapeException or OverflowException or TargetException)
         {
             return false;
         }
     }
+
+    private CpuProgress[] Progress(LinuxKernel live) => [.. Enumerable.Range(0, _image.Meta.PerCpuBases.Count).Select(cpu => CpuProgress.Read(live, cpu))];
 
     /// <summary>Tasks that are on a CPU, or sleep uninterruptibly, each with how often it was switched away from.</summary>
     private static HashSet<(ulong Task, ulong Switches)> Standing(LinuxKernel live)

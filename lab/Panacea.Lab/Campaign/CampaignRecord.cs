@@ -100,6 +100,9 @@ public sealed record CampaignRecord
     /// <summary>What the workload had been promised, and was not so: acknowledged writes that are lost, damaged records.</summary>
     public IReadOnlyList<string> Lost { get; init; } = [];
 
+    /// <summary>Processes that are not the workload's and are gone: that keeps no guest from living. Empty in results of before it was looked at.</summary>
+    public IReadOnlyList<string> Bystanders { get; init; } = [];
+
     /// <summary>The first lines of the kernel's own words about it, at most some.</summary>
     public IReadOnlyList<string> Console { get; init; } = [];
 

@@ -7,7 +7,7 @@ namespace Panacea.Lab.Campaign;
 /// <summary>The work of a guest during a run, and what it was promised meanwhile.</summary>
 public interface IWorkloadRun : IAsyncDisposable
 {
-    /// <summary>Ends it and looks at what became of it.</summary>
+    /// <summary>Ends it and looks at what became of it. Where it does not go on, it may be asked again: it may have been in the way of a crash.</summary>
     /// <param name="limit">For each of the things that the guest is asked.</param>
     /// <param name="cancel">Gives up.</param>
     /// <returns>What does not go on, and what was lost: both empty where all is well.</returns>
@@ -30,6 +30,9 @@ public sealed record CampaignWorkload(string Name, string Summary, IReadOnlyList
 {
     private static readonly TimeSpan BeginLimit = TimeSpan.FromSeconds(8);
 
+    /// <summary>A command that is run before the guest is frozen, when it has been looked at what the work uses: ends what was begun for that and would go on in every copy, beside what begins there; null for none.</summary>
+    public string? Clear { get; init; }
+
     /// <summary>The Debian package of the program on the host that keeps the guest busy; null where Panacea does it itself.</summary>
     public string? Client { get; init; }
 
@@ -42,7 +45,7 @@ public sealed record CampaignWorkload(string Name, string Summary, IReadOnlyList
         new("idle", "nothing but the guest's own daemons", ["counter"], null, (_, _) => Task.FromResult<IWorkloadRun>(new IdleRun())),
         new("redis", "redis, every write on the disk before it is acknowledged, under a client on the host", ["redis", "counter"], null,
             async (guest, cancel) => new RedisRun(await RedisLoad.StartAsync(guest.RedisPort, timeout: BeginLimit, cancel: cancel))),
-        new("records", "a process that writes and fsyncs numbered records to ext4", ["counter"], null, async (guest, cancel) => new RecordsRun(guest, await RecordLoad.StartAsync(guest, timeout: BeginLimit, cancel: cancel))),
+        new("records", "a process that writes and fsyncs numbered records to ext4", ["counter"], null, async (guest, cancel) => new RecordsRun(guest, await RecordLoad.StartAsync(guest, timeout: BeginLimit, cancel: cancel))) { Clear = "killall recorder; while pidof recorder; do usleep 10000; done; true" },
         new("bank", "SQLite with fsync: transfers between accounts, whose sum never changes", ["counter", "bank"], Until("-s /run/bank"), (guest, _) => Task.FromResult<IWorkloadRun>(new BankRun(guest))),
         new("forks", "a storm of fork, exec and exit on every vCPU", ["counter"],
             "for cpu in $(grep ^processor /proc/cpuinfo | cut -d: -f2); do (trap '' HUP; while :; do taskset -c $cpu /bin/true; echo x > /run/forks.$cpu; done) > /dev/null 2>&1 < /dev/null & done",

@@ -23,8 +23,10 @@ public static partial class TrialJudge
     {
         bool lives = !seen.HasEnded && !IsDead(seen.Console) && seen.Failures.Count == 0 && seen.Lost.Count == 0;
         bool crashed = seen.HasEnded || HasDied(seen.Console) || seen.Incidents.Any(i => !IsHang(i));
-        bool hung = (seen.Failures.Count > 0 && seen.IsStuck) || seen.Incidents.Any(IsHang);
-        return (crashed ? TrialOutcome.Crash : hung ? TrialOutcome.Hang : seen.Failures.Count > 0 ? TrialOutcome.Failure : seen.Lost.Count > 0 ? TrialOutcome.SilentCorruption : TrialOutcome.NoEffect, lives);
+
+        // What the guard has left as it was, and the guest lives, has ended by itself, as it may have where nobody looked.
+        bool hung = (seen.Failures.Count > 0 && seen.IsStuck) || seen.Incidents.Any(i => IsHang(i) && (!lives || i.Outcome != "declined"));
+        return (crashed ? TrialOutcome.Crash : hung ? TrialOutcome.Hang : seen.Lost.Count > 0 ? TrialOutcome.SilentCorruption : seen.Failures.Count > 0 ? TrialOutcome.Failure : TrialOutcome.NoEffect, lives);
     }
 
     /// <summary>The kernel has panicked: it will not come back.</summary>

@@ -28,12 +28,16 @@ public static class DiskImage
 
     /// <summary>A file's bytes out of the image of a guest that is shut down.</summary>
     /// <exception cref="LabException">There is no such file.</exception>
-    public static async Task<byte[]> ReadFileAsync(string image, string path, CancellationToken cancel = default)
+    public static async Task<byte[]> ReadFileAsync(string image, string path, CancellationToken cancel = default) =>
+        await TryReadFileAsync(image, path, cancel) ?? throw new LabException($"no {path} in {image}");
+
+    /// <summary>A file's bytes out of the image of a guest that is shut down; null where there is no such file.</summary>
+    public static async Task<byte[]?> TryReadFileAsync(string image, string path, CancellationToken cancel = default)
     {
         string copy = Path.Combine(Path.GetDirectoryName(image)!, $"dump-{Environment.TickCount64.ToString(CultureInfo.InvariantCulture)}");
-        HostCommandResult result = await HostCommand.RunAsync("debugfs", ["-R", $"dump {path} {copy}", image], null, cancel);
+        await HostCommand.MustAsync("debugfs", ["-R", $"dump {path} {copy}", image], null, cancel);
         if (!File.Exists(copy))
-            throw new LabException($"no {path} in {image}: {result.Error.Trim()}");
+            return null;
         byte[] bytes = await File.ReadAllBytesAsync(copy, cancel);
         File.Delete(copy);
         return bytes;

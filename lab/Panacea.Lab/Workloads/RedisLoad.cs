@@ -112,6 +112,17 @@ public sealed class RedisLoad : IAsyncDisposable
             : status.Anomalies;
     }
 
+    /// <summary>Compares what redis would read when it starts again, its append-only file, with what was acknowledged. Call it after <see cref="StopAsync"/>.</summary>
+    /// <param name="log">The file: commands as a client sends them, from the first on (redis.io, "Redis persistence" and "RESP protocol spec"). Its last one may be cut off, which redis does not mind.</param>
+    /// <returns>What is wrong; empty when every acknowledged INCR is there.</returns>
+    public IReadOnlyList<string> VerifyLog(ReadOnlySpan<byte> log)
+    {
+        if (RespLog.CountOf(log, "INCR", _key) is not { } there)
+            return ["redis: its append-only file is damaged"];
+        RedisLoadStatus status = Status;
+        return there < status.Highest || there > status.Highest + _inDoubt ? [$"redis: its append-only file has {there}, acknowledged were {status.Highest} and {_inDoubt} more are in doubt"] : [];
+    }
+
     /// <summary>Ends the load.</summary>
     public async Task StopAsync()
     {

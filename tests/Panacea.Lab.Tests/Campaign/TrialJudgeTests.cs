@@ -49,6 +49,18 @@ public sealed class TrialJudgeTests
     }
 
     [Fact]
+    public void Data_that_is_gone_is_told_though_something_does_not_work_too() => Assert.Equal((TrialOutcome.SilentCorruption, false), Judge(failures: ["no round ended well"], lost: ["stress: a wrong result"]));
+
+    /// <summary>It has ended by itself, as it may where nobody looks for hangs.</summary>
+    [Fact]
+    public void A_hang_that_a_guard_has_left_as_it_was_counts_where_the_guest_does_not_live()
+    {
+        TrialIncident declined = new("hard lockup in f", "none", "declined", 1000, []);
+        Assert.Equal((TrialOutcome.NoEffect, true), TrialJudge.Judge(new TrialEvidence("", false, [declined], [], [], false)));
+        Assert.Equal((TrialOutcome.Hang, false), TrialJudge.Judge(new TrialEvidence("", false, [declined], ["redis did not answer"], [], false)));
+    }
+
+    [Fact]
     public void Oopses_are_counted_and_warnings_are_not() => Assert.Equal((2, 0), (TrialJudge.Deaths(Oops + "[    3.0] WARNING: CPU: 0 PID: 1 at kernel/x.c:1 f+0x1\n" + Oops), TrialJudge.Deaths("")));
 
     [Fact]

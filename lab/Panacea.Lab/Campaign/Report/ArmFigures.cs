@@ -41,6 +41,15 @@ public sealed record ArmFigures
     /// <summary>Of these: the guest crashed or hung, and does everything again.</summary>
     public required int LostThoughWorking { get; init; }
 
+    /// <summary>Of the runs that crashed or hung and in which the guest lives: it was shut down, and its disk checked.</summary>
+    public required int RecoveredAndChecked { get; init; }
+
+    /// <summary>Of the same: a process that was not the workload's is gone.</summary>
+    public required int RecoveredWithoutBystander { get; init; }
+
+    /// <summary>Runs of all outcomes in which the guest was shut down, and its disk checked.</summary>
+    public required int Checked { get; init; }
+
     /// <summary>Milliseconds that the runs took together.</summary>
     public required long RunMs { get; init; }
 
@@ -56,6 +65,9 @@ public sealed record ArmFigures
     /// <summary>Recovered, of those that manifested.</summary>
     public Proportion Recovery => new(Recovered, Manifested);
 
+    /// <summary>Recovered, of those that manifested and of those in which something did not work any more without a crash or a hang.</summary>
+    public Proportion RecoveryOfAll => new(Recovered, Manifested + Failure);
+
     /// <summary>How an arm is spelled: <c>stock-panic</c>.</summary>
     public static string Name(CampaignArm arm) => JsonNamingPolicy.KebabCaseLower.ConvertName(arm.ToString());
 
@@ -67,6 +79,9 @@ public sealed record ArmFigures
 
     /// <summary>The guest crashed or hung and does everything again, and what it had promised is lost.</summary>
     internal static bool IsLostThoughWorking(CampaignRecord run) => HasManifested(run) && run.Lost.Count > 0 && run.Failures.Count == 0;
+
+    /// <summary>A process that is not the workload's is gone. Results of before it was looked at tell so only where a guard took it out.</summary>
+    private static bool HasLostBystander(CampaignRecord run) => run.Bystanders.Count > 0 || run.Incidents.Any(i => i.Lost.Any(l => l.Contains("(counter)", StringComparison.Ordinal)));
 
     /// <summary>Counts runs.</summary>
     /// <param name="arm">The arm.</param>
@@ -86,6 +101,9 @@ public sealed record ArmFigures
         RecoveredHang = runs.Count(r => r is { Outcome: TrialOutcome.Hang, Lives: true }),
         Lost = runs.Count(r => r.Lost.Count > 0),
         LostThoughWorking = runs.Count(IsLostThoughWorking),
+        RecoveredAndChecked = runs.Count(r => HasManifested(r) && r is { Lives: true, WasShutDown: true }),
+        RecoveredWithoutBystander = runs.Count(r => HasManifested(r) && r.Lives && HasLostBystander(r)),
+        Checked = runs.Count(r => r.WasShutDown),
         RunMs = runs.Sum(r => r.RunMs),
     };
 }

@@ -28,7 +28,7 @@ public sealed record CampaignGoal(string Goal, string Figure, bool? IsMet)
             Share("crashes and hangs are recovered, ladder", Percent, statistics.Find(CampaignArm.Ladder)),
             Share("crashes and hangs in code of drivers are recovered, ladder", DriverPercent, statistics.Drivers.Find(CampaignArm.Ladder)),
             None("no acknowledged write is lost where the guest works again, under Panacea", guarded, a => a.LostThoughWorking, working),
-            None("no silent corruption under Panacea that the arms without it do not show", guarded, a => statistics.Corruptions.Count(c => !c.IsShownUnprotected && c.Run.Arm == a.Arm), hasStock ? runs : 0),
+            None("no silent corruption under Panacea that the arms without it do not show", guarded, a => statistics.Corruptions.Count(c => !c.IsShownUnprotected && c.Run.Arm == a.Arm), hasStock ? runs : 0, guarded.Sum(a => a.Checked)),
             Median("the guest stands still, ladder: median at most 5 ms", LadderUs, statistics.Stopped.FirstOrDefault(s => s.Arm == CampaignArm.Ladder)),
             Median("the guest stands still, rehearsal: median at most 400 ms", RehearsalUs, statistics.Stopped.FirstOrDefault(s => s.Arm == CampaignArm.Rehearsal)),
         ];
@@ -40,13 +40,13 @@ public sealed record CampaignGoal(string Goal, string Figure, bool? IsMet)
 
     private static string Name(string what, int percent) => string.Create(CultureInfo.InvariantCulture, $"at least {percent} % of {what}");
 
-    private static CampaignGoal None(string goal, ArmFigures[] arms, Func<ArmFigures, int> count, int of)
+    private static CampaignGoal None(string goal, ArmFigures[] arms, Func<ArmFigures, int> count, int of, int? disks = null)
     {
         if (of == 0)
             return new CampaignGoal(goal, "", null);
         int all = arms.Sum(count);
         string where = all == 0 ? "" : $": {string.Join(", ", arms.Select(a => string.Create(CultureInfo.InvariantCulture, $"{ArmFigures.Name(a.Arm)} {count(a)}")))}";
-        return new CampaignGoal(goal, string.Create(CultureInfo.InvariantCulture, $"{all} in {of} runs{where}"), all == 0);
+        return new CampaignGoal(goal, string.Create(CultureInfo.InvariantCulture, $"{all} in {of} runs{(disks is { } looked ? $" ({looked} of them with the disk checked)" : "")}{where}"), all == 0);
     }
 
     /// <summary>Shown to the microsecond: rounded, 5.04 ms would look like a goal that is met.</summary>

@@ -63,7 +63,8 @@ internal static class CampaignSections
     }
 
     private static ReportSection Arms(CampaignStatistics s) => new(
-        "By arm", "Each fault stands under one outcome. The last two columns are runs that lost what the workload had been promised, and those among them that do everything again after a crash or hang: they do not count as recovered.")
+        "By arm", "Each fault stands under one outcome. The last two columns are runs that lost what the workload had been promised, and those among them that do everything again after a crash or hang: they do not count as recovered. "
+        + "A failure is no crash and no hang, but something does not work any more; the second table counts it as one that was not recovered. A bystander is a process that is not the workload's, and that was taken out or killed: the guest lives without it.")
     {
         Plot = ReportPlot.Recovery,
         Tables =
@@ -73,8 +74,14 @@ internal static class CampaignSections
                 [.. s.Whole.Arms.Select(a => Row(
                     ArmFigures.Name(a.Arm), Number(a.Faults), Number(a.NotActivated), Number(a.NoEffect), Number(a.Crash), Number(a.Hang), Number(a.Failure), Number(a.SilentCorruption), Number(a.Manifested), Number(a.Recovered),
                     a.Recovery.Percent, a.Recovery.Interval, Number(a.Lost), Number(a.LostThoughWorking)))]),
+            new ReportTable(
+                ["arm", "recovered, of crashes, hangs and failures", "share", "95 % interval", "of the recovered: disk checked", "of the recovered: a bystander is gone"], 1,
+                [.. s.Whole.Arms.Select(a => Row(
+                    ArmFigures.Name(a.Arm), Part(a.RecoveryOfAll), a.RecoveryOfAll.Percent, a.RecoveryOfAll.Interval, Number(a.RecoveredAndChecked), Number(a.RecoveredWithoutBystander)))]),
         ],
     };
+
+    private static string Part(Proportion p) => p.Whole == 0 ? Nothing : string.Create(CultureInfo.InvariantCulture, $"{p.Part} of {p.Whole}");
 
     private static ReportSection Paired(CampaignStatistics s)
     {
@@ -95,7 +102,7 @@ internal static class CampaignSections
         }
 
         return new ReportSection(
-            "The same faults in each arm", "Whether the guest lives at the end, whatever happened to it on the way. p is of McNemar's exact test, two-sided: how probable so large a difference would be by chance alone.")
+            "The same faults in each arm", "Of faults that bring the guest down where nobody protects it (stock-panic; all, where that arm was not run): whether it lives at the end, whatever happened to it on the way. p is of McNemar's exact test, two-sided: how probable so large a difference would be by chance alone.")
         {
             Tables = tables,
         };

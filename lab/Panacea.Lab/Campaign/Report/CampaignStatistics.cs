@@ -169,7 +169,7 @@ public sealed record CampaignStatistics
             NotForIdle = [.. arms.Where(arm => idle.Length > 0 && Array.TrueForAll(idle, g => !Array.Exists(g, r => r.Arm == arm)))],
             Fatal = fatal.Length,
             Survival = [.. arms.Where(arm => arm != CampaignArm.StockPanic && fatal.Length > 0).Select(arm => SurvivalOf(arm, byArm[arm], fatal))],
-            Comparisons = [.. Pairs.Where(p => byArm.ContainsKey(p.Arm) && byArm.ContainsKey(p.Versus)).Select(p => Compare(p.Arm, byArm[p.Arm], p.Versus, byArm[p.Versus]))],
+            Comparisons = [.. Pairs.Where(p => byArm.ContainsKey(p.Arm) && byArm.ContainsKey(p.Versus)).Select(p => Compare(p.Arm, byArm[p.Arm], p.Versus, byArm[p.Versus], stock is null ? [.. byArm[p.Arm].Keys] : fatal))],
             Stopped = [.. arms.Select(arm => (Arm: arm, Times: recovered.Where(r => r.Arm == arm && r.Incident.StoppedUs is not null).Select(r => r.Incident.StoppedUs!.Value).Order().ToList()))
                 .Where(each => each.Times.Count > 0).Select(each => new StoppedTimes(each.Arm, Figures.Of(each.Times), each.Times))],
             Rungs = [.. recovered.GroupBy(r => r.Incident.Repair ?? "none").OrderByDescending(g => g.Count()).ThenBy(g => g.Key, StringComparer.Ordinal)
@@ -191,10 +191,16 @@ public sealed record CampaignStatistics
         return new PairedSurvival(arm, new Proportion(same.Count(r => r.Lives), same.Length));
     }
 
+    /// <summary>Compares two arms.</summary>
+    /// <param name="arm">The one.</param>
+    /// <param name="ones">Its runs.</param>
+    /// <param name="versus">The other.</param>
+    /// <param name="others">Its runs.</param>
+    /// <param name="faults">Over these faults: they are chosen by what a third arm did, for who chooses them by what one of the two did has chosen what is compared.</param>
     private static PairedComparison Compare(
-        CampaignArm arm, Dictionary<FaultKey, CampaignRecord> ones, CampaignArm versus, Dictionary<FaultKey, CampaignRecord> others)
+        CampaignArm arm, Dictionary<FaultKey, CampaignRecord> ones, CampaignArm versus, Dictionary<FaultKey, CampaignRecord> others, IReadOnlyList<FaultKey> faults)
     {
-        (bool One, bool Other)[] pairs = [.. ones.Where(one => others.ContainsKey(one.Key)).Select(one => (one.Value.Lives, others[one.Key].Lives))];
+        (bool One, bool Other)[] pairs = [.. faults.Where(key => ones.ContainsKey(key) && others.ContainsKey(key)).Select(key => (ones[key].Lives, others[key].Lives))];
         return new PairedComparison(arm, versus, pairs.Count(p => p is (true, true)), pairs.Count(p => p is (true, false)), pairs.Count(p => p is (false, true)), pairs.Count(p => p is (false, false)));
     }
 

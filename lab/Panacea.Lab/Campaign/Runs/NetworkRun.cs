@@ -8,22 +8,28 @@ internal sealed class NetworkRun(EchoLoad load) : IWorkloadRun
 {
     private const int Steps = 10;
 
+    private bool _isOver;
+
     /// <inheritdoc/>
     public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
     {
-        var failures = new List<string>();
+        if (_isOver)
+            return ([], Wrong());
         try
         {
             await load.WaitForAnswersAsync(Steps, limit, cancel);
         }
         catch (TimeoutException e)
         {
-            failures.Add($"network: {e.Message}");
+            return ([$"network: {e.Message}"], Wrong());
         }
 
         await load.StopAsync();
-        return (failures, [.. load.Status.Wrong.Select(w => $"network: {w}")]);
+        _isOver = true;
+        return ([], Wrong());
     }
+
+    private IReadOnlyList<string> Wrong() => [.. load.Status.Wrong.Select(w => $"network: {w}")];
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => load.DisposeAsync();

@@ -10,6 +10,8 @@ internal sealed class NginxRun : IWorkloadRun
 
     private readonly HttpLoad _client;
     private readonly WrkLoad _wrk;
+    private WrkResult? _counted;
+    private bool _isOver;
 
     private NginxRun(HttpLoad client, WrkLoad wrk) => (_client, _wrk) = (client, wrk);
 
@@ -38,20 +40,22 @@ internal sealed class NginxRun : IWorkloadRun
     public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
     {
         var failures = new List<string>();
-        var wrong = new List<string>();
         try
         {
-            await _client.WaitForAnswersAsync(Steps, limit, cancel);
+            if (!_isOver)
+                await _client.WaitForAnswersAsync(Steps, limit, cancel);
+            await _client.StopAsync();
+            _isOver = true;
         }
         catch (TimeoutException e)
         {
             failures.Add($"nginx: {e.Message}");
         }
 
-        await _client.StopAsync();
-        wrong.AddRange(_client.Status.Wrong.Select(w => $"nginx: {w}"));
-        WrkResult counted = await _wrk.StopAsync(cancel);
-        if (counted.Wrong > 0)
+        // It tells at its end alone; whether nginx goes on, the other client says.
+        _counted ??= await _wrk.StopAsync(cancel);
+        List<string> wrong = [.. _client.Status.Wrong.Select(w => $"nginx: {w}")];
+        if (_counted is { Wrong: > 0 } counted)
             wrong.Add($"nginx: {counted.Wrong} of wrk's {counted.Answers + counted.Wrong} answers were wrong: {counted.FirstWrong}");
         return (failures, wrong);
     }

@@ -1,3 +1,4 @@
+using Panacea.Lab.Guests;
 using Panacea.Lab.Workloads;
 
 namespace Panacea.Lab.Campaign.Runs;
@@ -8,13 +9,20 @@ internal sealed class RedisRun(RedisLoad load) : IWorkloadRun
 {
     private const int Steps = 10;
 
+    private bool _isOver;
+
     /// <inheritdoc/>
     public async Task<(IReadOnlyList<string> Failures, IReadOnlyList<string> Lost)> FinishAsync(TimeSpan limit, CancellationToken cancel)
     {
         try
         {
-            await load.WaitForAnswersAsync(Steps, limit, cancel);
-            await load.StopAsync();
+            if (!_isOver)
+            {
+                await load.WaitForAnswersAsync(Steps, limit, cancel);
+                await load.StopAsync();
+                _isOver = true;
+            }
+
             return ([], await load.VerifyAsync(cancel).WaitAsync(limit, cancel));
         }
         catch (Exception e) when (e is IOException or TimeoutException or LabException)
@@ -23,6 +31,9 @@ internal sealed class RedisRun(RedisLoad load) : IWorkloadRun
             return ([$"redis: {e.Message}"], load.Status.Anomalies);
         }
     }
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyList<string>> CheckDiskAsync(string disk, CancellationToken cancel) => load.VerifyLog(await DiskImage.ReadFileAsync(disk, "/redis/appendonlydir/appendonly.aof.1.incr.aof", cancel));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => load.DisposeAsync();

@@ -72,8 +72,32 @@ public sealed class CampaignStatisticsTests
                 new PairedSurvival(CampaignArm.Rehearsal, new Proportion(2, 2)),
             ],
             Small.Survival);
-        Assert.Contains(new PairedComparison(CampaignArm.Ladder, CampaignArm.Quarantine, Both: 0, OnlyArm: 2, OnlyVersus: 2, Neither: 0), Small.Comparisons);
-        Assert.Contains(new PairedComparison(CampaignArm.Rehearsal, CampaignArm.Ladder, Both: 2, OnlyArm: 1, OnlyVersus: 0, Neither: 1), Small.Comparisons);
+        Assert.Contains(new PairedComparison(CampaignArm.Ladder, CampaignArm.Quarantine, Both: 0, OnlyArm: 1, OnlyVersus: 1, Neither: 0), Small.Comparisons);
+        Assert.Contains(new PairedComparison(CampaignArm.Rehearsal, CampaignArm.Ladder, Both: 1, OnlyArm: 1, OnlyVersus: 0, Neither: 0), Small.Comparisons);
+    }
+
+    /// <summary>Who chooses faults by what one of two arms did has chosen what is compared; where a third one says nothing, all are.</summary>
+    [Fact]
+    public void What_brings_nobody_down_but_the_one_is_compared_only_where_nothing_else_can_be()
+    {
+        CampaignRecord[] both = [CampaignSamples.Run(0, CampaignArm.Ladder, TrialOutcome.Crash), CampaignSamples.Run(0, CampaignArm.Rehearsal, TrialOutcome.NoEffect)];
+        Assert.Equal(1, Assert.Single(CampaignStatistics.Of(both).Comparisons).Faults);
+        Assert.Equal(0, Assert.Single(CampaignStatistics.Of([.. both, CampaignSamples.Run(0, CampaignArm.StockPanic, TrialOutcome.NoEffect)]).Comparisons).Faults);
+    }
+
+    [Fact]
+    public void Failures_bystanders_and_disks_are_counted_beside_what_is_recovered()
+    {
+        ArmFigures arm = CampaignStatistics.Of(
+        [
+            CampaignSamples.Run(0, CampaignArm.Ladder, TrialOutcome.Crash, lives: true) with { WasShutDown = true, Bystanders = ["counter: process 99 counts no more"] },
+            CampaignSamples.Run(1, CampaignArm.Ladder, TrialOutcome.Hang, lives: true) with { Incidents = [CampaignSamples.Incident("kill", 5) with { Lost = ["process 99 (counter)"] }] },
+            CampaignSamples.Run(2, CampaignArm.Ladder, TrialOutcome.Crash, lives: true) with { Incidents = [CampaignSamples.Incident("kill", 5) with { Lost = ["process 98 (sh)"] }] },
+            CampaignSamples.Run(3, CampaignArm.Ladder, TrialOutcome.Failure),
+            CampaignSamples.Run(4, CampaignArm.Ladder, TrialOutcome.NoEffect) with { WasShutDown = true },
+        ]).Find(CampaignArm.Ladder)!;
+        Assert.Equal((new Proportion(3, 3), new Proportion(3, 4)), (arm.Recovery, arm.RecoveryOfAll));
+        Assert.Equal((1, 2, 2), (arm.RecoveredAndChecked, arm.Checked, arm.RecoveredWithoutBystander));
     }
 
     [Fact]
@@ -155,7 +179,7 @@ public sealed class CampaignStatisticsTests
         IReadOnlyList<CampaignGoal> goals = Small.Goals;
         Assert.Equal(["missed", "met", "missed", "missed", "met", "met"], goals.Select(g => g.Verdict));
         Assert.Equal("1 in 4 runs: quarantine 0, ladder 0, rehearsal 1", goals[2].Figure);
-        Assert.Equal("1 in 12 runs: quarantine 0, ladder 1, rehearsal 0", goals[3].Figure);
+        Assert.Equal("1 in 12 runs (0 of them with the disk checked): quarantine 0, ladder 1, rehearsal 0", goals[3].Figure);
     }
 
     [Fact]
