@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Panacea.Lab.Guests;
 using Panacea.Lab.Setup;
 using Panacea.Lab.Tour;
@@ -34,7 +35,7 @@ public sealed record MatrixResult(
 /// <param name="panacea">The executable.</param>
 /// <param name="progress">Told what happens.</param>
 /// <param name="evidence">Directory for reports on guests that did not live after a cell; null for none.</param>
-public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<string> progress, string? evidence = null) : IAsyncDisposable
+public sealed partial class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<string> progress, string? evidence = null) : IAsyncDisposable
 {
     private static readonly TimeSpan Window = TimeSpan.FromSeconds(1), CellLimit = TimeSpan.FromSeconds(40), ProbeLimit = TimeSpan.FromSeconds(20), EvidenceLimit = TimeSpan.FromSeconds(60);
 
@@ -58,7 +59,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             await EndAsync();
         await MakeReadyAsync(looksForHangs: !cell.IsSetting, cancel);
         _hasRun = true;
-        long started = Stopwatch.GetTimestamp();
+        long started = Stopwatch.GetTimestamp(), console = _guest!.Console.Mark();
         var failures = new List<string>();
         GuestCommandResult? answer = null;
         GuardEvent? said = null;
@@ -104,6 +105,8 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             failures.Add(e.Message);
         }
 
+        if (incident?.Outcome == "recovered")
+            failures.AddRange(Complaints(_guest!.Console.TextFrom(console)));
         if (cell.IsToBeHealed && incident?.Outcome == "recovered" && incident.Repair != "heal")
             failures.Add($"not healed, but: {incident.Repair}");
         IReadOnlyList<string> ladder = LadderOf(incident);
@@ -117,6 +120,9 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
         return new MatrixResult(
             cell, incident?.Title, incident?.Repair, incident?.Outcome, incident?.Lost ?? [], incident?.StoppedUs, survived, ladder, failures, Math.Round(Stopwatch.GetElapsedTime(started).TotalSeconds, 1));
     }
+
+    /// <summary>What the kernel says of a CPU that was not left as it has to be: that RCU takes it for idle while it works (kernel/context_tracking.c), or a task that sleeps or ends with something held that must not be.</summary>
+    internal static IReadOnlyList<string> Complaints(string console) => [.. Complaint().Matches(console).Select(m => $"the kernel says: {m.Value.Trim()}").Distinct()];
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync() => await EndAsync();
@@ -224,4 +230,7 @@ public sealed class MatrixRun(GuestSpec spec, PanaceaProgram panacea, Action<str
             await guest.DisposeAsync();
         (_guard, _guest, _hasRun) = (null, null, false);
     }
+
+    [GeneratedRegex(@"WARNING: [^\r\n]* at kernel/(context_tracking\.c|rcu/|softirq\.c)[^\r\n]*|BUG: (scheduling while atomic|workqueue leaked|sleeping function called)[^\r\n]*|exited with (irqs disabled|preempt_count)[^\r\n]*")]
+    private static partial Regex Complaint();
 }

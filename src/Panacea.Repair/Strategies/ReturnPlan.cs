@@ -57,7 +57,6 @@ internal static class ReturnPlan
     /// <summary>Locks that are given back: each takes a stop.</summary>
     private const int MaxCalls = 64;
 
-    private const string NmiExit = "irqentry_nmi_exit";
     private const string Arrival = "the return from the trap";
 
     /// <summary>The plan's writes, registers and further steps; kind, explanation, losses and risks are the caller's.</summary>
@@ -130,56 +129,10 @@ internal static class ReturnPlan
             return false;
         }
 
-        if (!evidence.IsDoubleFault)
-        {
-            var past = new PlannedContinuation(after, stack + 8, first, writes, "the return from oops_end");
-            plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [past, .. steps] };
-            return true;
-        }
-
-        if (!TryLeaveNmi(evidence, after, stack, out PlannedContinuation leaveNmi, out whyNot))
+        if (!TrapExit.TryFind(evidence, out TrapExit? exit, out whyNot))
             return false;
-        var left = new PlannedContinuation(after, stack + 8, first, writes, $"the return from {NmiExit}");
-        plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [leaveNmi, left, .. steps] };
-        return true;
-    }
-
-    /// <summary>
-    /// Behind oops_end() of a double fault: what its entry told the kernel of an NMI (preempt count, RCU, tracing) is taken back by the function that every other such entry ends with
-    /// (kernel/entry/common.c), on the stack of the double fault, which nobody needs any more when the CPU is led away from it. The entry of a fault in the kernel's own mode switches neither GS nor CR3
-    /// (arch/x86/entry/entry_64.S, paranoid_entry), and a double fault blocks no NMIs: nothing else is to be undone.
-    /// </summary>
-    /// <param name="evidence">The crash.</param>
-    /// <param name="after">Where oops_end returns to.</param>
-    /// <param name="stack">Where its return address lies.</param>
-    /// <param name="step">The step.</param>
-    /// <param name="whyNot">Why there is none.</param>
-    private static bool TryLeaveNmi(CrashEvidence evidence, ulong after, ulong stack, out PlannedContinuation step, out string whyNot)
-    {
-        (step, whyNot) = (null!, "");
-        if (evidence.Crash.IsUserMode)
-            whyNot = "the double fault came from user mode, which the kernel's page tables and GS were switched from";
-        else if (!evidence.IsCountedAsNmi && !evidence.IsPast)
-            whyNot = "the preempt count does not show that the double fault was entered like an NMI";
-        else if (!evidence.Kernel.HasSymbol(NmiExit))
-            whyNot = $"this kernel has no {NmiExit}() to leave a double fault by";
-        if (whyNot.Length > 0)
-            return false;
-
-        // irqentry_state_t, passed by value: what lockdep is to think of interrupts, which it is there for only where it is built in.
-        int vcpu = evidence.Vcpu.Vcpu;
-        ulong state = evidence.Kernel.HasSymbol("lockdep_hardirqs_on") && evidence.Crash.InterruptsEnabled ? 1UL : 0;
-        byte[] back = new byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(back, after);
-        step = new PlannedContinuation(
-            after, stack + 8,
-            [
-                new(vcpu, WritableRegister.Rdi, evidence.PtRegsAddress, "registers of the double fault"),
-                new(vcpu, WritableRegister.Rsi, state, "state of its entry"),
-                new(vcpu, WritableRegister.Rsp, stack, "stack as of a call"),
-                new(vcpu, WritableRegister.Rip, evidence.Kernel.Symbol(NmiExit), NmiExit),
-            ],
-            [new PlannedWrite(new VirtualAddress(stack), back, "return address")], "the return from oops_end");
+        var left = new PlannedContinuation(after, stack + 8, first, writes, $"the return from {exit?.Function ?? "oops_end"}");
+        plan = plan with { Registers = TrapReturn.Handled(evidence), Continuations = [.. exit is null ? [] : new[] { exit.Call(evidence, after, stack, atCrash) }, left, .. steps] };
         return true;
     }
 

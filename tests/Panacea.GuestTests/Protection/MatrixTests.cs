@@ -13,6 +13,11 @@ public abstract class MatrixTests(string line)
     [Fact(Skip = Suites.NeedsMatrix, SkipUnless = nameof(Suites.Matrix), SkipType = typeof(Suites))]
     public Task A_guest_outlives_every_crash_in_every_context() => RunAsync(MatrixCell.All);
 
+    /// <summary>RCU has been told of each trap that is taken over the idle task (kernel/entry/common.c, irqentry_enter), and has to be told of its end: else it takes the CPU for idle while it works, and for working while it is idle, for
+    /// ever. The kernel says so when it next enters or leaves idle.</summary>
+    [Fact]
+    public Task Rcu_knows_whether_a_cpu_is_idle_after_a_crash_over_the_idle_task() => RunAsync([new("bug", "idle"), new("divide-by-zero", "ipi"), new("bug", "timer"), new("null-read", "idle")]);
+
     [Fact]
     public Task A_guest_outlives_hangs() => RunAsync(MatrixCell.HangSample);
 

@@ -347,6 +347,37 @@ public sealed class ErrorReturnStrategyTests
         AssertReturns(g, next.Registers, MinusEio);
     }
 
+    /// <summary>irqentry_enter has told RCU of the trap over the idle task, and irqentry_exit, which is never come by where the CPU is led away, tells it of its end: the CPU calls it on the way, with interrupts off, and comes back.</summary>
+    [Fact]
+    public void Rcu_is_told_of_the_end_of_a_trap_over_the_idle_task()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_invalid_op", Function = "ct_bug" });
+        CrashEvidence idle = g.Evidence with { Task = g.Evidence.Task! with { Pid = 0 } };
+        RepairPlan plan = new ErrorReturnStrategy().Evaluate(idle).Plan!;
+        ulong sp = g.Crash.Vcpu.Gpr[Gpr.Rsp];
+        PlannedContinuation exit = plan.Continuations[0], away = plan.Continuations[1];
+        Assert.Equal(2, plan.Continuations.Count);
+        Assert.All([exit, away], s => Assert.Equal((g.Guest["die:back:oops_end"], sp + 8), (s.Address, s.StackPointer)));
+        Dictionary<WritableRegister, ulong> set = exit.Registers.ToDictionary(r => r.Register, r => r.Value);
+        Assert.Equal((g.Crash.RegsAddress, 1UL, sp, g.Guest["irqentry_exit"]), (set[WritableRegister.Rdi], set[WritableRegister.Rsi], set[WritableRegister.Rsp], set[WritableRegister.Rip]));
+        Assert.Equal(0UL, set[WritableRegister.Rflags] & (1 << 9));
+        Assert.Equal((sp, exit.Address), (exit.Writes[0].Address.Value, BitConverter.ToUInt64(exit.Writes[0].Bytes.Span)));
+        AssertReturns(g, away.Registers, MinusEio);
+        Assert.Contains("idle task", new ErrorReturnStrategy().Evaluate(idle with { Task = null }).WhyNot, StringComparison.Ordinal);
+
+        // The trap that goes back by itself tells it itself.
+        using var silent = new CrashedGuest(new CrashSpec());
+        Assert.Empty(new ErrorReturnStrategy().Evaluate(silent.Evidence with { Task = silent.Evidence.Task! with { Pid = 0 } }).Plan!.Continuations);
+    }
+
+    [Fact]
+    public void A_kernel_without_the_exit_declines_over_the_idle_task()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Entry = "asm_exc_invalid_op", Function = "ct_bug" }, new SyntheticKernelOptions { Without = new HashSet<string> { "irqentry_exit" } });
+        Assert.Contains("irqentry_exit", new ErrorReturnStrategy().Evaluate(g.Evidence with { Task = g.Evidence.Task! with { Pid = 0 } }).WhyNot, StringComparison.Ordinal);
+        Assert.NotNull(new ErrorReturnStrategy().Evaluate(g.Evidence).Plan);
+    }
+
     [Fact]
     public void A_handler_whose_return_cannot_be_read_declines()
     {

@@ -77,7 +77,7 @@ internal static partial class KernelFunctions
         Sleepers(text);
         Through(text, "msleep", "schedule_timeout");
         text.Add("_raw_spin_lock", w => { w.Depth(8); w.Call("native_queued_spin_lock_slowpath"); w.A.ret(); });
-        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug", "irqentry_nmi_exit"])
+        foreach (string leaf in (string[])["_raw_spin_lock_irqsave", "_raw_spin_unlock", "mutex_unlock", "jbd2_journal_start", "jbd2_journal_stop", "blk_start_plug", "blk_finish_plug", "irqentry_nmi_exit", "irqentry_exit"])
             text.Add(leaf, w => { w.Depth(8); w.A.ret(); });
         foreach (string dispatcher in (string[])["call_timer_fn", "process_one_work", "__handle_irq_event_percpu", "notifier_call_chain", "__napi_poll", "__hrtimer_run_queues", "blk_mq_dispatch_rq_list", "dev_hard_start_xmit"])
             text.Add(dispatcher, w => w.Frame(() => { w.A.call(rax); w.At("back:0"); w.A.nop(); }));
