@@ -106,6 +106,9 @@ public sealed record MatrixCell(string Cause, string Context)
     /// <summary>The command of QEMU's human monitor that crashes so, after <see cref="Command"/>; null where that does.</summary>
     public string? MonitorCommand => IsSetting && SettingOf.Provoke is null ? "nmi" : null;
 
+    /// <summary>It is what the kernel complains of else where something was left as it must not be.</summary>
+    public bool IsComplaint => Cause == AtomicSleep;
+
     /// <summary>A task is left that sleeps for ever: it is what was found.</summary>
     public bool LeavesSleeper => Cause == "hung-task-panic";
 
