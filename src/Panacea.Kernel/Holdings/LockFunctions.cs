@@ -84,7 +84,11 @@ public enum InterruptChange
 /// <param name="When">For one that takes: when it has.</param>
 /// <param name="Interrupts">What it does to the interrupt flag.</param>
 /// <param name="Argument">Which argument is the lock, from 0.</param>
-public sealed record LockFunction(HoldingKind Kind, bool Takes, TakenWhen When = TakenWhen.Always, InterruptChange Interrupts = InterruptChange.None, int Argument = 0);
+public sealed record LockFunction(HoldingKind Kind, bool Takes, TakenWhen When = TakenWhen.Always, InterruptChange Interrupts = InterruptChange.None, int Argument = 0)
+{
+    /// <summary>It counts something down, too, and takes the lock by one of the others.</summary>
+    public bool Counts { get; init; }
+}
 
 /// <summary>The kernel's functions that take locks and give them back (kernel/locking/, include/linux/{spinlock,rwlock}_api_smp.h, kernel/rcu/tree_plugin.h).</summary>
 public static class LockFunctions
@@ -98,8 +102,8 @@ public static class LockFunctions
         ["mutex_lock_interruptible"] = Take(HoldingKind.Mutex, Zero),
         ["mutex_lock_killable"] = Take(HoldingKind.Mutex, Zero),
         ["mutex_trylock"] = Take(HoldingKind.Mutex, NotZero),
-        ["atomic_dec_and_mutex_lock"] = new(HoldingKind.Mutex, true, NotZero, InterruptChange.None, 1),
-        ["refcount_dec_and_mutex_lock"] = new(HoldingKind.Mutex, true, NotZero, InterruptChange.None, 1),
+        ["atomic_dec_and_mutex_lock"] = new(HoldingKind.Mutex, true, NotZero, InterruptChange.None, 1) { Counts = true },
+        ["refcount_dec_and_mutex_lock"] = new(HoldingKind.Mutex, true, NotZero, InterruptChange.None, 1) { Counts = true },
         ["mutex_unlock"] = Give(HoldingKind.Mutex),
         ["down_read"] = Take(HoldingKind.RwsemRead),
         ["down_read_interruptible"] = Take(HoldingKind.RwsemRead, Zero),

@@ -12,7 +12,7 @@ namespace Panacea.Kernel.Replay;
 /// that is over, a register that had a flipped bit), the call can be made again in the guest, and nothing is lost. What the crashed call has already done must not be done twice: whatever it may have stored before
 /// it crashed has to be in memory already, byte for byte, when the replay stores it.
 /// </summary>
-public sealed class CallReplay
+public sealed partial class CallReplay
 {
     /// <summary>Where the kernel gives up, or takes a task out.</summary>
     private static readonly HashSet<string> Deaths =
@@ -30,8 +30,8 @@ public sealed class CallReplay
     /// <summary>Words and the like that its string instructions may move, all together: what takes a CPU no time takes a replay some.</summary>
     private const ulong MaxMoved = 64 * 1024;
 
-    /// <summary>Instructions that set up a call.</summary>
-    private const int MaxSetUp = 64;
+    /// <summary>Each makes more of memory unknown than the one before.</summary>
+    private const int MaxPasses = 3;
 
     private readonly ReplayInput _input;
     private readonly CrashPlace _place;
@@ -51,12 +51,12 @@ public sealed class CallReplay
     // The stack pointer with which a call of the stack has led to another function than the stack's.
     private ulong? _goesOnAt;
 
-    private CallReplay(ReplayInput input)
+    private CallReplay(ReplayInput input, IReadOnlySet<ulong>? forgotten = null)
     {
         _input = input;
         _place = CrashPlace.Of(input);
         _clock = new Lazy<ClockReading?>(() => input.Clock?.Invoke());
-        _memory = new ReplayMemory(input.Space, input.Cache, input.User);
+        _memory = new ReplayMemory(input.Space, input.Cache, input.User) { Forgotten = forgotten };
         _cpu = new ReplayCpu(_memory, input.GsBase, input.Cache) { TimeStamp = () => _clock.Value is { IsTimeStamp: true } clock ? clock.Cycles : null };
         _locks = new ReplayLocks(input, _memory, _cpu);
         _level = _deepest = input.Index;
@@ -71,45 +71,27 @@ public sealed class CallReplay
         result = null!;
         if (!TryCall(input, out CallSetup setup, out FunctionParts callee, out whyNot))
             return false;
-        result = new CallReplay(input).Run(setup, callee);
+        FunctionParts called = callee;
+        result = Run(input, replay => replay.Run(setup, called));
         return true;
     }
 
-    /// <summary>The arguments of a call, as far as the code that sets it up tells them.</summary>
-    /// <param name="input">What it is made of.</param>
-    public static IReadOnlyList<(Gpr Register, ulong Value)> ArgumentsOf(ReplayInput input)
+    /// <summary>Runs a replay; and once more where it has read what the crashed code may have overwritten since it read it: of that it is not known what it was then. A value that was exchanged is not there any more.</summary>
+    private static ReplayResult Run(ReplayInput input, Func<CallReplay, ReplayResult> run)
     {
-        if (!TryCall(input, out CallSetup setup, out FunctionParts callee, out _))
-            return [];
-        var replay = new CallReplay(input);
-        replay.Begin(input.Return.CalleeSaved, input.Return.Rsp);
-        var passed = replay.Passed(setup, callee).Where(r => replay._cpu[r].Knows(8)).ToDictionary(r => r, r => replay._cpu[r].Value);
-        if (IsEntered(input, setup, callee))
-            passed[Gpr.Rdi] = input.Return.Rsp;
-        return [.. passed.Select(p => (p.Key, p.Value))];
-    }
-
-    /// <summary>It was called by the entry of a trap or an interrupt, whose stack begins with the registers of what was interrupted: they are its first argument (arch/x86/entry/entry_64.S, idtentry_body), and that of what
-    /// it ends with by a jump (kernel/entry/common.c).</summary>
-    private static bool IsEntered(ReplayInput input, CallSetup setup, in FunctionParts callee) =>
-        input.Analysis.Functions.TryFindFunction(input.Frames[input.Index + 1].Point.LookupAddress, out FunctionParts caller) && caller.Main.Name.StartsWith("asm_", StringComparison.Ordinal)
-        && (setup.Target == callee.Main.Start || callee.Main.Name == "irqentry_exit");
-
-    private static bool TryCall(ReplayInput input, out CallSetup setup, out FunctionParts callee, out string whyNot)
-    {
-        (setup, callee, whyNot) = (default, default, "");
-        StackFrame caller = input.Frames[input.Index + 1];
-        if (!input.Analysis.Functions.TryFindFunction(caller.Point.LookupAddress, out FunctionParts calling)
-            || !CallSetup.TryFind(input.Analysis.Code, calling, input.Analysis.Hints, input.Return.Rip, input.NameOf, out setup))
+        HashSet<ulong>? forgotten = null;
+        int instructions = 0;
+        for (int pass = 1; ; pass++)
         {
-            whyNot = "the call can't be found in its caller's code";
-            return false;
+            var replay = new CallReplay(input, forgotten);
+            ReplayResult result = run(replay);
+            instructions += result.Instructions;
+            if (result.Verdict != ReplayVerdict.Passes || input.IsRepeatable || replay._memory.Overwritten.Count == 0)
+                return result with { Instructions = instructions };
+            if (pass == MaxPasses)
+                return result with { Verdict = ReplayVerdict.Unknown, Why = "reads what it may have changed before it crashed", Points = [], Instructions = instructions };
+            forgotten = [.. forgotten ?? [], .. replay._memory.Overwritten];
         }
-
-        if (input.Analysis.Functions.TryFindFunction(input.Frames[input.Index].Point.LookupAddress, out callee))
-            return true;
-        whyNot = "what was called is no function";
-        return false;
     }
 
     /// <summary>Executes a part of one of the stack's functions again.</summary>
@@ -119,13 +101,17 @@ public sealed class CallReplay
     /// <param name="isDone">The crashed code has come by here; else it is something new that is executed, which may store what it likes.</param>
     public static ReplayResult RunPart(ReplayInput input, ulong start, in KnownRegisters registers, bool isDone)
     {
-        var replay = new CallReplay(input) { _isNew = !isDone };
+        KnownRegisters known = registers;
         ulong stackPointer = input.Frames[input.Index].Sp;
-        replay.Begin(registers, stackPointer);
+        return Run(input, replay =>
+        {
+            replay._isNew = !isDone;
+            replay.Begin(known, stackPointer);
 
-        // What it keeps in its own frame it keeps there again.
-        replay._memory.Scratch.Add((stackPointer, input.Return.Rsp - 8));
-        return replay.Run(start, []);
+            // What it keeps in its own frame it keeps there again.
+            replay._memory.Scratch.Add((stackPointer, input.Return.Rsp - 8));
+            return replay.Run(start, []);
+        });
     }
 
     /// <summary>What registers held at an instruction that the function of <see cref="ReplayInput.Index"/> has come by, as far as it has stored them in its frame since.</summary>
@@ -217,8 +203,8 @@ public sealed class CallReplay
 
         ReplayResult End(ReplayVerdict verdict, ulong at, string why, bool hasReturned = false)
         {
-            // What it does behind the place of the crash, the guest will see.
-            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && (!_cpu.LacksValue || (_memory.HasReadWatched && AreAll(arguments))))
+            // What it does behind the place of the crash, the guest will see: where it has come by there but once, for what it did behind it before would be done a second time.
+            if (verdict == ReplayVerdict.Unknown && _hasPassed && !_input.MustReturn && (_input.KeepsLocks || _isNew || !_place.IsRepeated(_input)) && (!_cpu.LacksValue || (_memory.HasReadWatched && AreAll(arguments))))
                 verdict = ReplayVerdict.Passes;
 
             // Coming back is not enough: a list that the crashed call had emptied already is empty, and its work would be lost.
@@ -233,68 +219,6 @@ public sealed class CallReplay
     /// <summary>Nothing of what the function is called with is missing.</summary>
     private bool AreAll(IReadOnlyList<(Gpr Register, ulong Value)> arguments) =>
         _input.Parameters is { } count && count <= KnownRegisters.Arguments.Length && KnownRegisters.Arguments.ToArray().Take(count).All(register => arguments.Any(a => a.Register == register));
-
-    /// <summary>The arguments: as the code of the call sets them up, but for what a function between has changed of them; else as the function that was called has kept them.</summary>
-    private List<(Gpr Register, ulong Value)> SetUp(CallSetup setup, in FunctionParts callee)
-    {
-        IReadOnlyList<Gpr> passed = Passed(setup, callee);
-        var arguments = new List<(Gpr, ulong)>();
-        foreach (Gpr register in KnownRegisters.Arguments)
-        {
-            if (register == Gpr.Rdi && IsEntered(_input, setup, callee))
-                arguments.Add((register, _input.Return.Rsp));
-            else if (passed.Contains(register) && _cpu[register].Knows(8))
-                arguments.Add((register, _cpu[register].Value));
-            else if (_input.Return.Arguments.TryGet(register, out ulong kept))
-                arguments.Add((register, kept));
-        }
-
-        _cpu.ForgetCallerSaved();
-        foreach ((Gpr register, ulong value) in arguments)
-            _cpu[register] = Bits.Of(value);
-        return arguments;
-    }
-
-    /// <summary>Executes what sets up a call: the registers in which the function that was called got what they hold now.</summary>
-    private IReadOnlyList<Gpr> Passed(CallSetup setup, in FunctionParts callee)
-    {
-        bool isSetUp = (setup.Wide < setup.Past && SetsUp(setup.Wide, setup.Call)) || (setup.Past < setup.Start && SetsUp(setup.Past, setup.Call)) || SetsUp(setup.Start, setup.Call);
-        return !isSetUp ? [] : setup.Target is not { } target || target == callee.Main.Start ? [.. KnownRegisters.Arguments]
-            : _input.Analysis.Functions.TryFindFunction(target, out FunctionParts between) && between.Main.Start == target ? CallSetup.PassedOn(_input.Analysis.Code, between, _input.Analysis.Hints, callee.Main.Start) : [];
-    }
-
-    /// <summary>Executes what sets up a call; what it may have changed before is not known where it does not come to it. What one instruction makes of what is not known is not known, and the next may do without.</summary>
-    private bool SetsUp(ulong start, ulong call)
-    {
-        _cpu.ForgetCallerSaved();
-        if (_input.Frames[_input.Index + 1].Cfa is { } end)
-        {
-            KnownRegisters known = Known();
-            StoredValues.Learn(_input, start, call, (_input.Return.Rsp, end - 8), ref known);
-            for (Gpr register = Gpr.Rax; register <= Gpr.R15; register++)
-            {
-                if (known[register] is { } value)
-                    _cpu[register] = Bits.Of(value);
-            }
-        }
-
-        _cpu.Ip = start;
-        var factory = new InstructionInfoFactory();
-        for (int step = 0; _cpu.Ip != call; step++)
-        {
-            // What it has stored is there.
-            if (step < MaxSetUp && _cpu.TryDecode(out Instruction store) && StoredValues.OnlyStores(factory, store))
-            {
-                _cpu.GoBy(store);
-                continue;
-            }
-
-            if (step >= MaxSetUp || _cpu.Ip < start || _cpu.Ip > call || !_cpu.TryDecode(out Instruction instruction) || (_cpu.Step(instruction) != StepEnd.Done && !_cpu.PassBy(instruction)))
-                return false;
-        }
-
-        return true;
-    }
 
     /// <summary>It is at the place of the crash, in the activation that crashed.</summary>
     private bool IsPlace(ulong at, in Instruction instruction) => _call is null && _place.Kind != CrashPlaceKind.None && _level == _place.Level && _place.Kind switch
@@ -399,7 +323,8 @@ public sealed class CallReplay
         if (!_may.TryGetValue(_level, out HashSet<ulong>? may))
         {
             StackFrame frame = _input.Frames[_level];
-            may = _input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function) ? AnalysedCode.WaysTo(_input.Analysis.Code, function, frame.Point, _input.Analysis.Hints) : null;
+            // Where it is called again and again it has been through all of it before.
+            may = !CrashPlace.IsCalledAgain(_input, _level) && _input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function) ? AnalysedCode.WaysTo(_input.Analysis.Code, function, frame.Point, _input.Analysis.Hints) : null;
             _may.Add(_level, may);
         }
 

@@ -35,14 +35,30 @@ internal readonly record struct CrashPlace(CrashPlaceKind Kind, int Level, ulong
     {
         for (int level = Level; level <= input.Index; level++)
         {
-            StackFrame frame = input.Frames[level];
-            if (!input.Analysis.Functions.TryFindFunction(frame.Point.LookupAddress, out FunctionParts function)
-                || !FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _) || IsCyclic(graph, level == Level ? Ip : frame.Ip))
+            if (ComesBack(input, level, level == Level ? Ip : input.Frames[level].Ip))
                 return true;
         }
 
         return false;
     }
+
+    /// <summary>One replay may call the function of a frame more than once.</summary>
+    /// <param name="input">What it is made of.</param>
+    /// <param name="level">Index of the frame.</param>
+    public static bool IsCalledAgain(ReplayInput input, int level)
+    {
+        for (int outer = level + 1; outer <= input.Index; outer++)
+        {
+            if (ComesBack(input, outer, input.Frames[outer].Ip))
+                return true;
+        }
+
+        return false;
+    }
+
+    private static bool ComesBack(ReplayInput input, int level, ulong at) =>
+        !input.Analysis.Functions.TryFindFunction(input.Frames[level].Point.LookupAddress, out FunctionParts function)
+        || !FlowGraph.TryBuild(input.Analysis.Code, function, input.Analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _) || IsCyclic(graph, at);
 
     /// <summary>The place of a crash that began with a trap.</summary>
     public static CrashPlace Of(ReplayInput input)

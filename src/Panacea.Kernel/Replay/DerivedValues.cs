@@ -33,7 +33,7 @@ public sealed record DerivationInput
     public ulong Task { get; init; }
 
     /// <summary>What the function was called with, as far as that is known.</summary>
-    public required IReadOnlyDictionary<Gpr, ulong> Arguments { get; init; }
+    public required IReadOnlyDictionary<Gpr, DerivedValue> Arguments { get; init; }
 
     /// <summary>The code has been on this CPU since it began: it is an interrupt's, or preemption is off.</summary>
     public required bool IsPinned { get; init; }
@@ -104,7 +104,10 @@ public sealed class DerivedValues
             return TryExecute(register, ip, depth, out value, out isLoaded);
 
         // No instruction has set it: it is as it was when the function was called.
-        return _input.Arguments.TryGetValue(register, out value);
+        if (!_input.Arguments.TryGetValue(register, out DerivedValue argument))
+            return false;
+        (value, isLoaded) = (argument.Value, argument.IsLoaded);
+        return true;
     }
 
     /// <summary>The only instruction that can have set a register last; null for none, where it is as the function got it.</summary>

@@ -122,8 +122,10 @@ internal sealed partial class ReplayCpu
             return Store(instruction, 0, Bits.Of(0));
         }
 
-        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
-            return loaded;
+        if (LoadReplaced(instruction, out Bits a) is var first and not StepEnd.Done)
+            return first;
+        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
+            return second;
         if (instruction.Mnemonic is Mnemonic.Add or Mnemonic.Sub)
             a = Before(instruction, a, instruction.Mnemonic == Mnemonic.Add ? b.Value : unchecked(0 - b.Value));
         bool usesCarry = instruction.Mnemonic is Mnemonic.Adc or Mnemonic.Sbb, carry = usesCarry && (_flags & Arithmetic.Carry) != 0;
@@ -161,7 +163,7 @@ internal sealed partial class ReplayCpu
     private StepEnd Unary(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0);
-        if (Load(instruction, 0, out Bits a) is var end and not StepEnd.Done)
+        if (LoadReplaced(instruction, out Bits a) is var end and not StepEnd.Done)
             return end;
         if (instruction.Mnemonic is Mnemonic.Inc or Mnemonic.Dec)
             a = Before(instruction, a, instruction.Mnemonic == Mnemonic.Inc ? 1 : ulong.MaxValue);
@@ -405,8 +407,11 @@ internal sealed partial class ReplayCpu
     private StepEnd Exchange(in Instruction instruction)
     {
         int size = SizeOf(instruction, 0);
-        if (Load(instruction, out Bits a, out Bits b) is var loaded and not StepEnd.Done)
-            return loaded;
+        Bits a;
+        if ((instruction.Mnemonic == Mnemonic.Xadd ? LoadReplaced(instruction, out a) : Load(instruction, 0, out a)) is var first and not StepEnd.Done)
+            return first;
+        if (Load(instruction, 1, out Bits b) is var second and not StepEnd.Done)
+            return second;
         Bits into = b;
         if (instruction.Mnemonic == Mnemonic.Xadd)
         {
@@ -434,6 +439,10 @@ internal sealed partial class ReplayCpu
         (ulong difference, uint flags) = Arithmetic.Subtract(expected.Value, a.Value, false, size);
         StepEnd end = difference == 0 ? IsDone(instruction) ? StepEnd.Done : Store(instruction, 0, b) : Write(size switch { 8 => Register.RAX, 4 => Register.EAX, 2 => Register.AX, _ => Register.AL }, a);
         SetFlags(flags, true);
+
+        // What it would have put there is there: it may have done so.
+        if (difference != 0 && Repeats && instruction.Op0Kind == OpKind.Memory && b.Knows(size) && ((a.Value ^ b.Value) & Bits.Mask(size)) == 0 && Locate(instruction, out ulong address) == StepEnd.Done)
+            memory.NoteLeftAlone(address, size);
         return end;
     }
 

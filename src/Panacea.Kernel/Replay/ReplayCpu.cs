@@ -418,6 +418,15 @@ internal sealed partial class ReplayCpu(ReplayMemory memory, ulong gsBase, Repla
         return Load(instruction, 0, out first) is var end and not StepEnd.Done ? end : Load(instruction, 1, out second);
     }
 
+    /// <summary>Loads an operand that the instruction replaces by a result of it which depends on nothing else: an OR or an AND of a second time makes of it what the first has; what a sum makes of it shows as another one.</summary>
+    private StepEnd LoadReplaced(in Instruction instruction, out Bits value)
+    {
+        memory.IsReplaced = instruction.Op0Kind == OpKind.Memory && instruction.Mnemonic is not (Mnemonic.Cmp or Mnemonic.Test);
+        StepEnd end = Load(instruction, 0, out value);
+        memory.IsReplaced = false;
+        return end;
+    }
+
     private StepEnd Store(in Instruction instruction, int operand, Bits value)
     {
         if (instruction.GetOpKind(operand) == OpKind.Register)

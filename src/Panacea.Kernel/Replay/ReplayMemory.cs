@@ -56,6 +56,15 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     /// <summary>User memory may be accessed: between STAC and CLAC.</summary>
     public bool AllowsUser { get; set; }
 
+    /// <summary>Guest-virtual addresses of bytes that hold what the crashed code may have put there, and of which a replay needs what they held before: what is read of them is not known, until it has been stored here too.</summary>
+    public IReadOnlySet<ulong>? Forgotten { get; init; }
+
+    /// <summary>Bytes that were read, and that a store has then left as they are which the crashed code may have made before: it has read something else there, perhaps.</summary>
+    public HashSet<ulong> Overwritten { get; } = [];
+
+    /// <summary>What is read next is of interest only for what the same instruction makes of it there, and comes out the same a second time.</summary>
+    public bool IsReplaced { get; set; }
+
     /// <summary>It lies in <see cref="Scratch"/>.</summary>
     public bool IsScratch(ulong address)
     {
@@ -76,6 +85,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
         Span<byte> bytes = stackalloc byte[8];
         ulong known = 0;
         bytes.Clear();
+        bool notes = !IsReplaced && !IsScratch(address);
         Page page = null!;
         for (int i = 0; i < size; i++)
         {
@@ -84,7 +94,15 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
             if ((i == 0 || offset == 0) && Find(at, out page) is var access and not ReplayAccess.Done)
                 return access;
             bytes[i] = page.Now[offset];
-            known |= (ulong)page.Known(offset) << (i * 8);
+            if (!notes || page.IsStored(offset))
+            {
+                known |= (ulong)page.Known(offset) << (i * 8);
+                continue;
+            }
+
+            page.NoteRead(offset);
+            if (Forgotten?.Contains(at) != true)
+                known |= (ulong)page.Known(offset) << (i * 8);
         }
 
         value = new Bits(BinaryPrimitives.ReadUInt64LittleEndian(bytes), known);
@@ -121,7 +139,14 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
                 Find(at, out page);
             if (!isScratch && !repeats && page.IsRepeated(offset) && IsChanged(page, offset))
                 _conflict ??= _repeated.Find(r => unchecked(at - r.Address) < (ulong)r.Size);
-            page.Set(offset, unchecked((byte)(value.Value >> (i * 8))), unchecked((byte)(value.Known >> (i * 8))), repeats);
+            (byte now, byte known) = (unchecked((byte)(value.Value >> (i * 8))), unchecked((byte)(value.Known >> (i * 8))));
+
+            // What comes of what is not known any more came out as it is when it was.
+            if (repeats && known != 0xff && Forgotten?.Contains(at) == true)
+                (now, known) = (page.Original[offset], 0xff);
+            if (repeats && known == 0xff && now == page.Original[offset] && !page.IsStored(offset) && page.WasRead(offset) && Forgotten?.Contains(at) != true)
+                Overwritten.Add(at);
+            page.Set(offset, now, known, repeats);
         }
 
         if (!repeats)
@@ -131,6 +156,17 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
         else
             _conflict ??= new RepeatedStore(ip, address, size);
         return ReplayAccess.Done;
+    }
+
+    /// <summary>An instruction that the crashed code may have executed has left memory alone because it holds what it would have put there.</summary>
+    public void NoteLeftAlone(ulong address, int size)
+    {
+        for (int i = 0; i < size; i++)
+        {
+            ulong at = unchecked(address + (ulong)i);
+            if (!IsScratch(at) && Find(at, out Page page) == ReplayAccess.Done && !page.IsStored((int)(at & (PageSize - 1))))
+                Overwritten.Add(at);
+        }
     }
 
     /// <summary>Changes memory before anything is run, as what is written before it will have done.</summary>
@@ -259,7 +295,7 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
     {
         // Bits that are not known, as the overflow flag beside the interrupt flag in a word of flags that was pushed; and bytes that were stored a second time.
         private byte[]? _unknown;
-        private bool[]? _repeated;
+        private bool[]? _repeated, _stored, _read;
 
         public byte[] Original => page.Bytes;
 
@@ -274,11 +310,19 @@ internal sealed class ReplayMemory(AddressSpace space, ReplayCache? cache = null
 
         public bool IsRepeated(int offset) => _repeated is not null && _repeated[offset];
 
+        /// <summary>It was stored to in this replay.</summary>
+        public bool IsStored(int offset) => _stored is not null && _stored[offset];
+
+        /// <summary>It was read before it was stored to.</summary>
+        public bool WasRead(int offset) => _read is not null && _read[offset];
+
+        public void NoteRead(int offset) => (_read ??= new bool[PageSize])[offset] = true;
+
         public void Set(int offset, byte value, byte known, bool repeats)
         {
-            if (_unknown is null || _repeated is null)
-                (_unknown, _repeated, Now) = (new byte[PageSize], new bool[PageSize], (byte[])page.Bytes.Clone());
-            (Now[offset], _unknown[offset], _repeated[offset]) = (value, unchecked((byte)~known), repeats);
+            if (_unknown is null || _repeated is null || _stored is null)
+                (_unknown, _repeated, _stored, Now) = (new byte[PageSize], new bool[PageSize], new bool[PageSize], (byte[])page.Bytes.Clone());
+            (Now[offset], _unknown[offset], _repeated[offset], _stored[offset]) = (value, unchecked((byte)~known), repeats, true);
         }
     }
 }

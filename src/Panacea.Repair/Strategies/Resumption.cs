@@ -151,7 +151,7 @@ internal static class Resumption
         Cache = input.Cache,
         GsBase = input.GsBase,
         Task = input.Task,
-        Arguments = CallReplay.ArgumentsOf(input).ToDictionary(a => a.Register, a => a.Value),
+        Arguments = CallReplay.ArgumentsOf(input).ToDictionary(a => a.Register),
         IsPinned = !evidence.Crash.InterruptsEnabled || evidence.PreemptWord is > 0,
     };
 

@@ -119,7 +119,17 @@ public sealed class DerivedValuesTests
             [(Gpr.Rbx, PerCpu + 0x40, !isPinned), (Gpr.Rbp, 0x77UL, true), (Gpr.R12, Task, false), (Gpr.R13, 0x99UL, true), (Gpr.R14, 5UL, false)], Find(f, "behind", isPinned, PerCpu + 0x100));
     }
 
-    private static List<(Gpr, ulong, bool)> Find(AssembledFunction f, string at, bool isPinned = true, ulong first = First)
+    /// <summary>An argument that its caller had read from memory may have been another one.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void What_comes_of_an_argument_is_as_certain_as_it(bool isLoaded)
+    {
+        var f = new AssembledFunction((a, mark) => { a.lea(rbx, __qword_ptr[rdi + 8]); mark.Mark(a, "here"); a.nop(); a.ret(); });
+        Assert.Equal([(Gpr.Rbx, First + 8, isLoaded)], Find(f, "here", isLoaded: isLoaded));
+    }
+
+    private static List<(Gpr, ulong, bool)> Find(AssembledFunction f, string at, bool isPinned = true, ulong first = First, bool isLoaded = false)
     {
         var physical = new SparsePhysicalMemory(0x1000_0000);
         var tables = new PageTableBuilder(physical, PagingMode.FourLevel, 0x100_0000);
@@ -130,7 +140,7 @@ public sealed class DerivedValuesTests
         physical.Write(0x10_0108, BitConverter.GetBytes(0x77UL));
         var input = new DerivationInput
         {
-            Code = f.Code, Space = tables.Space, GsBase = PerCpu, Task = Task, IsPinned = isPinned, Arguments = new Dictionary<Gpr, ulong> { [Gpr.Rdi] = first, [Gpr.Rsi] = Second },
+            Code = f.Code, Space = tables.Space, GsBase = PerCpu, Task = Task, IsPinned = isPinned, Arguments = new Dictionary<Gpr, DerivedValue> { [Gpr.Rdi] = new(Gpr.Rdi, first, isLoaded), [Gpr.Rsi] = new(Gpr.Rsi, Second, false) },
         };
         return [.. (DerivedValues.Of(input, f.Parts)?.Find(f[at], KnownRegisters.CalleeSaved.ToArray()) ?? []).OrderBy(v => v.Register).Select(v => (v.Register, v.Value, v.IsLoaded))];
     }

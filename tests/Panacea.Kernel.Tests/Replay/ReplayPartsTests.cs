@@ -82,6 +82,62 @@ public sealed class ReplayPartsTests
         Assert.Equal(1UL, cpu[Gpr.Rcx].Value & 0xff);
     }
 
+    /// <summary>What it reads there is what it has put there, perhaps, and not what it has read then: of an exchange, of a bit that is tested and set, of a word that is read and then stored to. What one instruction makes of its own operand
+    /// comes out the same.</summary>
+    [Theory]
+    [InlineData("xchg", true)]
+    [InlineData("bts", true)]
+    [InlineData("load and store", true)]
+    [InlineData("cmpxchg that finds it done", true)]
+    [InlineData("or", false)]
+    [InlineData("and", false)]
+    [InlineData("store and load", false)]
+    [InlineData("load of one, store of another", false)]
+    public void What_was_read_before_it_was_overwritten_is_noted(string what, bool isNoted)
+    {
+        var f = new AssembledFunction((a, _) =>
+        {
+            switch (what)
+            {
+                case "xchg": a.xchg(__dword_ptr[rdi], esi); break;
+                case "bts": a.@lock.bts(__dword_ptr[rdi], 0); break;
+                case "load and store": a.mov(ecx, __dword_ptr[rdi]); a.mov(__dword_ptr[rdi], esi); break;
+                case "cmpxchg that finds it done": a.@lock.cmpxchg(__dword_ptr[rdi], esi); break;
+                case "or": a.or(__dword_ptr[rdi], 5); break;
+                case "and": a.and(__dword_ptr[rdi], 7); break;
+                case "store and load": a.mov(__dword_ptr[rdi], esi); a.mov(ecx, __dword_ptr[rdi]); break;
+                default: a.mov(ecx, __dword_ptr[rdi + 4]); a.mov(__dword_ptr[rdi], esi); break;
+            }
+
+            a.nop();
+            a.ret();
+        });
+        foreach (bool repeats in (bool[])[true, false])
+        {
+            (ReplayCpu cpu, ReplayMemory memory) = Machine(f, 5);
+            (cpu[Gpr.Rax], cpu[Gpr.Rsi], cpu.Repeats) = (Bits.Of(4), Bits.Of(5), repeats);
+            while (cpu.TryDecode(out Instruction next) && next.Mnemonic != Mnemonic.Nop)
+                Assert.Equal(StepEnd.Done, cpu.Step(next));
+            Assert.Null(memory.Conflict());
+            Assert.Equal(isNoted && repeats ? 4 : 0, memory.Overwritten.Count);
+        }
+    }
+
+    /// <summary>What it held before is not known any more; what a store leaves there is what is there.</summary>
+    [Fact]
+    public void What_was_overwritten_is_not_known_until_it_is_stored_again()
+    {
+        var f = new AssembledFunction((a, _) => { a.mov(ecx, __dword_ptr[rdi]); a.or(ecx, 1); a.mov(__dword_ptr[rdi], ecx); a.mov(edx, __dword_ptr[rdi]); a.or(__dword_ptr[rdi + 4], 1); a.mov(r8d, __dword_ptr[rdi + 4]); a.nop(); a.ret(); });
+        (ReplayCpu cpu, ReplayMemory memory) = Machine(f, 5, new HashSet<ulong>(Enumerable.Range(0, 4).Select(i => Data + (ulong)i)));
+        cpu.Repeats = true;
+        while (cpu.TryDecode(out Instruction next) && next.Mnemonic != Mnemonic.Nop)
+            Assert.Equal(StepEnd.Done, cpu.Step(next));
+        Assert.False(cpu[Gpr.Rcx].Knows(4));
+        Assert.Equal((5UL, true), (cpu[Gpr.Rdx].Value, cpu[Gpr.Rdx].Knows(4)));
+        Assert.True(cpu[Gpr.R8].Knows(4));
+        Assert.Empty(memory.Overwritten);
+    }
+
     [Theory]
     [InlineData("memset", 100UL)]
     [InlineData("memcpy_orig", 100UL)]
@@ -253,7 +309,7 @@ public sealed class ReplayPartsTests
     }
 
     /// <summary>A CPU at the function's beginning: RDI leads to a word, and a return address lies on the stack. Two pages of data, the second full of 0xee.</summary>
-    private static (ReplayCpu Cpu, ReplayMemory Memory) Machine(AssembledFunction function, uint word)
+    private static (ReplayCpu Cpu, ReplayMemory Memory) Machine(AssembledFunction function, uint word, IReadOnlySet<ulong>? forgotten = null)
     {
         var physical = new SparsePhysicalMemory(0x1000_0000);
         var tables = new PageTableBuilder(physical, PagingMode.FourLevel, 0x100_0000);
@@ -264,7 +320,7 @@ public sealed class ReplayPartsTests
         physical.Write(0x10_0000, BitConverter.GetBytes(word));
         physical.Write(0x10_0000 + (Stack - Data), BitConverter.GetBytes(Callee));
         physical.Write(0x10_1000, Enumerable.Repeat((byte)0xee, 0x1000).ToArray());
-        var memory = new ReplayMemory(tables.Space);
+        var memory = new ReplayMemory(tables.Space) { Forgotten = forgotten };
         var cpu = new ReplayCpu(memory, 0) { Ip = AssembledFunction.Start, StackPointer = Stack };
         cpu[Gpr.Rdi] = Bits.Of(Data);
         return (cpu, memory);

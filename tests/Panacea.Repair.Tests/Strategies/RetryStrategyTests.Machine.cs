@@ -134,6 +134,27 @@ public sealed partial class RetryStrategyTests
         Assert.False(PtRegs.Read(verdict.Plan.Writes[^1].Bytes.Span).InterruptsEnabled);
     }
 
+    /// <summary>What the crashed call has exchanged for what is there is not there any more, and is what it would go on with: made again, the call would take its own value for the one before.</summary>
+    [Theory]
+    [InlineData(5UL, false)]
+    [InlineData(7UL, false)]
+    public void A_call_that_needs_what_it_has_overwritten_is_not_made_again(ulong word, bool again)
+    {
+        using CrashedGuest g = Crashed("ct_again_swapped", m => (m[Pointer], m[Word]) = (m.Base + Target, word), chain: ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"]);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.True(again == verdict.Plan is not null, verdict.Plan?.Explanation ?? string.Join("; ", [verdict.WhyNot!, .. verdict.Tried]));
+    }
+
+    /// <summary>Where a replay ends in the first round of a loop, what the crashed call had done in those before is not compared, and would be done again.</summary>
+    [Fact]
+    public void A_replay_that_ends_in_a_loop_says_nothing_of_the_rounds_before()
+    {
+        using CrashedGuest g = Crashed("ct_again_rounds", m => (m[Pointer], m[Number]) = (m.Base + Target, 3), chain: ["do_syscall_64", "ksys_write", "vfs_write", "ct_more"]);
+        StrategyVerdict verdict = new RetryStrategy().Evaluate(g.Evidence);
+        Assert.DoesNotContain("is called again", verdict.Plan?.Explanation ?? "", StringComparison.Ordinal);
+        Assert.DoesNotContain(new RetryStrategy().Alternatives(g.Evidence), v => v.Plan!.Explanation.Contains("is called again", StringComparison.Ordinal));
+    }
+
     /// <summary>What is still damaged traps again.</summary>
     [Fact]
     public void An_instruction_that_is_still_another_is_not_executed()

@@ -30,6 +30,32 @@ internal static partial class KernelFunctions
             });
         }
 
+        text.Add("ct_again_swapped", w => w.Frame(() =>
+        {
+            Iced.Intel.Label none = w.A.CreateLabel();
+            w.A.mov(ecx, 5);
+            w.A.xchg(__qword_ptr[r12 + 16], rcx);
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.At("fault");
+            w.A.mov(edx, __dword_ptr[rax + 8]);
+            w.A.test(rcx, rcx);
+            w.A.je(none);
+            w.A.inc(__dword_ptr[r12 + 56]);
+            w.A.Label(ref none);
+            w.A.nop();
+        }));
+        text.Add("ct_again_rounds", w => w.Frame(() =>
+        {
+            Iced.Intel.Label again = w.A.CreateLabel();
+            w.A.mov(rcx, __qword_ptr[r12 + 24]);
+            w.A.Label(ref again);
+            w.A.mov(rax, __qword_ptr[r12]);
+            w.At("fault");
+            w.A.mov(edx, __dword_ptr[rax + 8]);
+            w.A.@in(al, dx);
+            w.A.dec(rcx);
+            w.A.jne(again);
+        }));
         text.Add("ct_returns", w => { w.Depth(8); w.A.nop(); w.At("returns"); w.A.ret(); w.At("fault"); w.A.int3(); w.A.int3(); });
         text.Add("ct_masked", w => w.Frame(() =>
         {
