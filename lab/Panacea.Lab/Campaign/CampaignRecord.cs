@@ -55,7 +55,7 @@ public enum TrialOutcome
 /// <param name="Lost">What was lost.</param>
 public sealed record TrialIncident(string? Title, string? Repair, string? Outcome, long? StoppedUs, IReadOnlyList<string> Lost);
 
-/// <summary>One run: a fault in one arm. A line of JSON.</summary>
+/// <summary>One run: a fault in one arm. A line of JSON; what earlier ones had no member for is empty.</summary>
 public sealed record CampaignRecord
 {
     /// <summary>The kernel's release.</summary>
@@ -92,19 +92,19 @@ public sealed record CampaignRecord
     public bool Lives { get; init; }
 
     /// <summary>What the guard told; empty in arms that have none.</summary>
-    public IReadOnlyList<TrialIncident> Incidents { get; init; } = [];
+    public IReadOnlyList<TrialIncident> Incidents { get; init => field = value ?? []; } = [];
 
     /// <summary>What did not work at the end; empty where the guest lives.</summary>
-    public IReadOnlyList<string> Failures { get; init; } = [];
+    public IReadOnlyList<string> Failures { get; init => field = value ?? []; } = [];
 
     /// <summary>What the workload had been promised, and was not so: acknowledged writes that are lost, damaged records.</summary>
-    public IReadOnlyList<string> Lost { get; init; } = [];
+    public IReadOnlyList<string> Lost { get; init => field = value ?? []; } = [];
 
     /// <summary>Processes that are not the workload's and are gone: that keeps no guest from living. Empty in results of before it was looked at.</summary>
-    public IReadOnlyList<string> Bystanders { get; init; } = [];
+    public IReadOnlyList<string> Bystanders { get; init => field = value ?? []; } = [];
 
     /// <summary>The first lines of the kernel's own words about it, at most some.</summary>
-    public IReadOnlyList<string> Console { get; init; } = [];
+    public IReadOnlyList<string> Console { get; init => field = value ?? []; } = [];
 
     /// <summary>It was shut down at the end, and its disk checked.</summary>
     public bool WasShutDown { get; init; }

@@ -1,4 +1,5 @@
 using System.IO.Compression;
+using System.Text.RegularExpressions;
 using System.Text;
 using Panacea.Lab.Campaign;
 using Panacea.Lab.Campaign.Report;
@@ -62,6 +63,22 @@ public sealed class CampaignResultsTests : IDisposable
         File.Delete(path);
         CampaignResults read = CampaignResults.Read(directory);
         Assert.Equal((2, description), (read.Records.Count, read.Description));
+    }
+
+    /// <summary>Results of before there was a member are results.</summary>
+    [Fact]
+    public void What_a_result_does_not_say_is_empty()
+    {
+        string directory = Campaign("a", 5), path = Path.Combine(directory, CampaignResults.FileName);
+        string text = File.ReadAllText(path);
+        foreach (string member in (string[])["incidents", "failures", "lost", "bystanders", "console"])
+            text = Regex.Replace(text, $"\"{member}\":\\[\\],?", "");
+        Assert.DoesNotContain("bystanders", text, StringComparison.Ordinal);
+        File.WriteAllText(path, text);
+        CampaignResults read = CampaignResults.Read(directory);
+        Assert.Equal(2, read.Records.Count);
+        Assert.All(read.Records, r => Assert.Equal(0, r.Incidents.Count + r.Failures.Count + r.Lost.Count + r.Bystanders.Count + r.Console.Count));
+        Assert.NotEmpty(CampaignStatistics.OfAll([read]).Arms);
     }
 
     [Theory]
