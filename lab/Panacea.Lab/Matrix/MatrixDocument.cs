@@ -26,7 +26,7 @@ public static class MatrixDocument
         var text = new StringBuilder("# Recovery matrix\n\n");
         text.Append("Crashes and hangs of the crash-test driver (`lab/crashtest/matrix_*.c`) in every context, under `panacea guard` with `panic_on_oops=1`, without Panacea the end of each of these guests. After each cell the\n");
         text.Append("guest has to do what servers do (fork and exec on every vCPU, write and fsync, connect, load and unload a module, allocate, sleep, signal), none of the driver's locks may be held, and no task may\n");
-        text.Append("stay in D state; a guest that fails is replaced. The same guest goes on from cell to cell, with redis and a counter at work.\n\n");
+        text.Append("stay in D state, and the kernel must not complain of a CPU or a task that was left as it must not be (RCU, preempt count, interrupts); a guest that fails is replaced. The same guest goes on from cell to cell, with redis and a counter at work.\n\n");
         text.Append(CultureInfo.InvariantCulture, $"Generated {at:yyyy-MM-dd} on {Safe.Markdown(host.Cpu)}, {host.Cpus} logical CPUs, Panacea {Safe.Markdown(host.Panacea)}, QEMU {Safe.Markdown(host.Qemu)}, from `{command}`.\n\n");
         int whole = MatrixCell.All.Count + MatrixCell.Hangs.Count;
         text.Append("| | ").AppendJoin(" | ", kernels.Select(k => k.Kernel)).Append(" |\n| --- |").Append(string.Concat(kernels.Select(_ => " ---: |"))).Append('\n');
