@@ -25,9 +25,6 @@ internal sealed partial class StopWindow
     /// <summary>Others that come by are let through: a stop each.</summary>
     private const int MaxPassing = 256;
 
-    /// <summary>CPUs take interrupts and let others run many times a second; and while one is waited for, nobody looks for other hangs.</summary>
-    private static readonly TimeSpan MeetPatience = TimeSpan.FromSeconds(2);
-
     /// <summary>Helps a disk. Throws nothing: what failed stands in the result.</summary>
     /// <param name="stall">What was seen.</param>
     /// <param name="limits">Ceilings.</param>
@@ -96,7 +93,7 @@ internal sealed partial class StopWindow
     /// <param name="called">The CPU that is wanted, where it may be idle: the first other one that comes by, whose place must be a function without arguments, sends it an interrupt.</param>
     private IHeldGuest? Meet(IHeldGuest guest, ulong[] places, Func<VcpuRegisters, bool> isWanted, int? called)
     {
-        long deadline = Environment.TickCount64 + (long)MeetPatience.TotalMilliseconds;
+        long deadline = Environment.TickCount64 + (long)WakePatience.TotalMilliseconds;
         target.ArmBreakpoints([.. kernel.Addresses, .. places]);
         Resume(guest);
         for (int passing = 0; _lost is null;)
