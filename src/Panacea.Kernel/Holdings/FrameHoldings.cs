@@ -9,7 +9,31 @@ namespace Panacea.Kernel.Holdings;
 /// <param name="Call">Guest-virtual address of the call instruction.</param>
 /// <param name="Function">The function that was called.</param>
 /// <param name="Argument">Which argument of the call names it, from 0.</param>
-public readonly record struct Holding(HoldingKind Kind, ulong Call, string Function, int Argument);
+public readonly record struct Holding(HoldingKind Kind, ulong Call, string Function, int Argument)
+{
+    /// <summary>Of <see cref="HoldingKind.Other"/>: the functions that give it back begin so; null where none is known.</summary>
+    public string? Pair { get; init; }
+
+    /// <summary>Another call that may have taken it instead, on another way; 0 where there is none, <see cref="Several"/> where there is more than one.</summary>
+    public ulong Else { get; init; }
+
+    /// <summary>For <see cref="Else"/>: there are several.</summary>
+    public const ulong Several = ulong.MaxValue;
+
+    /// <summary>The calls that may have taken it; none where there are too many.</summary>
+    public IEnumerable<ulong> Calls => Else switch { Several => [], 0 => [Call], _ => [Call, Else] };
+
+    /// <summary>The other is one of those that this one stands for.</summary>
+    public bool Covers(Holding other) => this == other || (Kind == other.Kind && Pair == other.Pair && (Else == Several || (other.Else == 0 && Else != 0 && other.Call == Else) || (other.Else == 0 && Else != 0 && other.Call == Call)));
+
+    /// <summary>This one or the other.</summary>
+    public Holding Or(Holding other) => Covers(other) ? this : other.Covers(this) ? other : this with
+    {
+        Call = Math.Min(Call, other.Call),
+        Else = Else == 0 && other.Else == 0 ? Math.Max(Call, other.Call) : Several,
+        Argument = Argument == other.Argument ? Argument : LockFunction.Inner,
+    };
+}
 
 /// <summary>What one activation of a function has taken and not given back where it stands.</summary>
 /// <param name="Held">On every way from the entry to there, in the order in which it was taken.</param>
@@ -21,12 +45,54 @@ public readonly record struct Holding(HoldingKind Kind, ulong Call, string Funct
 public sealed record FrameHoldings(
     IReadOnlyList<Holding> Held, IReadOnlyList<Holding> MayHold, int? PreemptCount, InterruptChange Interrupts, IReadOnlyList<string> Doubts, bool MayCountReference)
 {
+    /// <summary>Locks that its caller had taken, and that it has given back, on some way at least: kinds.</summary>
+    public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
+
+    /// <summary>Of <see cref="GivenBack"/>: those that it would take again before it returns, for its caller gives them back.</summary>
+    public IReadOnlyList<HoldingKind> Owed { get; init; } = [];
+
+    /// <summary>What is still held when functions that it has called have given some of it back.</summary>
+    /// <param name="given">Kinds, as the functions further in have given them back.</param>
+    /// <param name="left">Those of which it holds none: whoever is further out does.</param>
+    public FrameHoldings Without(IReadOnlyList<HoldingKind> given, out IReadOnlyList<HoldingKind> left)
+    {
+        if (given.Count == 0)
+        {
+            left = given;
+            return this;
+        }
+
+        List<Holding> held = [.. Held], may = [.. MayHold];
+        var others = new List<HoldingKind>();
+        foreach (HoldingKind kind in given)
+        {
+            if (held.FindLastIndex(h => h.Kind == kind) is >= 0 and var last)
+                held.RemoveAt(last);
+            else if (may.FindLastIndex(h => h.Kind == kind) is >= 0 and var perhaps)
+                may.RemoveAt(perhaps);
+            else
+                others.Add(kind);
+        }
+
+        left = others;
+        return this with { Held = held, MayHold = may };
+    }
+
     /// <summary>A function that has done nothing yet.</summary>
     public static FrameHoldings Nothing { get; } = new([], [], 0, InterruptChange.None, [], false);
 
+    /// <summary>No lock is held that the caller does not hold, and no other was given back.</summary>
+    public bool IsBalanced => Held.Count == 0 && MayHold.Count == 0 && GivenBack.Count == 0;
+
     /// <summary>Nothing is held, and nothing may be.</summary>
-    public bool IsNothing => Held.Count == 0 && MayHold.Count == 0 && PreemptCount == 0 && Doubts.Count == 0;
+    public bool IsNothing => Held.Count == 0 && MayHold.Count == 0 && GivenBack.Count == 0 && PreemptCount == 0 && Doubts.Count == 0;
 }
+
+/// <summary>One place where a function returns, or jumps to another one in its place.</summary>
+/// <param name="At">Guest-virtual address of that instruction.</param>
+/// <param name="Holdings">What is held behind it.</param>
+/// <param name="UsesLocks">The function takes or gives back something.</param>
+public readonly record struct FunctionEnd(ulong At, FrameHoldings Holdings, bool UsesLocks);
 
 /// <summary>Follows a function's code from its entry to where an activation stands, and keeps account of what its calls and inlined instructions take and give back.</summary>
 /// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held. Callees that are no lock functions are taken to
@@ -45,11 +111,8 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
     private const int MaxAnswers = 1024, MaxCallees = 8192;
 
     private readonly ConcurrentDictionary<(ulong Entry, CodePoint At), (FrameHoldings? Holdings, Decline Why)> _answers = [];
-    private readonly ConcurrentDictionary<ulong, (FlowGraph Graph, Dictionary<ulong, State> Blocks)> _followed = [];
+    private readonly ConcurrentDictionary<ulong, (FlowGraph Graph, Dictionary<ulong, HoldingState> Blocks)> _followed = [];
     private readonly ConcurrentDictionary<ulong, (string Name, LockFunction Function)?> _callees = [];
-
-    /// <summary>Things held at once; more is a loop that takes without giving back.</summary>
-    private const int MaxHeld = 32;
 
     /// <summary>What an activation holds.</summary>
     /// <param name="function">The whole function.</param>
@@ -70,6 +133,37 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         return answer.Holdings is not null;
     }
 
+    /// <summary>What a function that has come to its end has taken and not given back: a lock that it hands to its caller, one that it gives back for its caller. One for each of its ends.</summary>
+    /// <param name="function">The whole function.</param>
+    /// <param name="ends">The result: where the function returns, or what it jumps to in its place, and what is held then.</param>
+    /// <param name="why">Why there is none.</param>
+    public bool TryFindEnds(in FunctionParts function, out IReadOnlyList<FunctionEnd> ends, out Decline why)
+    {
+        ends = [];
+        if (!FlowGraph.TryBuild(code, function, hints ?? NoHints.Instance, out FlowGraph graph, out why) || !TryBlocks(graph, out Dictionary<ulong, HoldingState> blocks, out why))
+            return false;
+        var found = new List<FunctionEnd>();
+        bool usesLocks = graph.Instructions.Values.Any(i => i.FlowControl is FlowControl.Call or FlowControl.UnconditionalBranch && CalleeOf(i.NearBranchTarget) is not null);
+        var edges = new List<FlowEdge>(4);
+        foreach ((ulong start, HoldingState before) in blocks)
+        {
+            HoldingState state = before;
+            foreach (Instruction instruction in BlockFrom(graph, start))
+            {
+                state = Step(state, instruction, graph);
+                graph.EdgesOf(instruction, edges);
+                bool isTailCall = instruction.FlowControl == FlowControl.UnconditionalBranch && edges.Count == 0;
+                if (isTailCall && CalleeOf(instruction.NearBranchTarget) is var (name, callee))
+                    state = state.Call(instruction.IP, name, callee);
+                if (isTailCall || instruction.FlowControl == FlowControl.Return)
+                    found.Add(new FunctionEnd(instruction.IP, state.ToHoldings(), usesLocks));
+            }
+        }
+
+        ends = found;
+        return true;
+    }
+
     private bool TryFollow(in FunctionParts function, CodePoint at, out FrameHoldings holdings, out Decline why)
     {
         holdings = FrameHoldings.Nothing;
@@ -81,7 +175,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
             return false;
         }
 
-        if (!TryBlocks(graph, out Dictionary<ulong, State> blocks, out why))
+        if (!TryBlocks(graph, out Dictionary<ulong, HoldingState> blocks, out why))
             return false;
         if (StateAt(graph, blocks, goal) is not { } found)
         {
@@ -91,24 +185,26 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
 
         // An indirect jump may lead over any code of the function, and the account of that is missing.
         IReadOnlyList<string> doubts = graph.HasUnknownTargets ? [.. found.Doubts, "an indirect jump may lead over any of its code"] : found.Doubts;
-        holdings = new FrameHoldings(found.Held, found.May, found.IsPreemptKnown ? found.Preempt : null, found.Interrupts, doubts, found.Reference);
+
+        // What it gives back for its caller for good, it has given back; what it takes again before it returns, its caller will give back a second time.
+        holdings = found.ToHoldings() with { Doubts = doubts, Owed = [.. found.GivenBack.Where(kind => TakesAgain(graph, goal, kind))] };
         return true;
     }
 
     /// <summary>What is held where each block of a function begins: places between which nothing leads in or out.</summary>
-    private bool TryBlocks(FlowGraph graph, out Dictionary<ulong, State> blocks, out Decline why)
+    private bool TryBlocks(FlowGraph graph, out Dictionary<ulong, HoldingState> blocks, out Decline why)
     {
         why = default;
         ulong entry = graph.Function.Main.Start;
-        if (_followed.TryGetValue(entry, out (FlowGraph Graph, Dictionary<ulong, State> Blocks) known) && ReferenceEquals(known.Graph, graph))
+        if (_followed.TryGetValue(entry, out (FlowGraph Graph, Dictionary<ulong, HoldingState> Blocks) known) && ReferenceEquals(known.Graph, graph))
         {
             blocks = known.Blocks;
             return true;
         }
 
-        blocks = new Dictionary<ulong, State> { [entry] = State.Entry };
+        blocks = new Dictionary<ulong, HoldingState> { [entry] = HoldingState.Entry };
         var visits = new Dictionary<ulong, int>();
-        var ends = new Dictionary<ulong, State>();
+        var ends = new Dictionary<ulong, HoldingState>();
         var pending = new Queue<ulong>([entry]);
         var waiting = new HashSet<ulong> { entry };
         var edges = new List<FlowEdge>(4);
@@ -121,7 +217,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
                 return false;
             }
 
-            State after = blocks[start];
+            HoldingState after = blocks[start];
             foreach (Instruction instruction in BlockFrom(graph, start))
             {
                 after = Step(after, instruction, graph);
@@ -129,14 +225,19 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
             }
 
             // What has not changed is not told again: what meets a second time counts as another way.
-            if (ends.TryGetValue(start, out State? last) && last.IsSame(after))
+            if (ends.TryGetValue(start, out HoldingState? last) && last.IsSame(after))
                 edges.Clear();
             ends[start] = after;
+            (ulong Call, ulong To, TakenWhen Result)? decision = edges.Count == 2 && after.May.Count > 0 ? ResultTest.Find(graph, start) : null;
+            (ulong To, ulong Target)? given = edges.Count == 2 && after.Held.Count + after.May.Count > 0 ? ResultTest.FindGuard(graph, start) : null;
             foreach (FlowEdge edge in edges)
             {
-                if (!blocks.TryGetValue(edge.To, out State? before))
-                    blocks[edge.To] = after;
-                else if (before.Merge(after) is { } merged)
+                HoldingState there = decision is { } test ? Decided(graph, after, test.Call, edge.To == test.To ? test.Result : ResultTest.Opposite(test.Result)) : after;
+                if (given is { } guard && edge.To == guard.To && CalleeOf(guard.Target) is ({ } releaseName, { Takes: false } release) && there.Holds(release))
+                    there = there.Call(start, releaseName, release);
+                if (!blocks.TryGetValue(edge.To, out HoldingState? before))
+                    blocks[edge.To] = there;
+                else if (before.Merge(there) is { } merged)
                     blocks[edge.To] = merged;
                 else
                     continue;
@@ -152,8 +253,12 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         return true;
     }
 
+    /// <summary>What is held on the way that is taken with such a result of a call.</summary>
+    private HoldingState Decided(FlowGraph graph, HoldingState state, ulong call, TakenWhen result) =>
+        graph.Instructions.TryGetValue(call, out Instruction instruction) && CalleeOf(instruction.NearBranchTarget) is (_, { Takes: true } function) ? state.Decide(call, result, function) : state;
+
     /// <summary>The instructions of the block that begins there; none where none does.</summary>
-    private static IEnumerable<Instruction> BlockFrom(FlowGraph graph, ulong start)
+    internal static IEnumerable<Instruction> BlockFrom(FlowGraph graph, ulong start)
     {
         for (ulong ip = start; graph.Instructions.TryGetValue(ip, out Instruction instruction); ip = instruction.NextIP)
         {
@@ -163,11 +268,11 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         }
     }
 
-    private State? StateAt(FlowGraph graph, Dictionary<ulong, State> blocks, ulong goal)
+    private HoldingState? StateAt(FlowGraph graph, Dictionary<ulong, HoldingState> blocks, ulong goal)
     {
-        foreach ((ulong start, State before) in blocks)
+        foreach ((ulong start, HoldingState before) in blocks)
         {
-            State state = before;
+            HoldingState state = before;
             if (!BlockFrom(graph, start).Any(i => i.IP == goal))
                 continue;
             foreach (Instruction instruction in BlockFrom(graph, start))
@@ -181,6 +286,27 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         return null;
     }
 
+    /// <summary>On some way from there to its end it takes a lock of a kind.</summary>
+    private bool TakesAgain(FlowGraph graph, ulong from, HoldingKind kind)
+    {
+        var pending = new Stack<ulong>([from]);
+        var seen = new HashSet<ulong>();
+        var edges = new List<FlowEdge>(4);
+        while (pending.TryPop(out ulong at))
+        {
+            if (!seen.Add(at) || !graph.Instructions.TryGetValue(at, out Instruction instruction))
+                continue;
+            if (instruction.FlowControl == FlowControl.Call && !graph.IsLocalCall(instruction) && CalleeOf(instruction.NearBranchTarget) is (_, { Takes: true } function) && function.Kind == kind)
+                return true;
+            edges.Clear();
+            graph.EdgesOf(instruction, edges);
+            foreach (FlowEdge edge in edges)
+                pending.Push(edge.To);
+        }
+
+        return false;
+    }
+
     private static ulong? GoalOf(FlowGraph graph, CodePoint at)
     {
         if (!at.IsReturnAddress)
@@ -188,13 +314,13 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         return graph.TryBefore(at.Address, out Instruction call) && call.Mnemonic == Mnemonic.Call ? call.IP : null;
     }
 
-    private State Step(State state, in Instruction instruction, FlowGraph graph)
+    private HoldingState Step(HoldingState state, in Instruction instruction, FlowGraph graph)
     {
         if (instruction.Mnemonic == Mnemonic.Call)
         {
             if (instruction.FlowControl != FlowControl.Call || graph.IsLocalCall(instruction) || CalleeOf(instruction.NearBranchTarget) is not var (name, function))
                 return state;
-            return function.Takes ? state.Take(new Holding(function.Kind, instruction.IP, name, function.Argument), function) : state.Give(function);
+            return state.Call(instruction.IP, name, function);
         }
 
         switch (instruction.Mnemonic)
@@ -209,7 +335,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
             case Mnemonic.Xchg when instruction.Op0Kind == OpKind.Memory:
                 // What inlined locks are taken by: bit locks, trylocks, lock-free counts. Most such instructions are no locks; which are can't be told from the code.
                 return state.Doubt($"'{NameOf(instruction.Mnemonic)}' at 0x{instruction.IP:x}");
-            case Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub when IsPreemptCount(instruction):
+            case Mnemonic.Inc or Mnemonic.Dec or Mnemonic.Add or Mnemonic.Sub when IsPreemptCount(graph, instruction):
                 return instruction.Mnemonic switch
                 {
                     Mnemonic.Inc => state with { Preempt = state.Preempt + 1 },
@@ -246,87 +372,29 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
 
     private static bool IsSmall(in Instruction instruction) => instruction.Op1Kind is OpKind.Immediate8to32 or OpKind.Immediate32 && unchecked((int)instruction.GetImmediate(1)) is > -0x10_0000 and < 0x10_0000;
 
+    /// <summary>Instructions looked at before one whose address lies in a register.</summary>
+    private const int MaxBack = 64;
+
     /// <summary>preempt_disable() and local_bh_disable() are inlined as additions to the per-CPU count (arch/x86/include/asm/preempt.h, __preempt_count_add).</summary>
-    private bool IsPreemptCount(in Instruction instruction) =>
-        preemptCount is { } address && instruction is { Op0Kind: OpKind.Memory, MemorySegment: Register.GS, MemoryIndex: Register.None }
-        && instruction.MemoryBase is Register.None or Register.RIP && unchecked(gsBase + instruction.MemoryDisplacement64) == address;
-
-    /// <summary>What is held before an instruction.</summary>
-    private sealed record State(IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<string> Doubts, bool Reference)
+    private bool IsPreemptCount(FlowGraph graph, in Instruction instruction)
     {
-        private const int MaxDoubts = 8;
+        if (preemptCount is not { } address || instruction is not { Op0Kind: OpKind.Memory, MemorySegment: Register.GS, MemoryIndex: Register.None })
+            return false;
+        ulong offset = unchecked(address - gsBase);
+        if (instruction.MemoryBase is Register.None or Register.RIP)
+            return instruction.MemoryDisplacement64 == offset;
 
-        public static State Entry { get; } = new([], [], 0, true, InterruptChange.None, [], false);
-
-        public State Take(Holding holding, LockFunction function)
+        // Its offset may have been loaded into a register: the compiler does so where several ways lead to one such instruction.
+        if (instruction.MemoryDisplacement64 != 0)
+            return false;
+        Register wanted = instruction.MemoryBase.GetFullRegister();
+        ulong ip = instruction.IP;
+        for (int step = 0; step < MaxBack && graph.TryBefore(ip, out Instruction before); step++, ip = before.IP)
         {
-            State state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.Interrupts };
-            if (Held.Contains(holding) || May.Contains(holding) || Held.Count + May.Count >= MaxHeld)
-                return state;
-            return function.When == TakenWhen.Always ? state with { Held = [.. Held, holding] } : state with { May = [.. May, holding] };
+            if (before is { Mnemonic: Mnemonic.Mov, Op0Kind: OpKind.Register, Op1Kind: OpKind.Immediate32 or OpKind.Immediate32to64 or OpKind.Immediate64 } && before.Op0Register.GetFullRegister() == wanted)
+                return before.GetImmediate(1) == offset;
         }
 
-        /// <summary>Gives back what of that kind was taken last.</summary>
-        public State Give(LockFunction function)
-        {
-            State state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.Interrupts };
-            int at = Last(Held, function.Kind);
-            if (at >= 0)
-                return state with { Held = [.. Held.Where((_, i) => i != at)] };
-            at = Last(May, function.Kind);
-            return at >= 0 ? state with { May = [.. May.Where((_, i) => i != at)] } : state;
-        }
-
-        public State Doubt(string what) => Doubts.Count >= MaxDoubts || Doubts.Contains(what) ? this : this with { Doubts = [.. Doubts, what] };
-
-        /// <summary>It says the same.</summary>
-        public bool IsSame(State other) => Preempt == other.Preempt && IsPreemptKnown == other.IsPreemptKnown && Interrupts == other.Interrupts && Reference == other.Reference
-            && Held.SequenceEqual(other.Held) && May.SequenceEqual(other.May) && Doubts.SequenceEqual(other.Doubts);
-
-        /// <summary>What holds where two ways meet; null where nothing changes for this one.</summary>
-        public State? Merge(State other)
-        {
-            State merged = this;
-            List<Holding>? lost = null;
-            foreach (Holding held in Held)
-            {
-                if (!other.Held.Contains(held))
-                    (lost ??= []).Add(held);
-            }
-
-            if (lost is not null)
-                merged = merged with { Held = [.. Held.Where(h => !lost.Contains(h))], May = [.. May, .. lost] };
-            foreach (Holding held in other.Held.Concat(other.May))
-            {
-                if (!merged.Held.Contains(held) && !merged.May.Contains(held) && merged.May.Count < MaxHeld)
-                    merged = merged with { May = [.. merged.May, held] };
-            }
-
-            if (merged.IsPreemptKnown && (!other.IsPreemptKnown || other.Preempt != Preempt))
-                merged = merged with { IsPreemptKnown = false };
-            if (merged.Interrupts != other.Interrupts && merged.Interrupts != InterruptChange.Unknown)
-                merged = merged with { Interrupts = Restores(merged.Interrupts, other.Interrupts) };
-            foreach (string doubt in other.Doubts)
-                merged = merged.Doubt(doubt);
-            if (other.Reference && !merged.Reference)
-                merged = merged with { Reference = true };
-            return ReferenceEquals(merged, this) ? null : merged;
-        }
-
-        /// <summary>local_irq_restore is a conditional STI: on one way it is on again, on the other it stays off, as it was.</summary>
-        private static InterruptChange Restores(InterruptChange a, InterruptChange b) =>
-            (a, b) is (InterruptChange.None, InterruptChange.Restored) or (InterruptChange.Restored, InterruptChange.None) or (InterruptChange.Off, InterruptChange.On) or (InterruptChange.On, InterruptChange.Off)
-                ? InterruptChange.Restored : InterruptChange.Unknown;
-
-        private static int Last(IReadOnlyList<Holding> list, HoldingKind kind)
-        {
-            for (int i = list.Count - 1; i >= 0; i--)
-            {
-                if (list[i].Kind == kind)
-                    return i;
-            }
-
-            return -1;
-        }
+        return false;
     }
 }

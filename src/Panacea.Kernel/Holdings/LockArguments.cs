@@ -31,7 +31,7 @@ public static class LockArguments
         FrameAnalysis analysis, in FunctionParts function, CodePoint at, in KnownRegisters registers, in Holding holding, Func<ulong, ulong?> read, out ulong address)
     {
         address = 0;
-        if (holding.Argument >= Arguments.Length || !FlowGraph.TryBuild(analysis.Code, function, analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _)
+        if (holding.Argument < 0 || holding.Argument >= Arguments.Length || !FlowGraph.TryBuild(analysis.Code, function, analysis.Hints ?? NoHints.Instance, out FlowGraph graph, out _)
             || !graph.Instructions.TryGetValue(holding.Call, out Instruction call))
             return false;
         var factory = new InstructionInfoFactory();

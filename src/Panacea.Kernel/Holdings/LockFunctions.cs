@@ -57,6 +57,9 @@ public enum TakenWhen
 
     /// <summary>It did not return zero: the trylocks.</summary>
     ResultIsNotZero,
+
+    /// <summary>Whether it has does not follow from its result being zero or not.</summary>
+    Sometimes,
 }
 
 /// <summary>What becomes of the CPU's interrupt flag.</summary>
@@ -71,6 +74,9 @@ public enum InterruptChange
     /// <summary>Interrupts are on afterwards.</summary>
     On,
 
+    /// <summary>They are on, and were on before a lock was taken that turned them off.</summary>
+    OnAgain,
+
     /// <summary>It becomes what it was before it was last changed.</summary>
     Restored,
 
@@ -83,11 +89,26 @@ public enum InterruptChange
 /// <param name="Takes">True where it takes, false where it gives back.</param>
 /// <param name="When">For one that takes: when it has.</param>
 /// <param name="Interrupts">What it does to the interrupt flag.</param>
-/// <param name="Argument">Which argument is the lock, from 0.</param>
+/// <param name="Argument">Which argument is the lock, from 0; <see cref="Inner"/> where none is.</param>
 public sealed record LockFunction(HoldingKind Kind, bool Takes, TakenWhen When = TakenWhen.Always, InterruptChange Interrupts = InterruptChange.None, int Argument = 0)
 {
+    /// <summary>No argument is the lock, but something that an argument leads to.</summary>
+    public const int Inner = -1;
+
     /// <summary>It counts something down, too, and takes the lock by one of the others.</summary>
     public bool Counts { get; init; }
+
+    /// <summary>It takes or gives back by calling one of the others.</summary>
+    public bool IsHelper { get; init; }
+
+    /// <summary>What else it takes or gives back at once: a second lock, or an RCU read-side section.</summary>
+    public HoldingKind? Also { get; init; }
+
+    /// <summary>Of <see cref="HoldingKind.Other"/>: what is given back by the functions of the same name here.</summary>
+    public string? Pair { get; init; }
+
+    /// <summary>What the call itself adds to the CPU's preempt count, beside what a lock does.</summary>
+    public int Preempt { get; init; }
 }
 
 /// <summary>The kernel's functions that take locks and give them back (kernel/locking/, include/linux/{spinlock,rwlock}_api_smp.h, kernel/rcu/tree_plugin.h).</summary>
@@ -161,32 +182,13 @@ public static class LockFunctions
         ["blk_finish_plug"] = Give(HoldingKind.Plug),
     };
 
-    /// <summary>Functions that come back holding something that is not in the table: what they took can't be given back. Prefixes of symbol names.</summary>
-    private static readonly string[] Others =
-    [
-        "ww_mutex_lock", "ww_mutex_trylock", "rt_mutex_lock", "rt_mutex_trylock", "percpu_down_", "__percpu_down_", "jbd2_journal_start_", "__ext4_journal_start", "lock_sock", "release_sock_nested",
-        "lock_page", "folio_lock", "__folio_lock", "bit_spin_lock", "srcu_read_lock", "__srcu_read_lock", "kernfs_get_active", "queued_spin_lock", "native_queued_spin_lock",
-        "preempt_disable", "local_bh_disable", "__local_bh_disable", "queue_write_lock", "queued_read_lock", "queued_write_lock", "downgrade_write", "rtnl_lock", "rtnl_trylock", "console_lock", "console_trylock",
-        "cpus_read_lock", "cpus_write_lock", "get_online_cpus", "lock_rename", "vfs_rename_lock", "lock_two_", "mnt_want_write", "__mnt_want_write", "sb_start_", "__sb_start_write", "file_start_write", "kernel_fpu_begin",
-        "device_lock", "task_rq_lock", "__task_rq_lock", "lock_timer_base", "__lock_task_sighand", "lock_task_sighand", "blk_queue_enter", "blk_mq_freeze_queue", "seq_lock", "write_seqlock", "module_mutex_lock", "lock_system_sleep",
-        "local_lock", "migrate_disable", "pagefault_disable", "kmap_atomic", "memalloc_",
-    ];
+    /// <summary>Names of functions that take or give back by calling another one of these.</summary>
+    public static IReadOnlyCollection<string> Helpers => LockHelpers.Names;
 
     /// <summary>What a call of a function does.</summary>
     /// <param name="name">The function's symbol.</param>
     /// <returns>Null where it takes nothing and gives nothing back.</returns>
-    public static LockFunction? Find(string name)
-    {
-        if (Known.TryGetValue(name, out LockFunction? function))
-            return function;
-        foreach (string prefix in Others)
-        {
-            if (name.StartsWith(prefix, StringComparison.Ordinal))
-                return new LockFunction(HoldingKind.Other, true);
-        }
-
-        return null;
-    }
+    public static LockFunction? Find(string name) => Known.TryGetValue(name, out LockFunction? function) ? function : LockHelpers.Find(name);
 
     /// <summary>The kernel's function that gives back what is held; null where there is none. Those of the "irq" kinds are not among them: the interrupt flag is set by itself.</summary>
     public static string? ReleaseOf(HoldingKind kind) => kind switch

@@ -42,7 +42,7 @@ internal sealed class ReplayLocks(ReplayInput input, ReplayMemory memory, Replay
     /// <param name="mayHaveRun">The crashed code may have made this call.</param>
     public CallEnd Handle(LockFunction function, int frame, ulong call, bool mayHaveRun)
     {
-        if (function.Kind is HoldingKind.Other or HoldingKind.Journal or HoldingKind.Plug or HoldingKind.Semaphore || function.Counts)
+        if (function.Kind is HoldingKind.Other or HoldingKind.Journal or HoldingKind.Plug or HoldingKind.Semaphore || function.Counts || function.IsHelper)
             return CallEnd.Executed;
         ulong address = 0;
         if (function.Kind != HoldingKind.Rcu)

@@ -36,6 +36,9 @@ internal sealed record AbandonedFrames(
     /// <summary>Locks of which the code and the registers do not tell which they are, or whether they are held. Each is one of <see cref="Doubts"/>, too.</summary>
     public IReadOnlyList<UnnamedLock> Unnamed { get; init; } = [];
 
+    /// <summary>Locks that functions further out had taken, and that have been given back for them: kinds.</summary>
+    public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
+
     /// <summary>Those of <see cref="Doubts"/> that are single instructions, by which a lock may have been taken.</summary>
     public IReadOnlyList<string> Atomics { get; init; } = [];
 
@@ -91,9 +94,11 @@ internal sealed record AbandonedFrames(
         int preempt = 0;
         bool interrupts = false, reference = false;
         FrameShare?[] shares = Shares.GetValue(evidence, e => new FrameShare?[e.Stack.Frames.Count]);
+        IReadOnlyList<HoldingKind> given = [];
         for (int i = evidence.Hang is null ? evidence.FaultyFrame!.Value : 0; i <= outermost; i++)
         {
-            FrameShare share = shares[i] ??= ShareOf(evidence, i);
+            FrameShare share = shares[i] ??= ShareOf(evidence, i, given);
+            given = share.GivenBack;
             locks.AddRange(share.Locks);
             doubts.AddRange(share.Doubts);
             atomics.AddRange(share.Atomics);
@@ -104,12 +109,15 @@ internal sealed record AbandonedFrames(
         }
 
         OfTask(evidence, evidence.Holdings, outermost, locks, doubts);
-        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics };
+        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics, GivenBack = given };
     }
 
     /// <summary>What one frame adds to the account; see the members of <see cref="AbandonedFrames"/>.</summary>
     private sealed record FrameShare(IReadOnlyList<HeldLock> Locks, IReadOnlyList<string> Doubts, IReadOnlyList<string> Atomics, IReadOnlyList<UnnamedLock> Unnamed, int PreemptCount, bool ChangedInterrupts, bool MayCountReference)
     {
+        /// <summary>What it and the frames further in have given back for those further out.</summary>
+        public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
+
         public static FrameShare Nothing { get; } = new([], [], [], [], 0, false, false);
 
         public static FrameShare Doubt(string what) => Nothing with { Doubts = [what] };
@@ -118,7 +126,7 @@ internal sealed record AbandonedFrames(
     /// <summary>By crash: each rung asks for the same frames, each as the outermost one in turn.</summary>
     private static readonly ConditionalWeakTable<CrashEvidence, FrameShare?[]> Shares = [];
 
-    private static FrameShare ShareOf(CrashEvidence evidence, int i)
+    private static FrameShare ShareOf(CrashEvidence evidence, int i, IReadOnlyList<HoldingKind> given)
     {
         int faulty = evidence.FaultyFrame!.Value;
         StackFrame frame = evidence.Stack.Frames[i];
@@ -131,7 +139,7 @@ internal sealed record AbandonedFrames(
             return FrameShare.Nothing with { PreemptCount = i == 0 && evidence.PreemptCount == 1 ? 1 : 0 };
         if (i < faulty && name.Contains("_lock_slowpath", StringComparison.Ordinal))
             return FrameShare.Nothing;
-        if (i < faulty && LockFunctions.Find(name) is { Takes: true, Kind: not HoldingKind.Other } wanted)
+        if (i < faulty && LockFunctions.Find(name) is { Takes: true, IsHelper: false, Kind: not HoldingKind.Other } wanted)
             return FrameShare.Nothing with { PreemptCount = LockFunctions.PreemptCountOf(wanted.Kind), ChangedInterrupts = wanted.Interrupts != InterruptChange.None };
         if (!evidence.Holdings.TryFind(function, frame.Point, out FrameHoldings holdings, out Decline why))
             return FrameShare.Doubt($"what {name} holds can't be told: {why}");
@@ -140,6 +148,8 @@ internal sealed record AbandonedFrames(
         var unnamed = new List<UnnamedLock>();
         if (holdings.PreemptCount is null)
             doubts.Add($"{name} may have disabled preemption");
+        doubts.AddRange(holdings.Owed.Select(kind => $"{name} has given back a {NameOf(kind)} that it would take again for its caller"));
+        holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
         if (holdings.Held.Count + holdings.MayHold.Count > 0)
         {
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
@@ -151,7 +161,10 @@ internal sealed record AbandonedFrames(
         }
 
         return new FrameShare(
-            locks, doubts, [.. holdings.Doubts.Select(d => $"{name} may hold what it took by {d}")], unnamed, holdings.PreemptCount ?? 0, holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored), holdings.MayCountReference);
+            locks, doubts, [.. holdings.Doubts.Select(d => $"{name} may hold what it took by {d}")], unnamed, holdings.PreemptCount ?? 0, holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored or InterruptChange.OnAgain), holdings.MayCountReference)
+        {
+            GivenBack = [.. left, .. holdings.GivenBack],
+        };
     }
 
     /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>
@@ -231,7 +244,11 @@ internal sealed record AbandonedFrames(
         }
 
         ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
-        if (!LockArguments.TryFind(evidence.Analysis, function, frame.Point, registers, holding, Read, out ulong address))
+        FunctionParts parts = function;
+        KnownRegisters known = registers;
+        Holding wanted = holding;
+        List<ulong?> named = [.. holding.Calls.Select(call => LockArguments.TryFind(evidence.Analysis, parts, frame.Point, known, wanted with { Call = call }, Read, out ulong found) ? found : (ulong?)null).Distinct()];
+        if (named is not [{ } address])
         {
             string doubt = $"{name} may hold a lock that it took through {holding.Function}; which can't be told";
             doubts.Add(doubt);

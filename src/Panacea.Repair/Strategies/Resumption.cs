@@ -120,7 +120,7 @@ internal static class Resumption
         !evidence.Holdings.TryFind(function, CodePoint.Trap(at), out FrameHoldings holdings, out _) ? null : holdings.Interrupts switch
         {
             InterruptChange.Off => false,
-            InterruptChange.On => true,
+            InterruptChange.On or InterruptChange.OnAgain => true,
             InterruptChange.None or InterruptChange.Restored => called,
             _ => null,
         };

@@ -170,7 +170,7 @@ public sealed class RetryStrategy : IRepairStrategy
         {
             Interrupts = interrupts,
             Released = [.. abandoned.Locks.Select(l => l.Address)],
-            Unproved = [.. unnamed.Select(u => (u.Frame, u.Holding.Call))],
+            Unproved = [.. unnamed.SelectMany(u => u.Holding.Calls.Select(call => (u.Frame, call)))],
             PreemptCount = evidence.PreemptCountAddress is { } count && outside is { } value ? (count, value) : null,
             MustReturn = evidence.Hang is not null,
             Parameters = evidence.Mended is null ? null : evidence.Kernel.Image.Types.ParameterCount(function),
@@ -202,7 +202,7 @@ public sealed class RetryStrategy : IRepairStrategy
         (named, whyNot) = ([], "");
         foreach (UnnamedLock one in unnamed)
         {
-            (int Frame, ulong Call, ulong Address, bool IsHeld) found = replay.Locks.FirstOrDefault(l => l.Frame == one.Frame && l.Call == one.Holding.Call);
+            (int Frame, ulong Call, ulong Address, bool IsHeld) found = replay.Locks.FirstOrDefault(l => l.Frame == one.Frame && one.Holding.Calls.Contains(l.Call));
 
             // On the way that it takes now it takes a lock that is free: it had not taken it, or not on that way.
             if (!one.IsSure && found is { Address: not 0, IsHeld: false })

@@ -68,7 +68,7 @@ internal static class SpinWait
         address = 0;
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         int caller = slow + 1;
-        while (caller < frames.Count && evidence.LocationOf(frames[caller])?.Name is { } name && LockFunctions.Find(name) is { Takes: true })
+        while (caller < frames.Count && evidence.LocationOf(frames[caller])?.Name is { } name && LockFunctions.Find(name) is { Takes: true, IsHelper: false })
             caller++;
         if (caller >= frames.Count || !evidence.Analysis.Functions.TryFindFunction(frames[caller].Point.LookupAddress, out FunctionParts function)
             || !CallSites.TryFindCallBefore(evidence.Analysis.Code, function, frames[caller].Ip, out CallSite call))

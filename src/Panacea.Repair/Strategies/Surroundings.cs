@@ -20,6 +20,7 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
         bool? interrupts = null;
         int? count = 0;
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
+        IReadOnlyList<HoldingKind> given = abandoned.GivenBack;
         for (int i = index + 1; i < frames.Count && frames[i].Reliability == FrameReliability.Exact; i++)
         {
             // Nothing is held there.
@@ -30,9 +31,10 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
             if (frames[i].IsTrap || !analysis.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
                 break;
             interrupts ??= HadOn(evidence, i, function.Main.Name);
-            interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On => true, _ => null };
+            interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On or InterruptChange.OnAgain => true, _ => null };
             if (holdings.Interrupts == InterruptChange.Unknown && interrupts is null)
                 break;
+            holdings = holdings.Without(given, out given);
             count = count is { } sum && holdings is { PreemptCount: { } inline, MayHold.Count: 0, Doubts.Count: 0 } ? sum + inline + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind)) : null;
             if (ReturnCandidate.BoundaryAbove(evidence, i) is { } boundary)
                 return new Surroundings(interrupts ?? boundary.Interrupts, count is { } s && boundary.PreemptCount is { } b ? (uint)Math.Max(0, s + b) : null);
@@ -53,6 +55,7 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;
         long count = 0;
         bool areOn = false;
+        IReadOnlyList<HoldingKind> given = [];
         for (int i = evidence.FaultyFrame ?? 0; i < frames.Count && frames[i].Reliability == FrameReliability.Exact && frames[i].Stack == frames[index].Stack; i++)
         {
             if (!evidence.Analysis.Functions.TryFindFunction(frames[i].Point.LookupAddress, out FunctionParts function))
@@ -63,13 +66,15 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
                 return count == word;
             if ((i > index && frames[i].IsTrap) || !evidence.Holdings.TryFind(function, frames[i].Point, out FrameHoldings holdings, out _))
                 return false;
+            holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
+            given = [.. left, .. holdings.GivenBack];
             count += (holdings.PreemptCount ?? 0) + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind));
             if (i <= index || areOn)
                 continue;
             bool? had = HadOn(evidence, i, function.Main.Name);
             if (had is null ? holdings.Interrupts is InterruptChange.Off or InterruptChange.Unknown : had == false)
                 return false;
-            areOn = had == true || holdings.Interrupts == InterruptChange.On;
+            areOn = had == true || holdings.Interrupts is InterruptChange.On or InterruptChange.OnAgain;
         }
 
         return false;
