@@ -50,6 +50,7 @@ public static partial class FuzzTargets
             _ = CallSites.IsPrecededByCall(code, address);
             _ = CallSites.TryFindCallBefore(code, parts, address, out _);
             _ = ReturnUse.PointerCheck(code, address);
+            _ = ReturnUse.IsIndex(code, address);
             if (EntryRegisters.TryRestore(code, parts, CodePoint.Return(address), registers, Unreadable.Stack, orc, null, out EntryState state, out _))
                 Require(state is not null);
         }

@@ -61,4 +61,44 @@ public static class ReturnUse
 
         return ReturnCheck.Unknown;
     }
+
+    /// <summary>The caller takes a returned number for an index, without a look at whether it says an error: it is extended or addresses memory before it is compared with anything, along straight-line code.</summary>
+    /// <param name="code">Text.</param>
+    /// <param name="returnAddress">Guest-virtual address behind the call.</param>
+    public static bool IsIndex(ICodeSource code, ulong returnAddress)
+    {
+        byte[] bytes = new byte[Window];
+        if (!code.TryReadCode(returnAddress, bytes))
+            return false;
+        var decoder = Decoder.Create(64, new ByteArrayCodeReader(bytes), returnAddress);
+        var holders = new HashSet<Register> { Register.RAX };
+        for (int i = 0; i < MaxInstructions && holders.Count > 0; i++)
+        {
+            decoder.Decode(out Instruction instruction);
+            if (instruction.IsInvalid || instruction.FlowControl is not (FlowControl.Next or FlowControl.ConditionalBranch))
+                return false;
+            if (instruction.MemoryBase != Register.None && holders.Contains(instruction.MemoryBase.GetFullRegister()))
+                return true;
+            if (instruction.MemoryIndex != Register.None && holders.Contains(instruction.MemoryIndex.GetFullRegister()))
+                return true;
+            Register first = instruction.OpCount > 0 && instruction.Op0Kind == OpKind.Register ? instruction.Op0Register.GetFullRegister() : Register.None;
+            Register second = instruction.OpCount > 1 && instruction.Op1Kind == OpKind.Register ? instruction.Op1Register.GetFullRegister() : Register.None;
+            switch (instruction.Mnemonic)
+            {
+                case Mnemonic.Cdqe when holders.Contains(Register.RAX):
+                case Mnemonic.Movsxd when holders.Contains(second):
+                    return true;
+                case Mnemonic.Test or Mnemonic.Cmp when holders.Contains(first) || holders.Contains(second):
+                    return false;
+                case Mnemonic.Mov when holders.Contains(second) && first != Register.None:
+                    holders.Add(first);
+                    continue;
+            }
+
+            if (first != Register.None && instruction.Mnemonic is not (Mnemonic.Cmp or Mnemonic.Test or Mnemonic.Push))
+                holders.Remove(first);
+        }
+
+        return false;
+    }
 }

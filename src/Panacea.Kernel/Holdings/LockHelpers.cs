@@ -90,6 +90,9 @@ internal static class LockHelpers
         ["refcount_dec_and_lock"] = Take(HoldingKind.Spinlock, NotZero) with { Argument = 1, Counts = true },
         ["refcount_dec_and_lock_irqsave"] = Take(HoldingKind.Spinlock, NotZero, InterruptChange.Off) with { Argument = 1, Counts = true },
 
+        // kernel/sched/wait.c: where a signal has come it has left the queue.
+        ["prepare_to_wait_event"] = new(HoldingKind.Other, true, Zero) { Pair = "finish_wait", IsHelper = true },
+
         // net/, drivers/tty/.
         ["sk_clone_lock"] = Take(HoldingKind.Spinlock, NotZero),
         ["sk_free_unlock_clone"] = Give(HoldingKind.Spinlock),
@@ -122,6 +125,9 @@ internal static class LockHelpers
         ("kernel_fpu_begin", "kernel_fpu_end"), ("device_lock", "device_unlock"), ("blk_queue_enter", "blk_queue_exit"), ("blk_mq_freeze_queue", "blk_mq_unfreeze_queue"), ("seq_lock", null), ("write_seqlock", null),
         ("module_mutex_lock", null), ("lock_system_sleep", "unlock_system_sleep"), ("local_lock", null), ("migrate_disable", "migrate_enable"), ("folio_memcg_lock", "folio_memcg_unlock"),
         ("filename_create", "done_path_create"), ("kern_path_create", "done_path_create"), ("user_path_create", "done_path_create"), ("pagefault_disable", null), ("kmap_atomic", null), ("memalloc_", null),
+
+        // An entry that lies on the stack, in a queue of those to be woken.
+        ("prepare_to_wait", "finish_wait"), ("prepare_to_swait", "finish_swait"), ("add_wait_queue", "remove_wait_queue"), ("poll_initwait", "poll_freewait"),
     ];
 
     /// <summary>Functions that are named one by one.</summary>

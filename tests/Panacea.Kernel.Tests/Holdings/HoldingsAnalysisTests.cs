@@ -14,7 +14,7 @@ public sealed class HoldingsAnalysisTests
     private static readonly string[] Names =
     [
         "mutex_lock", "mutex_unlock", "mutex_lock_killable", "mutex_trylock", "_raw_spin_lock", "_raw_spin_unlock", "_raw_spin_lock_irqsave", "_raw_spin_unlock_irqrestore", "_raw_spin_lock_irq", "_raw_spin_unlock_irq",
-        "_raw_spin_unlock_bh", "__local_bh_enable_ip", "__pte_offset_map_lock", "__rcu_read_unlock", "lock_sock_nested", "release_sock", "raw_spin_rq_lock_nested", "raw_spin_rq_unlock", "__lock_task_sighand", "__fdget_pos", "work",
+        "_raw_spin_unlock_bh", "__local_bh_enable_ip", "__pte_offset_map_lock", "__rcu_read_unlock", "lock_sock_nested", "release_sock", "raw_spin_rq_lock_nested", "raw_spin_rq_unlock", "__lock_task_sighand", "__fdget_pos", "work", "prepare_to_wait_event", "finish_wait", "schedule",
     ];
 
     [Fact]
@@ -324,6 +324,31 @@ public sealed class HoldingsAnalysisTests
         }, "held", out FrameHoldings end, "end");
         Assert.Equal(HoldingKind.Other, Assert.Single(held.Held).Kind);
         Assert.True(end.IsNothing);
+    }
+
+    /// <summary>wait_event_interruptible() (include/linux/wait.h): where a signal has come it has left the queue already.</summary>
+    [Fact]
+    public void Who_waits_stands_in_a_queue_until_it_has_left_it()
+    {
+        FrameHoldings waits = At((c, l) =>
+        {
+            l.Mark(c, "again");
+            Call(c, "prepare_to_wait_event");
+            c.mov(r12, rax);
+            c.cmp(__byte_ptr[rbx], 0);
+            c.jne(l["finish"]);
+            c.test(r12, r12);
+            c.jne(l["signal"]);
+            l.Mark(c, "waits");
+            Call(c, "schedule");
+            c.jmp(l["again"]);
+            l.Mark(c, "finish");
+            Call(c, "finish_wait");
+            l.Mark(c, "signal");
+            c.ret();
+        }, "waits", out FrameHoldings end, "signal");
+        Assert.Equal(HoldingKind.Other, Assert.Single(waits.Held.Concat(waits.MayHold)).Kind);
+        Assert.Empty(end.Held);
     }
 
     [Fact]

@@ -131,6 +131,47 @@ public sealed class ErrorReturnStrategyTests
         Assert.Equal(MinusEio, back.Registers.Single(r => r.Register == WritableRegister.Rax).Value);
     }
 
+    [Fact]
+    public void A_number_that_is_an_index_says_no_error()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_index", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more", "ct_indexes"] });
+        Assert.Contains("takes for an index", WhyNot(g), StringComparison.Ordinal);
+        using var other = new CrashedGuest(new CrashSpec { Function = "ct_index" });
+        Assert.StartsWith("ct_index returns -EIO", Plan(other).Explanation, StringComparison.Ordinal);
+    }
+
+    /// <summary>Whoever holds the lock now is somebody else.</summary>
+    [Fact]
+    public void A_lock_that_a_callee_has_given_back_for_good_is_not_given_back_a_second_time()
+    {
+        using CrashedGuest g = Holder("ct_gives");
+        int faulty = g.Evidence.FaultyFrame!.Value;
+        Assert.Equal([Kernel.Holdings.HoldingKind.Spinlock], AbandonedFrames.Of(g.Evidence, faulty).GivenBack);
+        AbandonedFrames both = AbandonedFrames.Of(g.Evidence, faulty + 1);
+        Assert.Empty(both.Locks);
+        Assert.Empty(both.Doubts);
+        Assert.Empty(both.GivenBack);
+    }
+
+    [Fact]
+    public void A_lock_that_the_caller_would_give_back_a_second_time_is_missed()
+    {
+        using CrashedGuest g = Holder("ct_owes");
+        int faulty = g.Evidence.FaultyFrame!.Value;
+        Assert.Contains("ct_owes has given back a spinlock that it would take again for its caller", AbandonedFrames.Of(g.Evidence, faulty).Doubts);
+    }
+
+    private static CrashedGuest Holder(string function) => new(new CrashSpec
+    {
+        Function = function, Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more", "ct_holder"],
+        Prepare = (kernel, _) =>
+        {
+            ulong held = kernel.Allocate(8);
+            kernel.WriteU64(held, 1);
+            return new Dictionary<Gpr, ulong> { [Gpr.Rbx] = held };
+        },
+    });
+
     /// <summary>A loop that goes from lock to lock has given back all but the one that it took last.</summary>
     [Fact]
     public void Of_a_loop_it_is_the_lock_that_was_taken_last()

@@ -16,14 +16,14 @@ internal static partial class KernelFunctions
     public static readonly (string Name, Func<SyntheticTypes, CType?>? Returns)[] Writers =
     [
         ("ct_int", t => t.S32), ("ct_long", t => t.S64), ("ct_bool", t => t.Bool), ("ct_ptr", t => t.Pointer), ("ct_errptr", t => t.Pointer), ("ct_ptr_unchecked", t => t.Pointer),
-        ("ct_void", _ => null), ("ct_uint", t => t.U32), ("ct_nobtf", null),
+        ("ct_void", _ => null), ("ct_uint", t => t.U32), ("ct_nobtf", null), ("ct_index", t => t.S32),
     ];
 
     /// <summary>Other functions that the write path reaches.</summary>
     public static readonly string[] Others = ["ct_read", "ct_call", "ct_bug", "ct_div", "ct_locked", "ct_preempt", "ct_bitlock", "ct_counted", "ct_table", "ct_memcpy", "ct_panic", "ct_stack_chk", "ct_branchy.isra.0", "ct_mutexed", "ct_irqs", "ct_warned", "ct_journal", "ct_plug", "watchdog_timer_fn", "rcu_sched_clock_irq", "rcu_pending", "tick_nohz_handler", "do_exit.cold", "__schedule_bug", "out_of_memory", "ct_recurse", "ct_list_del", "ct_list_add", "ct_again", "ct_again_counted", "ct_again_marked", "ct_again_locked", "ct_again_unnamed", "ct_again_bare", "ct_again_lost", "ct_again_maybe", "ct_again_once", "ct_again_bug", "ct_again_call", "ct_again_loop", "ct_again_local", "ct_again_left", "ct_again_within", "ct_again_pushed", "ct_again_signed", "ct_again_null", "ct_again_null_stored", "ct_again_lock", "ct_again_moving", "ct_again_off", "ct_again_copy", "ct_again_flag", "ct_again_result", "ct_again_kept", "ct_again_passes", "ct_again_halted", "ct_again_filled", "ct_lost_stack"];
 
     /// <summary>More of them, which <c>ct_more</c> calls.</summary>
-    public static readonly string[] Further = ["ct_again_unflagged", "kmem_cache_alloc_ct", "ct_indexed", "napi_complete_done", "ct_again_setup", "ct_again_percpu", "ct_untrapping", "ct_readable", "ct_again_stored", "ct_again_spilled", "ct_again_shared", "ct_again_clock", "ct_returns", "ct_looped", "ct_masked", "kfree", "ct_again_swapped", "ct_again_rounds"];
+    public static readonly string[] Further = ["ct_again_unflagged", "kmem_cache_alloc_ct", "ct_indexed", "napi_complete_done", "ct_again_setup", "ct_again_percpu", "ct_untrapping", "ct_readable", "ct_again_stored", "ct_again_spilled", "ct_again_shared", "ct_again_clock", "ct_returns", "ct_looped", "ct_masked", "kfree", "ct_again_swapped", "ct_again_rounds", "ct_indexes", "ct_holder"];
 
     public static void Add(SyntheticText text, bool entryNops, bool vpanic)
     {
@@ -176,6 +176,7 @@ internal static partial class KernelFunctions
             text.Add(name, NullWrite);
 
         // A lock in an array: R12 points to where the array is, R13 is the element's offset.
+        Holders(text);
         text.Add("ct_indexed", w => w.Frame(() =>
         {
             w.A.mov(rdi, __qword_ptr[r12 + 8]);

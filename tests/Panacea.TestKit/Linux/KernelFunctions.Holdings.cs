@@ -1,0 +1,33 @@
+using static Iced.Intel.AssemblerRegisters;
+
+namespace Panacea.TestKit.Linux;
+
+/// <summary>Functions that give back what their callers have taken, and one whose caller takes its result for an index.</summary>
+internal static partial class KernelFunctions
+{
+    private static void Holders(SyntheticText text)
+    {
+        text.Add("ct_indexes", w => w.Frame(() => { w.Call("ct_index"); w.A.movsxd(rdx, eax); w.A.mov(rcx, __qword_ptr[rdx * 8 + 0x1000]); }));
+        text.Add("ct_holder", w => w.Frame(() =>
+        {
+            w.A.mov(rdi, rbx);
+            w.Call("_raw_spin_lock");
+            w.Call("ct_gives");
+            w.A.mov(rdi, rbx);
+            w.Call("_raw_spin_lock");
+            w.Call("ct_owes");
+            w.A.mov(rdi, rbx);
+            w.Call("_raw_spin_unlock");
+        }));
+        text.Add("ct_gives", w => w.Frame(() => { w.A.mov(rdi, rbx); w.Call("_raw_spin_unlock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
+        text.Add("ct_owes", w => w.Frame(() =>
+        {
+            w.A.mov(rdi, rbx);
+            w.Call("_raw_spin_unlock");
+            w.At("fault");
+            w.A.mov(__dword_ptr[rax], 1);
+            w.A.mov(rdi, rbx);
+            w.Call("_raw_spin_lock");
+        }));
+    }
+}
