@@ -36,6 +36,9 @@ internal sealed record AbandonedFrames(
     /// <summary>Locks of which the code and the registers do not tell which they are, or whether they are held. Each is one of <see cref="Doubts"/>, too.</summary>
     public IReadOnlyList<UnnamedLock> Unnamed { get; init; } = [];
 
+    /// <summary>What each of the functions has added to the preempt count beside its locks is known.</summary>
+    public bool IsCounted { get; init; } = true;
+
     /// <summary>Locks that functions further out had taken, and that have been given back for them: kinds.</summary>
     public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
 
@@ -92,13 +95,14 @@ internal sealed record AbandonedFrames(
         var atomics = new List<string>();
         var unnamed = new List<UnnamedLock>();
         int preempt = 0;
-        bool interrupts = false, reference = false;
+        bool interrupts = false, reference = false, isCounted = true;
         FrameShare?[] shares = Shares.GetValue(evidence, e => new FrameShare?[e.Stack.Frames.Count]);
         IReadOnlyList<HoldingKind> given = [];
         for (int i = evidence.Hang is null ? evidence.FaultyFrame!.Value : 0; i <= outermost; i++)
         {
             FrameShare share = shares[i] ??= ShareOf(evidence, i, given);
             given = share.GivenBack;
+            isCounted &= share.IsCounted;
             locks.AddRange(share.Locks);
             doubts.AddRange(share.Doubts);
             atomics.AddRange(share.Atomics);
@@ -109,18 +113,21 @@ internal sealed record AbandonedFrames(
         }
 
         OfTask(evidence, evidence.Holdings, outermost, locks, doubts);
-        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics, GivenBack = given };
+        return new AbandonedFrames(locks, preempt, interrupts, reference, [.. doubts.Concat(atomics).Distinct()]) { Unnamed = unnamed, Atomics = atomics, GivenBack = given, IsCounted = isCounted };
     }
 
     /// <summary>What one frame adds to the account; see the members of <see cref="AbandonedFrames"/>.</summary>
     private sealed record FrameShare(IReadOnlyList<HeldLock> Locks, IReadOnlyList<string> Doubts, IReadOnlyList<string> Atomics, IReadOnlyList<UnnamedLock> Unnamed, int PreemptCount, bool ChangedInterrupts, bool MayCountReference)
     {
+        /// <summary>What it has added to the preempt count is known.</summary>
+        public bool IsCounted { get; init; } = true;
+
         /// <summary>What it and the frames further in have given back for those further out.</summary>
         public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
 
         public static FrameShare Nothing { get; } = new([], [], [], [], 0, false, false);
 
-        public static FrameShare Doubt(string what) => Nothing with { Doubts = [what] };
+        public static FrameShare Doubt(string what) => Nothing with { Doubts = [what], IsCounted = false };
     }
 
     /// <summary>By crash: each rung asks for the same frames, each as the outermost one in turn.</summary>
@@ -150,6 +157,13 @@ internal sealed record AbandonedFrames(
             doubts.Add($"{name} may have disabled preemption");
         doubts.AddRange(holdings.Owed.Select(kind => $"{name} has given back a {NameOf(kind)} that it would take again for its caller"));
         holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
+        int beingGivenBack = 0;
+        if (i > 0 && TryBeingGivenBack(evidence, i, function, holdings, out Holding leaving))
+        {
+            beingGivenBack = LockFunctions.PreemptCountOf(leaving.Kind);
+            holdings = holdings with { Held = [.. holdings.Held.Where(h => h != leaving)] };
+        }
+
         if (holdings.Held.Count + holdings.MayHold.Count > 0)
         {
             FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
@@ -161,10 +175,46 @@ internal sealed record AbandonedFrames(
         }
 
         return new FrameShare(
-            locks, doubts, [.. holdings.Doubts.Select(d => $"{name} may hold what it took by {d}")], unnamed, holdings.PreemptCount ?? 0, holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored or InterruptChange.OnAgain), holdings.MayCountReference)
+            locks, doubts, [.. holdings.Doubts.Select(d => $"{name} may hold what it took by {d}")], unnamed, (holdings.PreemptCount ?? 0) + beingGivenBack, holdings.Interrupts is not (InterruptChange.None or InterruptChange.Restored or InterruptChange.OnAgain), holdings.MayCountReference)
         {
             GivenBack = [.. left, .. holdings.GivenBack],
+            IsCounted = holdings.PreemptCount is not null,
         };
+    }
+
+    /// <summary>The function that it has called is one that gives a lock back, has cleared its word, and has not taken off yet what the lock has added to the preempt count (include/linux/spinlock_api_smp.h, __raw_spin_unlock()).</summary>
+    private static bool TryBeingGivenBack(CrashEvidence evidence, int i, in FunctionParts function, FrameHoldings holdings, out Holding leaving)
+    {
+        leaving = default;
+        StackFrame frame = evidence.Stack.Frames[i];
+        if (frame.IsTrap || evidence.LocationOf(evidence.Stack.Frames[i - 1])?.Name is not { } inner || LockFunctions.Find(inner) is not { Takes: false, IsHelper: false } release || LockFunctions.PreemptCountOf(release.Kind) == 0)
+            return false;
+        for (int k = holdings.Held.Count - 1; k >= 0; k--)
+        {
+            if (holdings.Held[k].Kind != release.Kind)
+                continue;
+            leaving = holdings.Held[k];
+            FrameRegisters.TryRecover(evidence.Analysis, evidence.Stack.Frames, i, out KnownRegisters registers, out _);
+            try
+            {
+                return TryAddress(evidence, function, frame, registers, leaving, out ulong address) && IsHeld(evidence, leaving.Kind, address) == false;
+            }
+            catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+            {
+                return false;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Which lock it is, by the code and the registers.</summary>
+    private static bool TryAddress(CrashEvidence evidence, FunctionParts function, StackFrame frame, KnownRegisters registers, Holding holding, out ulong address)
+    {
+        ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
+        List<ulong?> named = [.. holding.Calls.Select(call => LockArguments.TryFind(evidence.Analysis, function, frame.Point, registers, holding with { Call = call }, Read, out ulong found) ? found : (ulong?)null).Distinct()];
+        address = named is [{ } only] ? only : 0;
+        return address != 0;
     }
 
     /// <summary>What task_struct says that the task holds and none of the abandoned frames is seen to have taken: functions that have come back may have taken it for them.</summary>
@@ -243,12 +293,7 @@ internal sealed record AbandonedFrames(
             return;
         }
 
-        ulong? Read(ulong at) => evidence.Kernel.Space.TryReadUInt64(new VirtualAddress(at), out ulong value, out _) ? value : null;
-        FunctionParts parts = function;
-        KnownRegisters known = registers;
-        Holding wanted = holding;
-        List<ulong?> named = [.. holding.Calls.Select(call => LockArguments.TryFind(evidence.Analysis, parts, frame.Point, known, wanted with { Call = call }, Read, out ulong found) ? found : (ulong?)null).Distinct()];
-        if (named is not [{ } address])
+        if (!TryAddress(evidence, function, frame, registers, holding, out ulong address))
         {
             string doubt = $"{name} may hold a lock that it took through {holding.Function}; which can't be told";
             doubts.Add(doubt);

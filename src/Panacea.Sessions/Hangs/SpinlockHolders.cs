@@ -3,6 +3,7 @@ using Panacea.Kernel;
 using Panacea.Kernel.Code;
 using Panacea.Kernel.Subsystems;
 using Panacea.Kernel.Unwind;
+using Panacea.Repair.Strategies;
 using Panacea.Target;
 
 namespace Panacea.Sessions.Hangs;
@@ -16,6 +17,9 @@ internal sealed class SpinlockHolders(int cpus)
 {
     /// <summary>The lowest byte of the word is 1 while it is held (include/asm-generic/qspinlock_types.h).</summary>
     private const uint LockedMask = 0xff;
+
+    /// <summary>What a lock adds to lies in these bits, also one that turns bottom halves off (include/linux/preempt.h).</summary>
+    private const uint PreemptMask = 0xff;
 
     /// <summary>There was such a moment.</summary>
     public bool IsProved { get; private set; }
@@ -43,7 +47,7 @@ internal sealed class SpinlockHolders(int cpus)
         {
             // The idle task has preemption off and holds nothing by it (commit f1a0a376ca0c, "sched/core: Initialize the idle task with preemption disabled").
             bool isIdle = live.Read(PerCpu.CurrentTask(live, cpu), "task_struct.pid") == 0;
-            return (vcpu.Rflags & interruptFlag) != 0 && PerCpu.PreemptCount(live, cpu) == (isIdle ? 1u : 0);
+            return (vcpu.Rflags & interruptFlag) != 0 && (PerCpu.PreemptCount(live, cpu) & PreemptMask) == (isIdle ? 1u : 0);
         }
         catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
         {
@@ -56,14 +60,19 @@ internal sealed class SpinlockHolders(int cpus)
     /// <param name="hanging">The evidence of all that hang.</param>
     public Hang Of(CrashEvidence evidence, IEnumerable<CrashEvidence> hanging)
     {
-        // Those that hang have to wait for spinlocks all, each for one, and their counts have to say that they hold nothing else.
-        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => WaitsFor(h) is not null && HoldsNothingElse(h)))
+        // Nobody holds it by its own word, and nobody who waits for it has put there what keeps all from taking it.
+        if (WaitsFor(evidence) is { } unheld && evidence.IsUntracedWait(0) && Word(evidence, unheld) is { } word && (word & LockedMask) == 0)
+            return evidence.Hang! with { OrphanSpinlock = unheld, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{unheld:x} is not taken, but holds 0x{word:x}, which nobody puts there"] };
+
+        // Those that hang have to wait for spinlocks all, each for one, and their counts have to say that they hold nothing else, or nothing but what their functions have taken.
+        if (!IsProved || WaitsFor(evidence) is not { } address || !hanging.All(h => WaitsFor(h) is not null && DoesNotHold(h, address)))
             return evidence.Hang!;
         return evidence.Hang! with { OrphanSpinlock = address, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{address:x} is taken, and no CPU can hold it"] };
     }
 
     /// <summary>Waiting has added to the count, as holding does; so has, for good, what is idle.</summary>
-    private static bool HoldsNothingElse(CrashEvidence evidence) => evidence.PreemptCount == (evidence.Task is { Pid: 0 } ? 2u : 1u);
+    private static bool DoesNotHold(CrashEvidence evidence, ulong address) => evidence.PreemptCount == (evidence.Task is { Pid: 0 } ? 2u : 1u)
+        || (SpinlockAccount.TryFind(evidence, out IReadOnlyCollection<ulong> held, out _) && !held.Contains(address));
 
     /// <summary>A function in which a CPU waits for a spinlock, by its symbol.</summary>
     public static bool IsSlowPath(string? symbol) => symbol is "native_queued_spin_lock_slowpath" or "queued_spin_lock_slowpath";
@@ -73,7 +82,8 @@ internal sealed class SpinlockHolders(int cpus)
     {
         StackFrame innermost = evidence.Stack.Frames[0];
         return IsSlowPath(evidence.LocationOf(innermost)?.Name) && WatchedWord.TryFind(evidence.Analysis.Code, innermost.Ip, evidence.Crash.Gpr, out ulong address)
-            && evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _)
-            && ((word & LockedMask) == 1 || (word != 0 && evidence.IsUntracedWait(0))) ? address : null;
+            && Word(evidence, address) is { } word && ((word & LockedMask) == 1 || (word != 0 && evidence.IsUntracedWait(0))) ? address : null;
     }
+
+    private static uint? Word(CrashEvidence evidence, ulong address) => evidence.Kernel.Space.TryReadUInt32(new VirtualAddress(address), out uint word, out _) ? word : null;
 }

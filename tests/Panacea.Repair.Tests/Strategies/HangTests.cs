@@ -81,6 +81,20 @@ public sealed class HangTests : IDisposable
         Assert.Equal(RepairKind.Heal, Ladder.Choose(evidence, (_, _) => null, out _)?.Kind);
     }
 
+    /// <summary>Waiting has added one to the count; what the functions of the stack do not explain may be a lock that nobody knows of.</summary>
+    [Theory]
+    [InlineData(1u, true)]
+    [InlineData(2u, false)]
+    [InlineData(0x101u, true)]
+    public void Which_spinlocks_a_CPU_holds_is_told_where_its_count_agrees(uint count, bool isTold)
+    {
+        _guest.Guest.Run(_guest.Guest.Victim, 0, count);
+        Assert.Equal(isTold, SpinlockAccount.TryFind(Waits(1), out IReadOnlyCollection<ulong> held, out string whyNot));
+        Assert.Empty(held);
+        Assert.Equal(isTold ? "" : "the functions on the stack have added 0x1 to the preempt count, which is 0x2", whyNot);
+        Assert.False(SpinlockAccount.TryFind(_guest.Evidence, out _, out _));
+    }
+
     [Fact]
     public void What_is_common_to_all_moments_is_what_loops()
     {

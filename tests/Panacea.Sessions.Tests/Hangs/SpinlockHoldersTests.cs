@@ -30,7 +30,7 @@ public sealed class SpinlockHoldersTests : IDisposable
     [Theory]
     [InlineData(0u, On, true)]
     [InlineData(1u, On, false)]
-    [InlineData(0x1_0000u, On, false)]
+    [InlineData(0x101u, On, false)]
     [InlineData(0u, Off, false)]
     public void Another_CPU_holds_nothing_where_its_count_and_its_flags_say_so(uint count, ulong flags, bool proves)
     {
@@ -85,6 +85,28 @@ public sealed class SpinlockHoldersTests : IDisposable
         SpinlockHolders holders = Look(On);
         CrashEvidence waiter = Waiter(1, word: 0x241f_cb00, loop);
         Assert.Equal(isOrphan ? _lock : null, holders.Of(waiter, [waiter]).OrphanSpinlock);
+    }
+
+    /// <summary>Its lowest byte says that nobody holds it: whatever the other CPUs do.</summary>
+    [Theory]
+    [InlineData("tests", 0x241f_cb00u, true)]
+    [InlineData("tests", 0x241f_cb01u, false)]
+    [InlineData("spin", 0x241f_cb00u, false)]
+    public void A_lock_that_is_not_taken_needs_no_proof_that_nobody_holds_it(string loop, uint word, bool isOrphan)
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1, 1);
+        SpinlockHolders holders = Look(On);
+        Assert.False(holders.IsProved);
+        CrashEvidence waiter = Waiter(3, word, loop);
+        Assert.Equal(isOrphan ? _lock : null, holders.Of(waiter, [waiter]).OrphanSpinlock);
+    }
+
+    /// <summary>What a softirq or an interrupt adds to the count is none of a lock's.</summary>
+    [Fact]
+    public void A_CPU_with_bottom_halves_off_holds_nothing_by_that()
+    {
+        Kernel.Run(Kernel.AddTask(600, "other"), 1, 0x100);
+        Assert.True(Look(On).IsProved);
     }
 
     /// <summary>Printing takes long, and is left to it; but waiting within it for what nobody can hold takes for ever.</summary>
