@@ -121,8 +121,7 @@ internal sealed partial class StopWindow
                 return null;
             }
 
-            // One that only waits for another is not to blame, as long as there is another.
-            foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => IsWaiter(c.Evidence) ? 1 : 0))
+            foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => Rank(c.Evidence)))
             {
                 RepairPlan? plan = Choose(evidence, whyNot, evidence.Point, out IReadOnlyList<LadderVerdict> ladder);
                 if (first is null)
@@ -187,8 +186,11 @@ internal sealed partial class StopWindow
     internal static bool IsMeant(CrashEvidence evidence) => evidence.Hang?.OrphanSpinlock is null && evidence.Stack.Frames.TakeWhile(f => f.Reliability == FrameReliability.Exact).Select(f => evidence.LocationOf(f)?.Name ?? "")
         .Any(name => Array.Exists(Meant, prefix => name.StartsWith(prefix, StringComparison.Ordinal)));
 
-    /// <summary>It waits for another CPU: for a lock, for its answer to a call, or for all to come together.</summary>
-    private static bool IsWaiter(CrashEvidence evidence) => AwaitsAnswer(evidence) || Innermost(evidence).Any(name => name.Contains("spin_lock_slowpath", StringComparison.Ordinal)
+    /// <summary>Who is helped first: what nobody can hold is in nobody's way; one that only waits for another is not to blame as long as there is another, and one that waits for an answer least of all.</summary>
+    internal static int Rank(CrashEvidence evidence) => evidence.Hang?.OrphanSpinlock is not null ? 0 : AwaitsAnswer(evidence) ? 3 : IsWaiter(evidence) ? 2 : 1;
+
+    /// <summary>It waits for a lock.</summary>
+    private static bool IsWaiter(CrashEvidence evidence) => Innermost(evidence).Any(name => name.Contains("spin_lock_slowpath", StringComparison.Ordinal)
         || name.Contains("queued_read_lock", StringComparison.Ordinal) || name.Contains("queued_write_lock", StringComparison.Ordinal));
 
     /// <summary>It waits for other CPUs to do what it has called them for.</summary>

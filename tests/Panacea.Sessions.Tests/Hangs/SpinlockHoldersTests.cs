@@ -125,6 +125,20 @@ public sealed class SpinlockHoldersTests : IDisposable
         Assert.Equal(isMeant, StopWindow.IsMeant(printing));
     }
 
+    [Fact]
+    public void Who_waits_for_what_nobody_holds_is_helped_first_and_who_only_waits_for_an_answer_last()
+    {
+        CrashEvidence waiter = Waiter(1);
+        CrashEvidence Innermost(string function) => waiter with { Stack = waiter.Stack with { Frames = [.. waiter.Stack.Frames.Select((f, i) => i == 0 ? f with { Ip = Kernel[function] + 1 } : f)] } };
+        int[] ranks =
+        [
+            StopWindow.Rank(waiter with { Hang = waiter.Hang! with { OrphanSpinlock = _lock } }), StopWindow.Rank(Innermost("ct_int") with { Stack = waiter.Stack with { Frames = [waiter.Stack.Frames[^1]] } }),
+            StopWindow.Rank(waiter), StopWindow.Rank(Innermost("smp_call_function_ct")),
+        ];
+        Assert.Equal(ranks.Order(), ranks);
+        Assert.Equal(4, ranks.Distinct().Count());
+    }
+
     private SpinlockHolders Look(ulong flags)
     {
         var holders = new SpinlockHolders(2);
