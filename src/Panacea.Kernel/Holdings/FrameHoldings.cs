@@ -95,8 +95,8 @@ public sealed record FrameHoldings(
 public readonly record struct FunctionEnd(ulong At, FrameHoldings Holdings, bool UsesLocks);
 
 /// <summary>Follows a function's code from its entry to where an activation stands, and keeps account of what its calls and inlined instructions take and give back.</summary>
-/// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held. Callees that are no lock functions are taken to
-/// be balanced. Bounded by <see cref="FlowGraph.MaxInstructions"/> and <see cref="MaxVisits"/>. Answers are kept: each rung of a ladder asks about the same frames. Safe for concurrent use.</remarks>
+/// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held; where the result of a
+/// trylock is looked at, each way has its own. Callees that are not among <see cref="LockFunctions"/> are taken to be balanced. Bounded by <see cref="FlowGraph.MaxInstructions"/> and <see cref="MaxVisits"/>. Answers are kept: each rung of a ladder asks about the same frames. Safe for concurrent use.</remarks>
 /// <param name="code">Pristine text.</param>
 /// <param name="nameOf">The symbol of a function, by its address; null where there is none.</param>
 /// <param name="hints">What else is known of control flow.</param>

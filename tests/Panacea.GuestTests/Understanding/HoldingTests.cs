@@ -7,11 +7,11 @@ using Panacea.Lab.Guests;
 
 namespace Panacea.GuestTests.Understanding;
 
-/// <summary>What functions of the kernel and its modules hold where they return, by their own code: next to all hold what they held when they were called, and those that do not are known.</summary>
+/// <summary>What functions of the kernel and its modules hold where they return, by their own code: what the table of helpers says of them has to be so, and of most of the others the account has to come out even.</summary>
 public abstract class HoldingTests(SharedGuest shared)
 {
     [Fact]
-    public async Task Functions_hold_at_their_end_what_they_held_before_or_are_known()
+    public async Task Helpers_do_what_the_table_says_and_of_most_other_functions_the_account_is_even()
     {
         Guest guest = await shared.AliveAsync();
         using KernelView view = KernelView.Open(guest);
