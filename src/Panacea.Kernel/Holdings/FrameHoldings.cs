@@ -48,6 +48,9 @@ public sealed record FrameHoldings(
     /// <summary>Locks that its caller had taken, and that it has given back, on some way at least: kinds.</summary>
     public IReadOnlyList<HoldingKind> GivenBack { get; init; } = [];
 
+    /// <summary>Of <see cref="GivenBack"/>: on some ways only, and which one was taken is not known.</summary>
+    public IReadOnlyList<HoldingKind> PerhapsGivenBack { get; init; } = [];
+
     /// <summary>Of <see cref="GivenBack"/>: those that it would take again before it returns, for its caller gives them back.</summary>
     public IReadOnlyList<HoldingKind> Owed { get; init; } = [];
 
@@ -229,12 +232,12 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
                 edges.Clear();
             ends[start] = after;
             (ulong Call, ulong To, TakenWhen Result)? decision = edges.Count == 2 && after.May.Count > 0 ? ResultTest.Find(graph, start) : null;
-            (ulong To, ulong Target)? given = edges.Count == 2 && after.Held.Count + after.May.Count > 0 ? ResultTest.FindGuard(graph, start) : null;
+            (ulong To, ulong Target, Register Tested)? given = edges.Count == 2 && after.Held.Count + after.May.Count > 0 ? ResultTest.FindGuard(graph, start) : null;
             foreach (FlowEdge edge in edges)
             {
                 HoldingState there = decision is { } test ? Decided(graph, after, test.Call, edge.To == test.To ? test.Result : ResultTest.Opposite(test.Result)) : after;
-                if (given is { } guard && edge.To == guard.To && CalleeOf(guard.Target) is ({ } releaseName, { Takes: false } release) && there.Holds(release))
-                    there = there.Call(start, releaseName, release);
+                if (given is { } guard && edge.To == guard.To && CalleeOf(guard.Target) is (_, { Takes: false } release))
+                    there = there.Without(h => h.Kind == release.Kind && h.Else == 0 && ResultTest.IsArgument(graph, h.Call, guard.Tested));
                 if (!blocks.TryGetValue(edge.To, out HoldingState? before))
                     blocks[edge.To] = there;
                 else if (before.Merge(there) is { } merged)

@@ -4,6 +4,7 @@ namespace Panacea.Kernel.Holdings;
 /// <param name="Held">On all ways, in the order in which it was taken.</param>
 /// <param name="May">On some ways only, or taken by a call whose result decides.</param>
 /// <param name="GivenBack">Locks of the caller that were given back, on some way: kinds.</param>
+/// <param name="Perhaps">Of those: on some ways only.</param>
 /// <param name="Preempt">What inlined code has added to the preempt count.</param>
 /// <param name="IsPreemptKnown">That is the same on all ways.</param>
 /// <param name="Interrupts">What has become of the interrupt flag.</param>
@@ -11,7 +12,7 @@ namespace Panacea.Kernel.Holdings;
 /// <param name="Doubts">Instructions by which something may have been taken.</param>
 /// <param name="Reference">An atomic count may have been raised.</param>
 internal sealed record HoldingState(
-    IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, IReadOnlyList<HoldingKind> GivenBack, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<InterruptChange> Outer, IReadOnlyList<string> Doubts, bool Reference)
+    IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, IReadOnlyList<HoldingKind> GivenBack, IReadOnlyList<HoldingKind> Perhaps, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<InterruptChange> Outer, IReadOnlyList<string> Doubts, bool Reference)
 {
     private const int MaxDoubts = 8;
 
@@ -19,10 +20,10 @@ internal sealed record HoldingState(
     private const int MaxHeld = 32;
 
     /// <summary>Where a function begins.</summary>
-    public static HoldingState Entry { get; } = new([], [], [], 0, true, InterruptChange.None, [], [], false);
+    public static HoldingState Entry { get; } = new([], [], [], [], 0, true, InterruptChange.None, [], [], false);
 
     /// <summary>The account for others.</summary>
-    public FrameHoldings ToHoldings() => new(Held, May, IsPreemptKnown ? Preempt : null, Interrupts, Doubts, Reference) { GivenBack = GivenBack };
+    public FrameHoldings ToHoldings() => new(Held, May, IsPreemptKnown ? Preempt : null, Interrupts, Doubts, Reference) { GivenBack = GivenBack, PerhapsGivenBack = Perhaps };
 
     /// <summary>After a call of a lock function.</summary>
     /// <param name="at">Guest-virtual address of the call.</param>
@@ -44,7 +45,7 @@ internal sealed record HoldingState(
     /// <param name="function">What the called function does.</param>
     public HoldingState Decide(ulong call, TakenWhen when, LockFunction function)
     {
-        if (function.When == TakenWhen.Sometimes)
+        if (function.When is TakenWhen.Sometimes or TakenWhen.Always)
             return this;
         List<Holding> decided = [.. May.Where(h => h.Call == call)];
         if (decided.Count == 0)
@@ -57,12 +58,15 @@ internal sealed record HoldingState(
         return function.Interrupts != InterruptChange.None && Outer.Count > 0 ? state with { Interrupts = Outer[^1], Outer = [.. Outer.SkipLast(1)] } : state;
     }
 
+    /// <summary>What holds where some of what was taken is known not to be.</summary>
+    public HoldingState Without(Func<Holding, bool> taken) => this with { Held = [.. Held.Where(h => !taken(h))], May = [.. May.Where(h => !taken(h))] };
+
     /// <summary>One doubt more.</summary>
     public HoldingState Doubt(string what) => Doubts.Count >= MaxDoubts || Doubts.Contains(what) ? this : this with { Doubts = [.. Doubts, what] };
 
     /// <summary>It says the same.</summary>
     public bool IsSame(HoldingState other) => Preempt == other.Preempt && IsPreemptKnown == other.IsPreemptKnown && Interrupts == other.Interrupts && Reference == other.Reference
-        && Held.SequenceEqual(other.Held) && May.SequenceEqual(other.May) && GivenBack.SequenceEqual(other.GivenBack) && Outer.SequenceEqual(other.Outer) && Doubts.SequenceEqual(other.Doubts);
+        && Held.SequenceEqual(other.Held) && May.SequenceEqual(other.May) && GivenBack.SequenceEqual(other.GivenBack) && Perhaps.SequenceEqual(other.Perhaps) && Outer.SequenceEqual(other.Outer) && Doubts.SequenceEqual(other.Doubts);
 
     /// <summary>What holds where two ways meet; null where nothing changes for this one.</summary>
     public HoldingState? Merge(HoldingState other)
@@ -72,6 +76,12 @@ internal sealed record HoldingState(
         {
             if (!merged.GivenBack.Contains(given))
                 merged = merged with { GivenBack = [.. merged.GivenBack, given] };
+        }
+
+        foreach (HoldingKind perhaps in GivenBack.Except(other.GivenBack).Concat(other.GivenBack.Except(GivenBack)).Concat(other.Perhaps))
+        {
+            if (!merged.Perhaps.Contains(perhaps))
+                merged = merged with { Perhaps = [.. merged.Perhaps, perhaps] };
         }
 
         if (merged.IsPreemptKnown && (!other.IsPreemptKnown || other.Preempt != Preempt))
@@ -88,9 +98,6 @@ internal sealed record HoldingState(
             merged = merged with { Reference = true };
         return ReferenceEquals(merged, this) ? null : merged;
     }
-
-    /// <summary>Something is, or may be, held that such a function gives back.</summary>
-    public bool Holds(LockFunction function) => Last(Held, function.Kind, function.Pair) >= 0 || Last(May, function.Kind, function.Pair) >= 0;
 
     /// <summary>What is held on both ways is held: also where it was taken by one call on the one way and by another on the other.</summary>
     private HoldingState MergeHeld(HoldingState other)
@@ -118,7 +125,7 @@ internal sealed record HoldingState(
 
         foreach (Holding their in theirs.Concat(other.May))
         {
-            if (held.Exists(h => h.Covers(their)) || may.Exists(h => h.Covers(their)) || may.Count >= MaxHeld)
+            if (held.Contains(their) || may.Exists(h => h.Covers(their)) || may.Count >= MaxHeld)
                 continue;
             may.Add(their);
             changed = true;
@@ -134,7 +141,7 @@ internal sealed record HoldingState(
 
         // What it had given back for its caller is its caller's again.
         if (function.When == TakenWhen.Always && GivenBack.Contains(function.Kind))
-            return state with { GivenBack = [.. GivenBack.Where(k => k != function.Kind)] };
+            return state with { GivenBack = [.. GivenBack.Where(k => k != function.Kind)], Perhaps = [.. Perhaps.Where(k => k != function.Kind)] };
         if (Held.Contains(holding) || May.Contains(holding) || Held.Count + May.Count >= MaxHeld)
             return state;
         return function.When == TakenWhen.Always ? state with { Held = [.. Held, holding] } : state with { May = [.. May, holding] };

@@ -91,7 +91,19 @@ internal static class LockHelpers
         ["refcount_dec_and_lock_irqsave"] = Take(HoldingKind.Spinlock, NotZero, InterruptChange.Off) with { Argument = 1, Counts = true },
 
         // kernel/sched/wait.c: where a signal has come it has left the queue.
-        ["prepare_to_wait_event"] = new(HoldingKind.Other, true, Zero) { Pair = "finish_wait", IsHelper = true },
+        ["prepare_to_wait_event"] = Other("finish_wait", Zero),
+
+        // What can't be given back, and whose result says whether it was taken.
+        ["rtnl_trylock"] = Other("rtnl_unlock", NotZero),
+        ["console_trylock"] = Other("console_unlock", NotZero),
+        ["cpus_read_trylock"] = Other("cpus_read_unlock", NotZero),
+        ["kernfs_get_active"] = Other("kernfs_put_active", NotZero),
+        ["next_uptodate_page"] = Other("unlock_page", NotZero),
+        ["next_uptodate_folio"] = Other("folio_unlock", NotZero),
+        ["__folio_lock_killable"] = Other("folio_unlock", Zero),
+        ["blk_queue_enter"] = Other("blk_queue_exit", Zero),
+        ["mnt_want_write"] = Other("mnt_drop_write", Zero),
+        ["mnt_want_write_file"] = Other("mnt_drop_write_file", Zero),
 
         // net/, drivers/tty/.
         ["sk_clone_lock"] = Take(HoldingKind.Spinlock, NotZero),
@@ -116,19 +128,22 @@ internal static class LockHelpers
     [
         ("ww_mutex_lock", "ww_mutex_unlock"), ("ww_mutex_trylock", "ww_mutex_unlock"), ("rt_mutex_lock", "rt_mutex_unlock"), ("rt_mutex_trylock", "rt_mutex_unlock"), ("percpu_down_write", "percpu_up_write"),
         ("percpu_down_", null), ("__percpu_down_", null), ("jbd2_journal_start_", null), ("__ext4_journal_start", null), ("lock_sock_nested", "release_sock"), ("lock_sock", "release_sock"), ("__lock_sock_fast", "release_sock"),
-        ("release_sock_nested", null), ("lock_page", "unlock_page"), ("folio_lock", "folio_unlock"), ("__folio_lock", "folio_unlock"), ("filemap_lock_folio", "folio_unlock"), ("next_uptodate_page", "unlock_page"),
-        ("next_uptodate_folio", "folio_unlock"), ("bit_spin_lock", null), ("srcu_read_lock", "srcu_read_unlock"), ("__srcu_read_lock", "__srcu_read_unlock"), ("kernfs_get_active", "kernfs_put_active"),
-        ("queued_spin_lock", null), ("native_queued_spin_lock", null), ("preempt_disable", null), ("queue_write_lock", null), ("queued_read_lock", null), ("queued_write_lock", null), ("downgrade_write", "up_read"),
-        ("rtnl_lock", "rtnl_unlock"), ("rtnl_trylock", "rtnl_unlock"), ("console_lock", "console_unlock"), ("console_trylock", "console_unlock"), ("cpus_read_lock", "cpus_read_unlock"),
-        ("cpus_read_trylock", "cpus_read_unlock"), ("cpus_write_lock", "cpus_write_unlock"), ("lock_rename", "unlock_rename"), ("lock_two_", "unlock_two_"), ("mnt_want_write_file", "mnt_drop_write_file"),
-        ("mnt_want_write", "mnt_drop_write"), ("__mnt_want_write", "__mnt_drop_write"), ("sb_start_", "sb_end_"), ("__sb_start_write", "__sb_end_write"), ("file_start_write", "file_end_write"),
-        ("kernel_fpu_begin", "kernel_fpu_end"), ("device_lock", "device_unlock"), ("blk_queue_enter", "blk_queue_exit"), ("blk_mq_freeze_queue", "blk_mq_unfreeze_queue"), ("seq_lock", null), ("write_seqlock", null),
+        ("release_sock_nested", null), ("lock_page", "unlock_page"), ("folio_lock", "folio_unlock"), ("__folio_lock", "folio_unlock"), ("filemap_lock_folio", "folio_unlock"),
+        ("bit_spin_lock", null), ("srcu_read_lock", "srcu_read_unlock"), ("__srcu_read_lock", "__srcu_read_unlock"),
+        ("queued_spin_lock", null), ("native_queued_spin_lock", null), ("preempt_disable", null), ("queue_write_lock", null), ("queued_read_lock", null), ("queued_write_lock", null), ("downgrade_write", null),
+        ("rtnl_lock", "rtnl_unlock"), ("console_lock", "console_unlock"), ("cpus_read_lock", "cpus_read_unlock"),
+        ("cpus_write_lock", "cpus_write_unlock"), ("lock_rename", "unlock_rename"), ("lock_two_", "unlock_two_"),
+        ("__mnt_want_write", "__mnt_drop_write"), ("sb_start_", "sb_end_"), ("__sb_start_write", "__sb_end_write"), ("file_start_write", "file_end_write"),
+        ("kernel_fpu_begin", "kernel_fpu_end"), ("device_lock", "device_unlock"), ("blk_mq_freeze_queue", "blk_mq_unfreeze_queue"), ("seq_lock", null), ("write_seqlock", null),
         ("module_mutex_lock", null), ("lock_system_sleep", "unlock_system_sleep"), ("local_lock", null), ("migrate_disable", "migrate_enable"), ("folio_memcg_lock", "folio_memcg_unlock"),
         ("filename_create", "done_path_create"), ("kern_path_create", "done_path_create"), ("user_path_create", "done_path_create"), ("pagefault_disable", null), ("kmap_atomic", null), ("memalloc_", null),
 
         // An entry that lies on the stack, in a queue of those to be woken.
         ("prepare_to_wait", "finish_wait"), ("prepare_to_swait", "finish_swait"), ("add_wait_queue", "remove_wait_queue"), ("poll_initwait", "poll_freewait"),
     ];
+
+    /// <summary>Beginnings of the names of functions that give back what can't be given back otherwise, the longest first.</summary>
+    private static readonly string[] Releases = [.. Others.Select(o => o.Give).Concat(Helpers.Values.Select(h => h.Pair)).OfType<string>().Distinct().OrderByDescending(r => r.Length)];
 
     /// <summary>Functions that are named one by one.</summary>
     public static IReadOnlyCollection<string> Names => Helpers.Keys;
@@ -146,16 +161,12 @@ internal static class LockHelpers
                 return new LockFunction(HoldingKind.Other, true) { Pair = give };
         }
 
-        foreach ((_, string? give) in Others)
-        {
-            if (give is not null && name.StartsWith(give, StringComparison.Ordinal))
-                return new LockFunction(HoldingKind.Other, false) { Pair = give };
-        }
-
-        return null;
+        return Releases.FirstOrDefault(r => name.StartsWith(r, StringComparison.Ordinal)) is { } release ? new LockFunction(HoldingKind.Other, false) { Pair = release } : null;
     }
 
     private static LockFunction Take(HoldingKind kind, TakenWhen when = TakenWhen.Always, InterruptChange interrupts = InterruptChange.None) => new(kind, true, when, interrupts, LockFunction.Inner) { IsHelper = true };
+
+    private static LockFunction Other(string release, TakenWhen when) => new(HoldingKind.Other, true, when) { Pair = release, IsHelper = true };
 
     private static LockFunction Give(HoldingKind kind, InterruptChange interrupts = InterruptChange.None) => new(kind, false, TakenWhen.Always, interrupts, LockFunction.Inner) { IsHelper = true };
 }

@@ -18,8 +18,8 @@ internal static class ResultTest
     /// </summary>
     /// <param name="graph">The function.</param>
     /// <param name="start">Guest-virtual address where the block begins.</param>
-    /// <returns>Where the jump leads to, and the function that is called otherwise; null where the block does not end so.</returns>
-    public static (ulong To, ulong Target)? FindGuard(FlowGraph graph, ulong start)
+    /// <returns>Where the jump leads to, the function that is called otherwise, and the register; null where the block does not end so.</returns>
+    public static (ulong To, ulong Target, Register Tested)? FindGuard(FlowGraph graph, ulong start)
     {
         Register tested = Register.None;
         Instruction last = default;
@@ -39,12 +39,9 @@ internal static class ResultTest
         for (int i = 0; i < MaxGuarded && graph.Instructions.TryGetValue(ip, out Instruction instruction); i++, ip = instruction.NextIP)
         {
             if (instruction.FlowControl == FlowControl.Call && isArgument)
-                return (last.NearBranchTarget, instruction.NearBranchTarget);
-            if (instruction is { Op0Kind: OpKind.Register } && instruction.Op0Register == Register.RDI)
-            {
-                isArgument = instruction is { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Register } && instruction.Op1Register == tested
-                    || (instruction is { Mnemonic: Mnemonic.Lea, MemoryIndex: Register.None } && instruction.MemoryBase == tested);
-            }
+                return (last.NearBranchTarget, instruction.NearBranchTarget, tested);
+            if (IsFirstArgument(instruction))
+                isArgument = IsFrom(instruction, tested);
 
             if (instruction.Mnemonic is not (Mnemonic.Mov or Mnemonic.Lea))
                 return null;
@@ -52,6 +49,27 @@ internal static class ResultTest
 
         return null;
     }
+
+    /// <summary>The first argument of a call is what a register points to, by the instruction before it that sets it.</summary>
+    /// <param name="graph">The function.</param>
+    /// <param name="call">Guest-virtual address of the call.</param>
+    /// <param name="register">The register.</param>
+    public static bool IsArgument(FlowGraph graph, ulong call, Register register)
+    {
+        ulong ip = call;
+        for (int i = 0; i < MaxGuarded && !graph.IsLeader(ip) && graph.TryBefore(ip, out Instruction instruction) && instruction.FlowControl == FlowControl.Next; i++, ip = instruction.IP)
+        {
+            if (IsFirstArgument(instruction))
+                return IsFrom(instruction, register);
+        }
+
+        return false;
+    }
+
+    private static bool IsFirstArgument(in Instruction instruction) => instruction.Op0Kind == OpKind.Register && instruction.Op0Register.GetFullRegister() == Register.RDI && instruction.Mnemonic is not (Mnemonic.Test or Mnemonic.Cmp or Mnemonic.Push);
+
+    private static bool IsFrom(in Instruction instruction, Register register) => instruction is { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Register } ? instruction.Op1Register == register
+        : instruction is { Mnemonic: Mnemonic.Lea, MemoryIndex: Register.None } && instruction.MemoryBase == register;
 
     /// <summary>Follows the result from the call to the jump at the end of the block that begins where the call comes back.</summary>
     /// <param name="graph">The function.</param>

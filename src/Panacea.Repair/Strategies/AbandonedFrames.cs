@@ -156,6 +156,7 @@ internal sealed record AbandonedFrames(
         if (holdings.PreemptCount is null)
             doubts.Add($"{name} may have disabled preemption");
         doubts.AddRange(holdings.Owed.Select(kind => $"{name} has given back a {NameOf(kind)} that it would take again for its caller"));
+        doubts.AddRange(holdings.PerhapsGivenBack.Except(holdings.Owed).Select(kind => $"{name} may have given back a {NameOf(kind)} of its caller's"));
         holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
         int beingGivenBack = 0;
         if (i > 0 && TryBeingGivenBack(evidence, i, function, holdings, out Holding leaving))

@@ -18,7 +18,7 @@ public abstract class HoldingTests(SharedGuest shared)
         var map = new CodeMap(view.Image);
         ulong preemptCount = PerCpu.PreemptCountAddress(view.Kernel, 0);
         var analysis = new HoldingsAnalysis(view.Image, a => view.Image.Symbolize(a) is { Offset: 0 } at ? at.Name : null, map, preemptCount, view.Image.Meta.PerCpuBases[0]);
-        HashSet<string> helpers = [.. LockFunctions.Helpers.Where(h => !h.StartsWith("__local_bh", StringComparison.Ordinal))];
+        HashSet<string> helpers = [.. LockFunctions.Helpers.Where(h => LockFunctions.Find(h)!.Kind != HoldingKind.Other)];
         var wrong = new List<string>();
         var unbalanced = new List<string>();
         int functions = 0, declined = 0, users = 0, compared = 0;

@@ -221,6 +221,78 @@ public sealed class HoldingsAnalysisTests
         Assert.True(end.IsNothing);
     }
 
+    /// <summary>The lock that is held is another one than that which the register points to.</summary>
+    [Fact]
+    public void A_guard_of_one_lock_says_nothing_of_another()
+    {
+        FrameHoldings end = At((c, l) =>
+        {
+            c.mov(rdi, r12);
+            Call(c, "mutex_lock");
+            c.test(rbp, rbp);
+            c.je(l["end"]);
+            c.mov(rdi, rbp);
+            Call(c, "mutex_unlock");
+            Call(c, "mutex_lock");
+            l.Mark(c, "end");
+            c.nop();
+            c.ret();
+        }, "end");
+        Assert.Single(end.Held.Concat(end.MayHold), h => h.Call == AssembledFunction.Start + 3);
+    }
+
+    [Fact]
+    public void The_result_of_a_call_that_always_takes_says_nothing()
+    {
+        FrameHoldings at = At((c, l) =>
+        {
+            l.Mark(c, "again");
+            Call(c, "mutex_lock");
+            c.test(eax, eax);
+            c.je(l["again"]);
+            l.Mark(c, "here");
+            c.ret();
+        }, "here");
+        Assert.Single(at.Held.Concat(at.MayHold));
+    }
+
+    [Fact]
+    public void A_lock_that_is_held_on_one_way_and_may_be_on_another_beside_a_second_one_may_be_held_still()
+    {
+        FrameHoldings at = At((c, l) =>
+        {
+            c.test(rsi, rsi);
+            c.je(l["other"]);
+            Call(c, "mutex_lock");
+            c.jmp(l["both"]);
+            l.Mark(c, "other");
+            Call(c, "mutex_trylock");
+            Call(c, "mutex_lock");
+            l.Mark(c, "both");
+            c.ret();
+        }, "both");
+        Assert.Single(at.Held);
+        Assert.Single(at.MayHold);
+    }
+
+    [Fact]
+    public void A_lock_that_was_given_back_on_one_way_only_is_not_known_to_be()
+    {
+        FrameHoldings end = At((c, l) =>
+        {
+            c.test(rsi, rsi);
+            c.je(l["end"]);
+            Call(c, "mutex_unlock");
+            l.Mark(c, "given");
+            c.nop();
+            l.Mark(c, "end");
+            c.ret();
+        }, "end", out FrameHoldings given, "given");
+        Assert.Equal([HoldingKind.Mutex], end.PerhapsGivenBack);
+        Assert.Equal([HoldingKind.Mutex], given.GivenBack);
+        Assert.Empty(given.PerhapsGivenBack);
+    }
+
     [Fact]
     public void A_test_of_something_else_leads_around_with_the_lock()
     {
