@@ -56,6 +56,10 @@ internal sealed partial class StopWindow
                     counted.UnionWith(waiting);
                     holders.Look(kernel.Image.KernelOver(target.Memory), guest.ReadAllRegisters(), [.. hanging.Concat(waiting).Select(h => h.Cpu)]);
                 }
+                else
+                {
+                    holders.Forget();
+                }
 
                 bool mayProve = waits && !holders.IsProved;
                 if ((glance >= Glances && isClear && !mayProve) || glance >= MaxGlances)
@@ -123,6 +127,9 @@ internal sealed partial class StopWindow
 
             foreach ((HangingCpu cpu, CrashEvidence evidence) in captured.OrderBy(c => Rank(c.Evidence)))
             {
+                // What another CPU is to answer lies on the stack of who waits for it: it can't be led away as long as that one may answer.
+                if (Declined is null && AwaitsAnswer(evidence) && first is not null)
+                    continue;
                 RepairPlan? plan = Choose(evidence, whyNot, evidence.Point, out IReadOnlyList<LadderVerdict> ladder);
                 if (first is null)
                     (first, firstLadder) = (evidence, ladder);

@@ -95,7 +95,8 @@ public sealed record FrameHoldings(
 /// <param name="At">Guest-virtual address of that instruction.</param>
 /// <param name="Holdings">What is held behind it.</param>
 /// <param name="UsesLocks">The function takes or gives back something.</param>
-public readonly record struct FunctionEnd(ulong At, FrameHoldings Holdings, bool UsesLocks);
+/// <param name="JumpsTo">Where it jumps to; null where it returns.</param>
+public readonly record struct FunctionEnd(ulong At, FrameHoldings Holdings, bool UsesLocks, ulong? JumpsTo);
 
 /// <summary>Follows a function's code from its entry to where an activation stands, and keeps account of what its calls and inlined instructions take and give back.</summary>
 /// <remarks>Forward over the flow graph until nothing changes. Where ways meet, what is held on all of them stays held and the rest may be held; where the result of a
@@ -157,9 +158,9 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
                 graph.EdgesOf(instruction, edges);
                 bool isTailCall = instruction.FlowControl == FlowControl.UnconditionalBranch && edges.Count == 0;
                 if (isTailCall && CalleeOf(instruction.NearBranchTarget) is var (name, callee))
-                    state = state.Call(instruction.IP, name, callee);
+                    state = state.Call(instruction.IP, name, callee, (one, other) => ResultTest.IsSameArgument(graph, one, other));
                 if (isTailCall || instruction.FlowControl == FlowControl.Return)
-                    found.Add(new FunctionEnd(instruction.IP, state.ToHoldings(), usesLocks));
+                    found.Add(new FunctionEnd(instruction.IP, state.ToHoldings(), usesLocks, isTailCall ? instruction.NearBranchTarget : null));
             }
         }
 
@@ -190,7 +191,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         IReadOnlyList<string> doubts = graph.HasUnknownTargets ? [.. found.Doubts, "an indirect jump may lead over any of its code"] : found.Doubts;
 
         // What it gives back for its caller for good, it has given back; what it takes again before it returns, its caller will give back a second time.
-        holdings = found.ToHoldings() with { Doubts = doubts, Owed = [.. found.GivenBack.Where(kind => TakesAgain(graph, goal, kind))] };
+        holdings = found.ToHoldings() with { Doubts = doubts, Owed = [.. found.GivenBack.Select(g => g.Kind).Distinct().Where(kind => TakesAgain(graph, goal, kind))] };
         return true;
     }
 
@@ -323,7 +324,7 @@ public sealed class HoldingsAnalysis(ICodeSource code, Func<ulong, string?> name
         {
             if (instruction.FlowControl != FlowControl.Call || graph.IsLocalCall(instruction) || CalleeOf(instruction.NearBranchTarget) is not var (name, function))
                 return state;
-            return state.Call(instruction.IP, name, function);
+            return state.Call(instruction.IP, name, function, (one, other) => ResultTest.IsSameArgument(graph, one, other));
         }
 
         switch (instruction.Mnemonic)

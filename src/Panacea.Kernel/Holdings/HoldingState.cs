@@ -1,5 +1,10 @@
 namespace Panacea.Kernel.Holdings;
 
+/// <summary>A lock of the caller that was given back.</summary>
+/// <param name="Kind">What it is.</param>
+/// <param name="Call">Guest-virtual address of the call, and one more for the second of two that it gives back.</param>
+internal readonly record struct GivenLock(HoldingKind Kind, ulong Call);
+
 /// <summary>What is held before an instruction, on all ways or on some from the function's entry to there. Never changed: each step makes another one.</summary>
 /// <param name="Held">On all ways, in the order in which it was taken.</param>
 /// <param name="May">On some ways only, or taken by a call whose result decides.</param>
@@ -12,7 +17,7 @@ namespace Panacea.Kernel.Holdings;
 /// <param name="Doubts">Instructions by which something may have been taken.</param>
 /// <param name="Reference">An atomic count may have been raised.</param>
 internal sealed record HoldingState(
-    IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, IReadOnlyList<HoldingKind> GivenBack, IReadOnlyList<HoldingKind> Perhaps, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<InterruptChange> Outer, IReadOnlyList<string> Doubts, bool Reference)
+    IReadOnlyList<Holding> Held, IReadOnlyList<Holding> May, IReadOnlyList<GivenLock> GivenBack, IReadOnlyList<GivenLock> Perhaps, int Preempt, bool IsPreemptKnown, InterruptChange Interrupts, IReadOnlyList<InterruptChange> Outer, IReadOnlyList<string> Doubts, bool Reference)
 {
     private const int MaxDoubts = 8;
 
@@ -23,20 +28,21 @@ internal sealed record HoldingState(
     public static HoldingState Entry { get; } = new([], [], [], [], 0, true, InterruptChange.None, [], [], false);
 
     /// <summary>The account for others.</summary>
-    public FrameHoldings ToHoldings() => new(Held, May, IsPreemptKnown ? Preempt : null, Interrupts, Doubts, Reference) { GivenBack = GivenBack, PerhapsGivenBack = Perhaps };
+    public FrameHoldings ToHoldings() => new(Held, May, IsPreemptKnown ? Preempt : null, Interrupts, Doubts, Reference) { GivenBack = [.. GivenBack.Select(g => g.Kind)], PerhapsGivenBack = [.. Perhaps.Select(g => g.Kind).Distinct()] };
 
     /// <summary>After a call of a lock function.</summary>
     /// <param name="at">Guest-virtual address of the call.</param>
     /// <param name="name">The function.</param>
     /// <param name="function">What it does.</param>
-    public HoldingState Call(ulong at, string name, LockFunction function)
+    /// <param name="isSame">Two calls, by their addresses, are made with the same argument.</param>
+    public HoldingState Call(ulong at, string name, LockFunction function, Func<ulong, ulong, bool> isSame)
     {
         HoldingState state = function.Preempt == 0 ? this : this with { Preempt = Preempt + function.Preempt };
         if (!function.Takes)
-            return function.Preempt != 0 ? state : function.Also is { } second ? state.Give(function).Give(function with { Kind = second, Interrupts = InterruptChange.None }) : state.Give(function);
+            return function.Preempt != 0 ? state : function.Also is { } second ? state.Give(at, function, isSame).Give(at + 1, function with { Kind = second, Interrupts = InterruptChange.None }, isSame) : state.Give(at, function, isSame);
         var holding = new Holding(function.Kind, at, name, function.Argument) { Pair = function.Pair };
-        state = state.Take(holding, function);
-        return function.Also is { } also ? state.Take(holding with { Kind = also, Argument = LockFunction.Inner - 1 }, function with { Kind = also, Interrupts = InterruptChange.None }) : state;
+        state = state.Take(holding, function, isSame);
+        return function.Also is { } also ? state.Take(holding with { Kind = also, Argument = LockFunction.Inner - 1 }, function with { Kind = also, Interrupts = InterruptChange.None }, isSame) : state;
     }
 
     /// <summary>What holds on the way that is taken when the result of a call is known to be zero, or not to be.</summary>
@@ -52,7 +58,7 @@ internal sealed record HoldingState(
             return this;
         HoldingState state = this with { May = [.. May.Where(h => h.Call != call)] };
         if (when == function.When)
-            return state with { Held = [.. Held, .. decided] };
+            return state with { Held = [.. Held, .. decided], Interrupts = function.Interrupts == InterruptChange.None ? Interrupts : function.Interrupts };
 
         // It has left the interrupt flag as it was.
         return function.Interrupts != InterruptChange.None && Outer.Count > 0 ? state with { Interrupts = Outer[^1], Outer = [.. Outer.SkipLast(1)] } : state;
@@ -72,13 +78,13 @@ internal sealed record HoldingState(
     public HoldingState? Merge(HoldingState other)
     {
         HoldingState merged = MergeHeld(other);
-        foreach (HoldingKind given in other.GivenBack)
+        foreach (GivenLock given in other.GivenBack)
         {
             if (!merged.GivenBack.Contains(given))
                 merged = merged with { GivenBack = [.. merged.GivenBack, given] };
         }
 
-        foreach (HoldingKind perhaps in GivenBack.Except(other.GivenBack).Concat(other.GivenBack.Except(GivenBack)).Concat(other.Perhaps))
+        foreach (GivenLock perhaps in GivenBack.Except(other.GivenBack).Concat(other.GivenBack.Except(GivenBack)).Concat(other.Perhaps))
         {
             if (!merged.Perhaps.Contains(perhaps))
                 merged = merged with { Perhaps = [.. merged.Perhaps, perhaps] };
@@ -87,11 +93,16 @@ internal sealed record HoldingState(
         if (merged.IsPreemptKnown && (!other.IsPreemptKnown || other.Preempt != Preempt))
             merged = merged with { IsPreemptKnown = false };
         if (merged.Interrupts != other.Interrupts && merged.Interrupts != InterruptChange.Unknown)
-            merged = merged with { Interrupts = Restores(merged.Interrupts, other.Interrupts) };
+            merged = merged with { Interrupts = Restores(merged.Interrupts, other.Interrupts, Outer.Count > 0 && other.Outer.Count > 0) };
 
-        // Where ways differ in how deep they are, what is outside of them is known no longer than of the less deep one.
-        if (merged.Outer.Count > other.Outer.Count)
-            merged = merged with { Outer = other.Outer };
+        // Where ways differ in how deep they are, or in what is outside, that is known no longer.
+        if (!Outer.SequenceEqual(other.Outer))
+        {
+            IReadOnlyList<InterruptChange> outer = [.. Outer.Zip(other.Outer, (a, b) => a == b ? a : InterruptChange.Unknown)];
+            if (!outer.SequenceEqual(Outer))
+                merged = merged with { Outer = outer };
+        }
+
         foreach (string doubt in other.Doubts)
             merged = merged.Doubt(doubt);
         if (other.Reference && !merged.Reference)
@@ -134,21 +145,25 @@ internal sealed record HoldingState(
         return changed ? this with { Held = held, May = may } : this;
     }
 
-    private HoldingState Take(in Holding holding, LockFunction function)
+    private HoldingState Take(in Holding holding, LockFunction function, Func<ulong, ulong, bool> isSame)
     {
-        // Where one was not taken is put right when its result is looked at.
-        HoldingState state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.Interrupts, Outer = Outer.Count < MaxHeld ? [.. Outer, Interrupts] : Outer };
+        // Whether one that may fail has turned them off is known when its result is looked at.
+        HoldingState state = function.Interrupts == InterruptChange.None ? this : this with { Interrupts = function.When == TakenWhen.Always ? function.Interrupts : InterruptChange.Unknown, Outer = Outer.Count < MaxHeld ? [.. Outer, Interrupts] : Outer };
 
-        // What it had given back for its caller is its caller's again.
-        if (function.When == TakenWhen.Always && GivenBack.Contains(function.Kind))
-            return state with { GivenBack = [.. GivenBack.Where(k => k != function.Kind)], Perhaps = [.. Perhaps.Where(k => k != function.Kind)] };
+        // What it had given back for its caller is its caller's again. Whether another one is, is not known where the code does not show that it is another.
+        ulong call = holding.Call;
+        List<GivenLock> given = [.. GivenBack.Where(g => g.Kind == function.Kind)];
+        if (given.Exists(g => isSame(g.Call, call)) && function.When == TakenWhen.Always)
+            return state with { GivenBack = [.. GivenBack.Where(g => g.Kind != function.Kind || !isSame(g.Call, call))], Perhaps = [.. Perhaps.Where(g => g.Kind != function.Kind || !isSame(g.Call, call))] };
+        if (given.Count > 0)
+            state = state with { Perhaps = [.. Perhaps, .. given.Where(g => !Perhaps.Contains(g))] };
         if (Held.Contains(holding) || May.Contains(holding) || Held.Count + May.Count >= MaxHeld)
             return state;
         return function.When == TakenWhen.Always ? state with { Held = [.. Held, holding] } : state with { May = [.. May, holding] };
     }
 
-    /// <summary>Gives back what of that kind was taken last.</summary>
-    private HoldingState Give(LockFunction function)
+    /// <summary>Gives back what of that kind was taken with the same argument, or the only one there is. Where there are several, and the code does not show which, each may be the one.</summary>
+    private HoldingState Give(ulong at, LockFunction function, Func<ulong, ulong, bool> isSame)
     {
         HoldingState state = this;
         if (function.Interrupts != InterruptChange.None)
@@ -160,23 +175,36 @@ internal sealed record HoldingState(
             };
         }
 
-        if (state.TryStrike(function.Kind, function.Pair, out HoldingState without))
+        if (state.TryStrike(at, function.Kind, function.Pair, isSame, out HoldingState without))
             return without;
 
         // Bottom halves turned off or on by themselves, and the lock taken or given back with the other of its two functions.
-        if (Other(function.Kind) is { } kin && state.TryStrike(kin, null, out without))
+        if (Other(function.Kind) is { } kin && (LockFunctions.PreemptCountOf(kin) > LockFunctions.PreemptCountOf(function.Kind) || Preempt > 0 || !IsPreemptKnown) && state.TryStrike(at, kin, null, isSame, out without))
             return without with { Preempt = without.Preempt + LockFunctions.PreemptCountOf(kin) - LockFunctions.PreemptCountOf(function.Kind) };
-        return IsLock(function.Kind) && !GivenBack.Contains(function.Kind) ? state with { GivenBack = [.. GivenBack, function.Kind] } : state;
+        var given = new GivenLock(function.Kind, at);
+        return IsLock(function.Kind) && !GivenBack.Contains(given) ? state with { GivenBack = [.. GivenBack, given] } : state;
     }
 
-    private bool TryStrike(HoldingKind kind, string? pair, out HoldingState without)
+    private bool TryStrike(ulong at, HoldingKind kind, string? pair, Func<ulong, ulong, bool> isSame, out HoldingState without)
     {
-        without = this;
-        if (Last(Held, kind, pair) is >= 0 and var held)
-            without = this with { Held = [.. Held.Where((_, i) => i != held)] };
-        else if (Last(May, kind, pair) is >= 0 and var may)
-            without = this with { May = [.. May.Where((_, i) => i != may)] };
-        return !ReferenceEquals(without, this);
+        List<Holding> candidates = [.. Held.Concat(May).Where(h => h.Kind == kind && h.Pair == pair)];
+        List<Holding> same = candidates.Count > 1 ? [.. candidates.Where(h => h.Calls.Any(call => isSame(call, at)))] : candidates;
+        if (candidates.Count == 0)
+        {
+            without = this;
+            return false;
+        }
+
+        Holding gone = same.Count == 1 ? same[0] : Held.LastOrDefault(h => h.Kind == kind && h.Pair == pair, candidates[^1]);
+        HoldingState rest = Without(h => h == gone);
+        if (same.Count != 1)
+        {
+            List<Holding> unsure = [.. rest.Held.Where(h => h.Kind == kind && h.Pair == pair)];
+            rest = rest with { Held = [.. rest.Held.Except(unsure)], May = [.. rest.May, .. unsure.Where(h => !rest.May.Contains(h))] };
+        }
+
+        without = rest;
+        return true;
     }
 
     /// <summary>The kind of the same lock with bottom halves off, or without; null where there is none.</summary>
@@ -194,23 +222,13 @@ internal sealed record HoldingState(
     /// <summary>Sections, handles and plugs are not passed on from one function to another so.</summary>
     private static bool IsLock(HoldingKind kind) => kind is not (HoldingKind.Rcu or HoldingKind.Journal or HoldingKind.Plug or HoldingKind.Other);
 
-    /// <summary>local_irq_restore is a conditional STI: on one way it is on again, on the other it stays off, as it was. Where a lock was taken with interrupts on for sure, they are on again behind it.</summary>
-    private static InterruptChange Restores(InterruptChange a, InterruptChange b) => (a, b) switch
+    /// <summary>local_irq_restore is a conditional STI: on one way it is on again, on the other it stays off, as it was: off, where that is within a section of a lock that has turned them off. Where a lock was taken
+    /// with interrupts on for sure, they are on again behind it.</summary>
+    private static InterruptChange Restores(InterruptChange a, InterruptChange b, bool isWithin) => (a, b) switch
     {
-        (InterruptChange.Off, InterruptChange.On) or (InterruptChange.On, InterruptChange.Off) => InterruptChange.Restored,
+        (InterruptChange.Off, InterruptChange.On) or (InterruptChange.On, InterruptChange.Off) => isWithin ? InterruptChange.Off : InterruptChange.Restored,
         (InterruptChange.None or InterruptChange.Restored or InterruptChange.OnAgain, InterruptChange.None or InterruptChange.Restored or InterruptChange.OnAgain) => InterruptChange.Restored,
         (InterruptChange.On, InterruptChange.OnAgain) or (InterruptChange.OnAgain, InterruptChange.On) => InterruptChange.On,
         _ => InterruptChange.Unknown,
     };
-
-    private static int Last(IReadOnlyList<Holding> list, HoldingKind kind, string? pair)
-    {
-        for (int i = list.Count - 1; i >= 0; i--)
-        {
-            if (list[i].Kind == kind && list[i].Pair == pair)
-                return i;
-        }
-
-        return -1;
-    }
 }

@@ -27,7 +27,7 @@ internal static class ResultTest
         {
             if (instruction is { Mnemonic: Mnemonic.Test, Op0Kind: OpKind.Register, Op1Kind: OpKind.Register } && instruction.Op0Register == instruction.Op1Register && instruction.Op0Register.IsGPR64())
                 tested = instruction.Op0Register;
-            else if (instruction.FlowControl == FlowControl.Next && instruction.Mnemonic is not (Mnemonic.Mov or Mnemonic.Lea))
+            else if (instruction.FlowControl == FlowControl.Next && (instruction.Mnemonic is not (Mnemonic.Mov or Mnemonic.Lea) || (instruction.Op0Kind == OpKind.Register && instruction.Op0Register.GetFullRegister() == tested)))
                 tested = Register.None;
             last = instruction;
         }
@@ -64,6 +64,31 @@ internal static class ResultTest
         }
 
         return false;
+    }
+
+    /// <summary>Both calls have the same first argument, by the instructions before them: the same constant, or the same distance from the same register.</summary>
+    /// <param name="graph">The function.</param>
+    /// <param name="one">Guest-virtual address of a call.</param>
+    /// <param name="other">That of another one.</param>
+    public static bool IsSameArgument(FlowGraph graph, ulong one, ulong other) => ArgumentOf(graph, one) is { } argument && ArgumentOf(graph, other) == argument;
+
+    private static (Register Base, ulong Offset)? ArgumentOf(FlowGraph graph, ulong call)
+    {
+        ulong ip = call;
+        for (int i = 0; i < MaxGuarded && !graph.IsLeader(ip) && graph.TryBefore(ip, out Instruction instruction) && instruction.FlowControl == FlowControl.Next; i++, ip = instruction.IP)
+        {
+            if (!IsFirstArgument(instruction))
+                continue;
+            return instruction switch
+            {
+                { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Register } => (instruction.Op1Register, 0),
+                { Mnemonic: Mnemonic.Mov, Op1Kind: OpKind.Immediate64 or OpKind.Immediate32to64 or OpKind.Immediate32 } => (Register.None, instruction.GetImmediate(1)),
+                { Mnemonic: Mnemonic.Lea, MemoryIndex: Register.None } => (instruction.MemoryBase == Register.RIP ? Register.None : instruction.MemoryBase, instruction.MemoryDisplacement64),
+                _ => null,
+            };
+        }
+
+        return null;
     }
 
     private static bool IsFirstArgument(in Instruction instruction) => instruction.Op0Kind == OpKind.Register && instruction.Op0Register.GetFullRegister() == Register.RDI && instruction.Mnemonic is not (Mnemonic.Test or Mnemonic.Cmp or Mnemonic.Push);

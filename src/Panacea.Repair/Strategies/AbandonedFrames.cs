@@ -157,6 +157,8 @@ internal sealed record AbandonedFrames(
             doubts.Add($"{name} may have disabled preemption");
         doubts.AddRange(holdings.Owed.Select(kind => $"{name} has given back a {NameOf(kind)} that it would take again for its caller"));
         doubts.AddRange(holdings.PerhapsGivenBack.Except(holdings.Owed).Select(kind => $"{name} may have given back a {NameOf(kind)} of its caller's"));
+        if (i > 0 && WentOn(evidence, i, function) is { } doubt)
+            doubts.Add(doubt);
         holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
         int beingGivenBack = 0;
         if (i > 0 && TryBeingGivenBack(evidence, i, function, holdings, out Holding leaving))
@@ -181,6 +183,18 @@ internal sealed record AbandonedFrames(
             GivenBack = [.. left, .. holdings.GivenBack],
             IsCounted = holdings.PreemptCount is not null,
         };
+    }
+
+    /// <summary>What it has called has jumped to the function further in, and is on no stack any more: it may have taken something before, or given it back.</summary>
+    private static string? WentOn(CrashEvidence evidence, int i, in FunctionParts function)
+    {
+        StackFrame frame = evidence.Stack.Frames[i];
+        if (frame.IsTrap || !CallSites.TryFindCallBefore(evidence.Analysis.Code, function, frame.Ip, out Kernel.Code.CallSite call) || call.Target is not { } target
+            || !evidence.Analysis.Functions.TryFindFunction(evidence.Stack.Frames[i - 1].Point.LookupAddress, out FunctionParts inner) || inner.Main.Start == target
+            || !evidence.Analysis.Functions.TryFindFunction(target, out FunctionParts called) || called.Main.Start != target
+            || !evidence.Holdings.TryFindEnds(called, out IReadOnlyList<FunctionEnd> ends, out _))
+            return null;
+        return ends.Any(e => e.JumpsTo == inner.Main.Start && !e.Holdings.IsBalanced) ? $"{called.Main.Name}, which {function.Main.Name} has called, may have taken or given back something before it went on in {inner.Main.Name}" : null;
     }
 
     /// <summary>The function that it has called is one that gives a lock back, has cleared its word, and has not taken off yet what the lock has added to the preempt count (include/linux/spinlock_api_smp.h, __raw_spin_unlock()).</summary>
@@ -338,7 +352,20 @@ internal sealed record AbandonedFrames(
     };
 
     /// <summary>Kinds whose own word says which task holds them.</summary>
-    private static bool ProvesOwner(HoldingKind kind) => kind is HoldingKind.Mutex or HoldingKind.RwsemWrite;
+    internal static bool ProvesOwner(HoldingKind kind) => kind is HoldingKind.Mutex or HoldingKind.RwsemWrite;
+
+    /// <summary>Nothing in the lock says that it is somebody else's.</summary>
+    internal static bool MayBeTheirs(CrashEvidence evidence, HoldingKind kind, ulong address)
+    {
+        try
+        {
+            return !ProvesOwner(kind) || IsHeld(evidence, kind, address) == true;
+        }
+        catch (Exception e) when (e is KernelShapeException or GuestMemoryException or OverflowException)
+        {
+            return false;
+        }
+    }
 
     /// <summary>What the lock's own words say: held (by the crashed task, where they tell by whom), or not.</summary>
     private static bool? IsHeld(CrashEvidence evidence, HoldingKind kind, ulong address)
@@ -357,8 +384,8 @@ internal sealed record AbandonedFrames(
             case HoldingKind.Semaphore:
                 return true;
             case HoldingKind.Spinlock or HoldingKind.SpinlockBh:
-                // The lowest byte of the word is 1 while it is held (include/asm-generic/qspinlock_types.h).
-                return (Word(kernel, address) & 0xff) == 1;
+                // The lowest byte of the word is 1 while it is held (include/asm-generic/qspinlock_types.h), 3 where a virtual CPU sleeps until it is given back (kernel/locking/qspinlock_paravirt.h, _Q_SLOW_VAL).
+                return (Word(kernel, address) & 0xff) is 1 or 3;
             case HoldingKind.RwlockWrite or HoldingKind.RwlockWriteBh:
                 // 0xff in the lowest byte for a writer, readers from bit 9 on (include/asm-generic/qrwlock.h).
                 return (Word(kernel, address) & 0xff) == 0xff;

@@ -207,6 +207,14 @@ public sealed class RetryStrategy : IRepairStrategy
             // On the way that it takes now it takes a lock that is free: it had not taken it, or not on that way.
             if (!one.IsSure && found is { Address: not 0, IsHeld: false })
                 continue;
+            // Who holds a spinlock, or reads, is not told by its word, so a trylock may have failed; and of what a helper takes, the first may not be what it comes back with.
+            bool mayHaveFailed = LockFunctions.Find(one.Holding.Function)?.When != TakenWhen.Always && !AbandonedFrames.ProvesOwner(one.Holding.Kind);
+            if (found.IsHeld && (one.Holding.Argument < 0 || (!one.IsSure && mayHaveFailed) || !AbandonedFrames.MayBeTheirs(evidence, one.Holding.Kind, found.Address)))
+            {
+                whyNot = $"{one.Doubt}; called again, it takes one at 0x{found.Address:x}, which somebody else may hold";
+                return false;
+            }
+
             if (!found.IsHeld)
             {
                 whyNot = found.Address == 0 ? $"{one.Doubt}, nor by calling it again" : $"{one.Holder}, called again, takes a lock at 0x{found.Address:x} that is free: which it has taken before can't be told";

@@ -63,7 +63,7 @@ internal static class SpinWait
     }
 
     /// <summary>The argument of the call of a lock function that led to the slow path in frame <paramref name="slow"/>.</summary>
-    private static bool TryFindLock(CrashEvidence evidence, int slow, out ulong address)
+    internal static bool TryFindLock(CrashEvidence evidence, int slow, out ulong address)
     {
         address = 0;
         IReadOnlyList<StackFrame> frames = evidence.Stack.Frames;

@@ -33,9 +33,16 @@ public static class SpinlockAccount
             return false;
         }
 
-        if (all.Unnamed.FirstOrDefault(u => LockFunctions.PreemptCountOf(u.Holding.Kind) != 0) is { } unnamed)
+        // A lock function that has just taken its lock has not come back with it.
+        if (frames.Skip(2).FirstOrDefault(f => evidence.LocationOf(f)?.Name is { } name && LockFunctions.Find(name) is { Takes: true, IsHelper: false, Kind: not HoldingKind.Other }) is { } taking)
         {
-            whyNot = unnamed.Doubt;
+            whyNot = $"{evidence.LocationOf(taking)?.Name} may have taken its lock already";
+            return false;
+        }
+
+        if (all.Doubts.Except(all.Atomics).FirstOrDefault() is { } doubt)
+        {
+            whyNot = doubt;
             return false;
         }
 
@@ -50,4 +57,9 @@ public static class SpinlockAccount
         held = [.. all.Locks.Where(l => LockFunctions.PreemptCountOf(l.Kind) != 0).Select(l => l.Address)];
         return true;
     }
+
+    /// <summary>The lock function that a CPU waits in was called with that address: what it looks at is the lock itself, and no place of its own in the queue of those who wait (kernel/locking/mcs_spinlock.h).</summary>
+    /// <param name="evidence">A CPU whose innermost function is a slow path.</param>
+    /// <param name="address">Guest-virtual.</param>
+    public static bool IsWaitedFor(CrashEvidence evidence, ulong address) => SpinWait.TryFindLock(evidence, 0, out ulong found) && found == address;
 }

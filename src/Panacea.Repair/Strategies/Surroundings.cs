@@ -34,7 +34,8 @@ internal sealed record Surroundings(bool? Interrupts, uint? PreemptCount)
             interrupts ??= holdings.Interrupts switch { InterruptChange.Off => false, InterruptChange.On or InterruptChange.OnAgain => true, _ => null };
             if (holdings.Interrupts == InterruptChange.Unknown && interrupts is null)
                 break;
-            holdings = holdings.Without(given, out given);
+            holdings = holdings.Without(given, out IReadOnlyList<HoldingKind> left);
+            given = [.. left, .. holdings.GivenBack];
             count = count is { } sum && holdings is { PreemptCount: { } inline, MayHold.Count: 0, Doubts.Count: 0 } ? sum + inline + holdings.Held.Sum(h => LockFunctions.PreemptCountOf(h.Kind)) : null;
             if (ReturnCandidate.BoundaryAbove(evidence, i) is { } boundary)
                 return new Surroundings(interrupts ?? boundary.Interrupts, count is { } s && boundary.PreemptCount is { } b ? (uint)Math.Max(0, s + b) : null);

@@ -37,8 +37,11 @@ internal sealed class SpinlockHolders(int cpus)
                 free.Add(cpu);
         }
 
-        IsProved |= Enumerable.Range(0, cpus).All(free.Contains);
+        IsProved = Enumerable.Range(0, cpus).All(free.Contains);
     }
+
+    /// <summary>Those that hang are not all where they wait for a spinlock, at this moment.</summary>
+    public void Forget() => IsProved = false;
 
     private static bool HoldsNothing(LinuxKernel live, int cpu, VcpuRegisters vcpu)
     {
@@ -60,8 +63,10 @@ internal sealed class SpinlockHolders(int cpus)
     /// <param name="hanging">The evidence of all that hang.</param>
     public Hang Of(CrashEvidence evidence, IEnumerable<CrashEvidence> hanging)
     {
-        // Nobody holds it by its own word, and nobody who waits for it has put there what keeps all from taking it.
-        if (WaitsFor(evidence) is { } unheld && evidence.IsUntracedWait(0) && Word(evidence, unheld) is { } word && (word & LockedMask) == 0)
+        // Nobody holds it by its own word, and nobody who waits for it has put there what keeps all from taking it. That word may have been written over a lock that is held: so no CPU may that runs, nor one that hangs
+        // elsewhere or is known to.
+        if (IsProved && WaitsFor(evidence) is { } unheld && evidence.IsUntracedWait(0) && Word(evidence, unheld) is { } word && (word & LockedMask) == 0
+            && hanging.All(h => WaitsFor(h) is not null && !(SpinlockAccount.TryFind(h, out IReadOnlyCollection<ulong> theirs, out _) && theirs.Contains(unheld))))
             return evidence.Hang! with { OrphanSpinlock = unheld, Evidence = [.. evidence.Hang!.Evidence, $"spinlock 0x{unheld:x} is not taken, but holds 0x{word:x}, which nobody puts there"] };
 
         // Those that hang have to wait for spinlocks all, each for one, and their counts have to say that they hold nothing else, or nothing but what their functions have taken.
@@ -75,13 +80,14 @@ internal sealed class SpinlockHolders(int cpus)
         || (SpinlockAccount.TryFind(evidence, out IReadOnlyCollection<ulong> held, out _) && !held.Contains(address));
 
     /// <summary>A function in which a CPU waits for a spinlock, by its symbol.</summary>
-    public static bool IsSlowPath(string? symbol) => symbol is "native_queued_spin_lock_slowpath" or "queued_spin_lock_slowpath";
+    public static bool IsSlowPath(string? symbol) => symbol is "native_queued_spin_lock_slowpath" or "queued_spin_lock_slowpath" or "__pv_queued_spin_lock_slowpath";
 
     /// <summary>The spinlock that a CPU waits for: what the loop that it stands in looks at, taken; or, where who waits leaves nothing in it, with something in it that nobody puts there.</summary>
     private static ulong? WaitsFor(CrashEvidence evidence)
     {
         StackFrame innermost = evidence.Stack.Frames[0];
         return IsSlowPath(evidence.LocationOf(innermost)?.Name) && WatchedWord.TryFind(evidence.Analysis.Code, innermost.Ip, evidence.Crash.Gpr, out ulong address)
+            && (evidence.IsUntracedWait(0) || SpinlockAccount.IsWaitedFor(evidence, address))
             && Word(evidence, address) is { } word && ((word & LockedMask) == 1 || (word != 0 && evidence.IsUntracedWait(0))) ? address : null;
     }
 

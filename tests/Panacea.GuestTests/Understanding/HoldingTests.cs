@@ -65,6 +65,8 @@ public abstract class HoldingTests(SharedGuest shared)
         bool Takes(FunctionEnd end, bool surely) => end.Holdings.Held.Concat(surely ? [] : end.Holdings.MayHold).Any(h => h.Kind == known.Kind);
         if (!known.Takes)
             return ends.Any(e => e.Holdings.GivenBack.Contains(known.Kind));
+        if (known.Also is { } also && !ends.Any(e => e.Holdings.Held.Concat(e.Holdings.MayHold).Count(h => h.Kind == known.Kind || h.Kind == also) >= 2))
+            return false;
         return known.When == TakenWhen.Always ? ends.All(e => Takes(e, surely: true)) : ends.Any(e => Takes(e, surely: false));
     }
 }

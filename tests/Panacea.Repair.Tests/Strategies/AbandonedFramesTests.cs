@@ -52,6 +52,16 @@ public sealed class AbandonedFramesTests
         Assert.Empty(abandoned.Doubts);
     }
 
+    /// <summary>Who has taken a lock has gone on in another function, and is on no stack any more.</summary>
+    [Fact]
+    public void What_a_function_has_taken_before_it_went_on_in_another_is_missed()
+    {
+        using var g = new CrashedGuest(new CrashSpec { Function = "ct_read", Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more", "ct_handed"] });
+        int faulty = g.Evidence.FaultyFrame!.Value;
+        Assert.Empty(AbandonedFrames.Of(g.Evidence, faulty).Doubts);
+        Assert.Contains("ct_takes, which ct_handed has called, may have taken or given back something before it went on in ct_read", AbandonedFrames.Of(g.Evidence, faulty + 1).Doubts);
+    }
+
     private static CrashedGuest Holder(string function) => new(new CrashSpec
     {
         Function = function, Chain = ["do_syscall_64", "ksys_write", "vfs_write", "ct_more", "ct_holder"],

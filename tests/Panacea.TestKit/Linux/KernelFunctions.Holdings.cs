@@ -21,6 +21,8 @@ internal static partial class KernelFunctions
         }));
         text.Add("_raw_spin_unlock_irq", w => { w.Depth(8); w.A.mov(__byte_ptr[rdi], 0); w.A.sti(); w.At("fault"); w.A.nop(); w.A.ret(); });
         text.Add("smp_call_function_ct", w => w.Frame(() => w.A.nop()));
+        text.Add("ct_handed", w => w.Frame(() => { w.Call("ct_takes"); w.At("back:ct_read"); w.A.nop(); }));
+        text.Add("ct_takes", w => { w.Depth(8); w.A.push(rbx); w.Depth(16); w.A.mov(rdi, rbx); w.Call("_raw_spin_lock"); w.A.pop(rbx); w.Depth(8); w.Jump("ct_read"); });
         text.Add("ct_leaves", w => w.Frame(() => { w.A.mov(rdi, rbx); w.Call("_raw_spin_lock_irq"); w.A.mov(rdi, rbx); w.Call("_raw_spin_unlock_irq"); w.A.nop(); }));
         text.Add("ct_gives", w => w.Frame(() => { w.A.mov(rdi, rbx); w.Call("_raw_spin_unlock"); w.At("fault"); w.A.mov(__dword_ptr[rax], 1); }));
         text.Add("ct_owes", w => w.Frame(() =>
