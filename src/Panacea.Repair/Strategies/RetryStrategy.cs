@@ -207,6 +207,7 @@ public sealed class RetryStrategy : IRepairStrategy
             // On the way that it takes now it takes a lock that is free: it had not taken it, or not on that way.
             if (!one.IsSure && found is { Address: not 0, IsHeld: false })
                 continue;
+
             // Who holds a spinlock, or reads, is not told by its word, so a trylock may have failed; and of what a helper takes, the first may not be what it comes back with.
             bool mayHaveFailed = LockFunctions.Find(one.Holding.Function)?.When != TakenWhen.Always && !AbandonedFrames.ProvesOwner(one.Holding.Kind);
             if (found.IsHeld && (one.Holding.Argument < 0 || (!one.IsSure && mayHaveFailed) || !AbandonedFrames.MayBeTheirs(evidence, one.Holding.Kind, found.Address)))

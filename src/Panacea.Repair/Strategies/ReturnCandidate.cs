@@ -158,6 +158,7 @@ internal static class ReturnCandidate
             case { Kind: ReturnKind.SignedInteger } when function == "kmem_cache_alloc_bulk":
                 shown = "0";
                 return true;
+
             // Which CPU, which slot: minus five of them would be somebody else's memory.
             case { Kind: ReturnKind.SignedInteger } when index + 1 < evidence.Stack.Frames.Count && ReturnUse.IsIndex(evidence.Kernel.Image, evidence.Stack.Frames[index + 1].Ip):
                 whyNot = $"{function} returns a number that its caller takes for an index, without a look at whether it says an error";

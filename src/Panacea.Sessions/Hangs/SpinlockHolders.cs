@@ -21,7 +21,7 @@ internal sealed class SpinlockHolders(int cpus)
     /// <summary>What a lock adds to lies in these bits, also one that turns bottom halves off (include/linux/preempt.h).</summary>
     private const uint PreemptMask = 0xff;
 
-    /// <summary>There was such a moment.</summary>
+    /// <summary>The last look was such a moment.</summary>
     public bool IsProved { get; private set; }
 
     /// <summary>Looks at all CPUs of a guest that stands still.</summary>
