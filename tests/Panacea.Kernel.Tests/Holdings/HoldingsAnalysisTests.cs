@@ -242,21 +242,6 @@ public sealed partial class HoldingsAnalysisTests
     }
 
     [Fact]
-    public void The_result_of_a_call_that_always_takes_says_nothing()
-    {
-        FrameHoldings at = At((c, l) =>
-        {
-            l.Mark(c, "again");
-            Call(c, "mutex_lock");
-            c.test(eax, eax);
-            c.je(l["again"]);
-            l.Mark(c, "here");
-            c.ret();
-        }, "here");
-        Assert.Single(at.Held.Concat(at.MayHold));
-    }
-
-    [Fact]
     public void A_lock_that_is_held_on_one_way_and_may_be_on_another_beside_a_second_one_may_be_held_still()
     {
         FrameHoldings at = At((c, l) =>
